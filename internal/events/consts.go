@@ -71,3 +71,10 @@ func Preview(messageType, text string) string {
 		return "[Message]"
 	}
 }
+
+// The defaults of a user's profile.
+const (
+	DefaultGender          = "Gender_Type_Unknown"
+	DefaultAllowType       = "AllowType_Type_AllowAny"
+	DefaultAdminForbidType = "AdminForbid_Type_None"
+)

@@ -1,0 +1,219 @@
+package projection
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// MaxGroupAtInfo is the greatest number of mentions that an item names.
+const MaxGroupAtInfo = 20
+
+// Rules are what the meaning of registers depends on besides the registers.
+type Rules struct {
+	// Cutoff is the first day whose messages are not expired; see Cutoff.
+	Cutoff int64
+	// MaxConversations is where a list is cut.
+	MaxConversations int
+	// Erased reports whether a user of this app was erased.
+	Erased func(userID string) bool
+}
+
+// NewRules gives the rules of an app at a time.
+func NewRules(plan Plan, now events.Micros, erased func(userID string) bool) Rules {
+	p := plan.Value
+	if !plan.Written() {
+		p = events.AppPlanChanged{MaxConversations: events.DefaultMaxConversations, Retention: events.DefaultRetention}
+	}
+	return Rules{
+		Cutoff:           Cutoff(now, p.Retention),
+		MaxConversations: int(p.MaxConversations),
+		Erased:           erased,
+	}
+}
+
+// Cutoff is the first UTC day whose messages are not expired, counted from
+// 1970-01-01. A retention of 0 seconds is for ever.
+func Cutoff(now events.Micros, retention uint64) int64 {
+	const secondsPerDay = 86_400
+	if retention == 0 || retention > events.MaxSequence {
+		return -1 << 62
+	}
+	s := now.Seconds() - int64(retention)
+	day := s / secondsPerDay
+	if s%secondsPerDay < 0 {
+		day--
+	}
+	return day
+}
+
+func (r Rules) expired(d events.Day) bool { return int64(d) < r.Cutoff }
+
+// Conversation is everything that says what one user sees of one conversation.
+type Conversation struct {
+	UserID         string
+	ConversationID string
+	Type           events.ConversationType
+	// Name is the peer of a C2C conversation, the group of a GROUP, "" of SYSTEM.
+	Name string
+	// Own are the user's registers. Never nil.
+	Own *State
+	// Shared are the group's registers; equal to Own outside groups. Never nil.
+	Shared *State
+	// Group is the group's profile; unwritten when unknown and outside groups.
+	Group GroupProfile
+}
+
+// NewConversation gathers what userID sees of a conversation; a nil state or
+// profile is one in which nothing was ever written. It reports false when id
+// is no conversation ID.
+func NewConversation(userID, id string, own, shared *State, group *GroupProfile) (*Conversation, bool) {
+	t, name, ok := events.SplitConversationID(id)
+	if !ok {
+		return nil, false
+	}
+	c := &Conversation{UserID: userID, ConversationID: id, Type: t, Name: name, Own: own, Shared: shared}
+	if c.Own == nil {
+		c.Own = &State{}
+	}
+	if t != events.TypeGroup {
+		c.Shared = c.Own
+	} else if c.Shared == nil {
+		c.Shared = &State{}
+	}
+	if group != nil {
+		c.Group = *group
+	}
+	return c, true
+}
+
+// gone reports whether the erasure of the user or of the peer leaves nothing of the conversation.
+func (c *Conversation) gone(r Rules) bool {
+	return r.Erased(c.UserID) || c.Type == events.TypeC2C && r.Erased(c.Name)
+}
+
+// Known reports whether the user may ask for the conversation's profile.
+func (c *Conversation) Known(r Rules) bool {
+	if c.gone(r) {
+		return false
+	}
+	if c.Type == events.TypeGroup {
+		return c.Own.Member.Written()
+	}
+	return c.Own.Known || slices.ContainsFunc(c.Own.Days, func(d Day) bool { return !r.expired(d.Day) })
+}
+
+// member reports whether the user may read the conversation: of a group only its members may.
+func (c *Conversation) member() bool {
+	return c.Type != events.TypeGroup ||
+		c.Own.Member.Value.Status == events.StatusJoined && !c.Group.Value.Dismissed
+}
+
+// head is the message that the conversation shows, or nil.
+func (c *Conversation) head(r Rules) *Head {
+	h := &c.Shared.Head
+	if h.Sequence == 0 || r.expired(h.Time.Day()) {
+		return nil
+	}
+	return h
+}
+
+// Listed reports whether the conversation is in the user's list, hidden or not.
+func (c *Conversation) Listed(r Rules) bool {
+	h := c.head(r)
+	return h != nil && h.Sequence > c.Own.Deleted && c.member() && !c.gone(r)
+}
+
+// Hidden reports whether a listed conversation is hidden: marked so, and no newer message came.
+func (c *Conversation) Hidden() bool {
+	_, marked := slices.BinarySearch(c.Own.Marks.Value, events.MarkHidden)
+	return marked && c.Shared.Head.Time <= c.Own.Marks.Time
+}
+
+// Read is the sequence up to which the user has read everything.
+func (c *Conversation) Read() uint64 {
+	read := max(c.Own.Read.Sequence, c.Own.Sent, c.Own.Deleted, c.Own.Cleared)
+	if m := c.Own.Member.Value; m.Status == events.StatusJoined {
+		read = max(read, m.JoinSequence)
+	}
+	return read
+}
+
+// Unread is the number of messages that the user has not read.
+func (c *Conversation) Unread(r Rules) uint64 {
+	if !c.member() {
+		return 0
+	}
+	if t := c.Group.Value.Type; t == events.GroupTypeChatRoom || t == events.GroupTypeAVChatRoom {
+		return 0
+	}
+	var n uint64
+	floor := c.Read()
+	for _, d := range c.Shared.Days {
+		if !r.expired(d.Day) {
+			n += countRemaining(d.Counted, floor, d.Uncounted, c.Shared.Recalled)
+		}
+	}
+	return n
+}
+
+// Kinds of mentions, as the SDK numbers them.
+const (
+	atUser    = 1
+	atAll     = 2
+	atUserAll = 3
+)
+
+// MentionOf is a mention with its kind: of the user (1), of everyone (2) or of both (3).
+type MentionOf struct {
+	Mention
+	Kind int
+}
+
+// Mentions are the unread messages that mention the user or everyone, newest first, at most MaxGroupAtInfo.
+func (c *Conversation) Mentions(r Rules) []MentionOf {
+	if c.Type != events.TypeGroup || !c.member() {
+		return nil
+	}
+	floor := c.Read()
+	var all []MentionOf
+	for i, list := range [][]Mention{c.Own.Mentions, c.Shared.Mentions} {
+		for _, m := range list {
+			if m.Sequence > floor && !r.expired(m.Day) && !c.Shared.Recalled.Contains(m.Sequence) && c.counted(m) {
+				all = append(all, MentionOf{m, [...]int{atUser, atAll}[i]})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b MentionOf) int {
+		return cmp.Or(cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.Day, a.Day), cmp.Compare(a.Kind, b.Kind))
+	})
+	merged := all[:0]
+	for _, m := range all {
+		if n := len(merged); n > 0 && merged[n-1].Mention == m.Mention {
+			merged[n-1].Kind = atUserAll
+			continue
+		}
+		merged = append(merged, m)
+	}
+	return merged[:min(len(merged), MaxGroupAtInfo)]
+}
+
+// counted reports whether the message of a mention counts as unread for those who have not read it.
+func (c *Conversation) counted(m Mention) bool {
+	i, found := slices.BinarySearchFunc(c.Shared.Days, m.Day, func(d Day, day events.Day) int { return cmp.Compare(d.Day, day) })
+	return found && c.Shared.Days[i].Counted.Contains(m.Sequence) && !c.Shared.Days[i].Uncounted.Contains(m.Sequence)
+}
+
+// HeadEdit names the edit that the item of a listed conversation needs, if it can have any.
+func (c *Conversation) HeadEdit(app string, r Rules) (EditKey, bool) {
+	h := c.head(r)
+	if h == nil || h.Sequence > c.Shared.EditedSequence {
+		return EditKey{}, false
+	}
+	return EditKey{App: app, Conversation: c.conversation(), Sequence: h.Sequence}, true
+}
+
+func (c *Conversation) conversation() events.Conversation {
+	return events.ConversationOf{UserID: c.UserID, ConversationID: c.ConversationID}.Conversation()
+}

@@ -1,0 +1,136 @@
+package projection
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// Key names the registers of one conversation under one owner.
+type Key struct {
+	App string
+	// Owner is the user whose registers they are, or "" for what all members of
+	// a group share: a message to a group is written once, not once per member.
+	Owner string
+	// ConversationID is from the owner's point of view.
+	ConversationID string
+}
+
+// State is all registers under one Key, and a join-semilattice.
+type State struct {
+	// The conversation's side: of the owner's C2C or SYSTEM conversation, or of the group.
+
+	// Head is the greatest message that may be shown.
+	Head Head
+	// LastSequence is the greatest sequence of any message ever seen.
+	LastSequence uint64
+	// EditedSequence is the greatest sequence that any recall or modification
+	// names: a head above it was never edited and needs no look-up.
+	EditedSequence uint64
+	// Days hold the messages that count, ascending by day.
+	Days []Day
+	// Recalled are the sequences of all recalled messages. A recall does not know its message's day.
+	Recalled Sequences
+	// Mentions are those of the owner, or of everyone when the owner is "", in groups; ascending.
+	Mentions []Mention
+
+	// The user's side; absent under the owner "".
+
+	// Known says that the user has set any register of this conversation.
+	Known bool
+	// Read and PeerRead are the greatest conversationRead of the owner and, in C2C, of the peer.
+	Read, PeerRead ReadMark
+	// Sent and PeerSent are the greatest sequence that the owner and, in C2C, the peer has sent.
+	Sent, PeerSent uint64
+	// Deleted and Cleared are the greatest throughSequence of each.
+	Deleted, Cleared uint64
+	Pinned           Register[bool]
+	RemindType       Register[string]
+	Marks            Register[[]uint64]
+	Groups           Register[[]string]
+	CustomData       Register[string]
+	Draft            Register[string]
+	Remark           Register[string]
+	Member           Register[Member]
+}
+
+// Day is one UTC day of a conversation. It exists when any message of that day does.
+type Day struct {
+	Day events.Day
+	// Counted are the messages that count as unread for those who have not read
+	// them. Those that the owner of a C2C conversation sent are left out:
+	// sending is reading.
+	Counted Sequences
+	// Uncounted are those that are onlineOnly or excluded from the count; it wins over Counted.
+	Uncounted Sequences
+}
+
+// Mention is a message that mentions somebody.
+type Mention struct {
+	Day      events.Day
+	Sequence uint64
+}
+
+func compareMentions(a, b Mention) int {
+	return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Sequence, b.Sequence))
+}
+
+// Merge folds other into s. It keeps references to other's values and changes none of them.
+func (s *State) Merge(other *State) {
+	s.Head.merge(&other.Head)
+	s.LastSequence = max(s.LastSequence, other.LastSequence)
+	s.EditedSequence = max(s.EditedSequence, other.EditedSequence)
+	for _, d := range other.Days {
+		day := s.day(d.Day)
+		day.Counted.Union(d.Counted)
+		day.Uncounted.Union(d.Uncounted)
+	}
+	s.Recalled.Union(other.Recalled)
+	for _, m := range other.Mentions {
+		s.mention(m)
+	}
+
+	s.Known = s.Known || other.Known
+	s.Read.merge(other.Read)
+	s.PeerRead.merge(other.PeerRead)
+	s.Sent = max(s.Sent, other.Sent)
+	s.PeerSent = max(s.PeerSent, other.PeerSent)
+	s.Deleted = max(s.Deleted, other.Deleted)
+	s.Cleared = max(s.Cleared, other.Cleared)
+	s.Pinned.merge(other.Pinned, compareBool)
+	s.RemindType.merge(other.RemindType, strings.Compare)
+	s.Marks.merge(other.Marks, slices.Compare)
+	s.Groups.merge(other.Groups, slices.Compare)
+	s.CustomData.merge(other.CustomData, strings.Compare)
+	s.Draft.merge(other.Draft, strings.Compare)
+	s.Remark.merge(other.Remark, strings.Compare)
+	s.Member.merge(other.Member, compareMembers)
+}
+
+// day is the state's part for d, made when it is not there.
+func (s *State) day(d events.Day) *Day {
+	n := len(s.Days)
+	if n > 0 && s.Days[n-1].Day == d {
+		return &s.Days[n-1]
+	}
+	i, found := slices.BinarySearchFunc(s.Days, d, func(e Day, d events.Day) int { return cmp.Compare(e.Day, d) })
+	if !found {
+		s.Days = slices.Insert(s.Days, i, Day{Day: d})
+	}
+	return &s.Days[i]
+}
+
+func (s *State) mention(m Mention) {
+	if i, found := slices.BinarySearchFunc(s.Mentions, m, compareMentions); !found {
+		s.Mentions = slices.Insert(s.Mentions, i, m)
+	}
+}
+
+// HasRegisters reports whether s holds more than days, recalls and mentions.
+func (s *State) HasRegisters() bool {
+	return s.LastSequence != 0 || s.EditedSequence != 0 || s.Known ||
+		s.Read != ReadMark{} || s.PeerRead != ReadMark{} || s.Sent != 0 || s.PeerSent != 0 ||
+		s.Remark.Written() || s.Member.Written()
+}
