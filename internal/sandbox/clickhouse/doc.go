@@ -1,0 +1,2 @@
+// Package clickhouse runs the real ClickHouse engine inside this process.
+package clickhouse

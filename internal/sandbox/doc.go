@@ -1,0 +1,2 @@
+// Package sandbox starts Kafka, NATS and ClickHouse in this process.
+package sandbox
