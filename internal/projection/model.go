@@ -30,6 +30,18 @@ type MessageKey struct {
 	ID           string
 }
 
+// MentionKey names the message of a mention.
+type MentionKey struct {
+	App, GroupID string
+	Mention
+}
+
+// App is what concerns all conversations of an app.
+type App struct {
+	Plan   Plan
+	Erased map[string]struct{} // by user ID
+}
+
 // Message is a message as analysts see it, and where a mention's sender is looked up.
 type Message struct {
 	From, To, MessageID, Type, Text string
