@@ -24,6 +24,9 @@ func (m Micros) Day() Day { return Day(floorDiv(int64(m), 86_400_000_000)) }
 // Day is a UTC day, counted from 1970-01-01.
 type Day int32
 
+// Time is the beginning of d, in UTC.
+func (d Day) Time() time.Time { return time.Unix(int64(d)*86_400, 0).UTC() }
+
 func floorDiv(a, b int64) int64 {
 	q := a / b
 	if a%b < 0 {
