@@ -93,13 +93,13 @@ func (m *Model) Merge(other *Model) {
 		m.message(k, v)
 	}
 	for k, v := range other.Users {
-		at(m.Users, k).merge(*v, compareUserProfiles)
+		at(m.Users, k).Merge(*v, compareUserProfiles)
 	}
 	for k, v := range other.Groups {
-		at(m.Groups, k).merge(*v, compareGroupProfiles)
+		at(m.Groups, k).Merge(*v, compareGroupProfiles)
 	}
 	for k, v := range other.Plans {
-		at(m.Plans, k).merge(*v, comparePlans)
+		at(m.Plans, k).Merge(*v, comparePlans)
 	}
 	for k := range other.Erased {
 		m.Erased[k] = struct{}{}
@@ -136,17 +136,17 @@ func (m *Model) Fold(e events.Event) {
 			m.state(e.App, c.Peer(b.UserID), c).PeerRead.merge(mark)
 		}
 	case *events.ConversationPinned:
-		m.own(e.App, b.ConversationOf).Pinned.merge(Register[bool]{v, b.IsPinned}, compareBool)
+		m.own(e.App, b.ConversationOf).Pinned.Merge(Register[bool]{v, b.IsPinned}, compareBool)
 	case *events.ConversationRemindTypeSet:
-		m.own(e.App, b.ConversationOf).RemindType.merge(Register[string]{v, b.MessageRemindType}, strings.Compare)
+		m.own(e.App, b.ConversationOf).RemindType.Merge(Register[string]{v, b.MessageRemindType}, strings.Compare)
 	case *events.ConversationMarked:
-		m.own(e.App, b.ConversationOf).Marks.merge(Register[[]uint64]{v, b.MarkList}, slices.Compare)
+		m.own(e.App, b.ConversationOf).Marks.Merge(Register[[]uint64]{v, b.MarkList}, slices.Compare)
 	case *events.ConversationGroupsSet:
-		m.own(e.App, b.ConversationOf).Groups.merge(Register[[]string]{v, b.ConversationGroupList}, slices.Compare)
+		m.own(e.App, b.ConversationOf).Groups.Merge(Register[[]string]{v, b.ConversationGroupList}, slices.Compare)
 	case *events.ConversationCustomDataSet:
-		m.own(e.App, b.ConversationOf).CustomData.merge(Register[string]{v, b.CustomData}, strings.Compare)
+		m.own(e.App, b.ConversationOf).CustomData.Merge(Register[string]{v, b.CustomData}, strings.Compare)
 	case *events.ConversationDraftSet:
-		m.own(e.App, b.ConversationOf).Draft.merge(Register[string]{v, b.DraftText}, strings.Compare)
+		m.own(e.App, b.ConversationOf).Draft.Merge(Register[string]{v, b.DraftText}, strings.Compare)
 	case *events.ConversationDeleted:
 		s := m.own(e.App, b.ConversationOf)
 		s.Deleted = max(s.Deleted, b.ThroughSequence)
@@ -157,19 +157,19 @@ func (m *Model) Fold(e events.Event) {
 		s := m.own(e.App, b.ConversationOf)
 		s.Cleared = max(s.Cleared, b.ThroughSequence)
 	case *events.GroupMemberChanged:
-		m.state(e.App, b.UserID, events.Group(b.GroupID)).Member.merge(Register[Member]{v, Member{
+		m.state(e.App, b.UserID, events.Group(b.GroupID)).Member.Merge(Register[Member]{v, Member{
 			Status: b.Status, Role: b.Role, NameCard: b.NameCard,
 			JoinSequence: b.JoinSequence, JoinTime: b.JoinTime, OperatorID: b.OperatorID,
 		}}, compareMembers)
 	case *events.GroupProfileChanged:
-		at(m.Groups, GroupKey{e.App, b.GroupID}).merge(GroupProfile{v, *b}, compareGroupProfiles)
+		at(m.Groups, GroupKey{e.App, b.GroupID}).Merge(GroupProfile{v, *b}, compareGroupProfiles)
 	case *events.UserProfileChanged:
-		at(m.Users, UserKey{e.App, b.UserID}).merge(UserProfile{v, *b}, compareUserProfiles)
+		at(m.Users, UserKey{e.App, b.UserID}).Merge(UserProfile{v, *b}, compareUserProfiles)
 	case *events.FriendRemarkSet:
 		m.state(e.App, b.UserID, events.C2C(b.UserID, b.FriendID)).
-			Remark.merge(Register[string]{v, b.Remark}, strings.Compare)
+			Remark.Merge(Register[string]{v, b.Remark}, strings.Compare)
 	case *events.AppPlanChanged:
-		at(m.Plans, e.App).merge(Plan{v, *b}, comparePlans)
+		at(m.Plans, e.App).Merge(Plan{v, *b}, comparePlans)
 	case *events.UserErased:
 		m.Erased[UserKey{e.App, b.UserID}] = struct{}{}
 	}
@@ -280,13 +280,16 @@ func (m *Model) owners(app string, c events.Conversation) func(yield func(string
 	}
 }
 
+// State is the state under k, made when it is not there.
+func (m *Model) State(k Key) *State { return at(m.States, k) }
+
 func (m *Model) state(app, owner string, c events.Conversation) *State {
-	return at(m.States, Key{app, owner, c.IDFor(owner)})
+	return m.State(Key{app, owner, c.IDFor(owner)})
 }
 
 // own is the state of a register that its user has set, and so knows.
 func (m *Model) own(app string, of events.ConversationOf) *State {
-	s := at(m.States, Key{app, of.UserID, of.ConversationID})
+	s := m.State(Key{app, of.UserID, of.ConversationID})
 	s.Known = true
 	return s
 }

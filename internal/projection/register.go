@@ -29,7 +29,8 @@ type Register[T any] struct {
 	Value T
 }
 
-func (r *Register[T]) merge(other Register[T], compare func(a, b T) int) {
+// Merge folds other into r; compare orders values of equal versions.
+func (r *Register[T]) Merge(other Register[T], compare func(a, b T) int) {
 	c := r.compare(other.Version)
 	if c == 0 {
 		c = compare(r.Value, other.Value)
@@ -172,7 +173,7 @@ type Edit struct {
 
 // Merge folds other into e.
 func (e *Edit) Merge(other Edit) {
-	e.Recall.merge(other.Recall, compareRecalls)
+	e.Recall.Merge(other.Recall, compareRecalls)
 	e.Modification.merge(&other.Modification)
 }
 

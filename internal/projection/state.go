@@ -99,14 +99,14 @@ func (s *State) Merge(other *State) {
 	s.PeerSent = max(s.PeerSent, other.PeerSent)
 	s.Deleted = max(s.Deleted, other.Deleted)
 	s.Cleared = max(s.Cleared, other.Cleared)
-	s.Pinned.merge(other.Pinned, compareBool)
-	s.RemindType.merge(other.RemindType, strings.Compare)
-	s.Marks.merge(other.Marks, slices.Compare)
-	s.Groups.merge(other.Groups, slices.Compare)
-	s.CustomData.merge(other.CustomData, strings.Compare)
-	s.Draft.merge(other.Draft, strings.Compare)
-	s.Remark.merge(other.Remark, strings.Compare)
-	s.Member.merge(other.Member, compareMembers)
+	s.Pinned.Merge(other.Pinned, compareBool)
+	s.RemindType.Merge(other.RemindType, strings.Compare)
+	s.Marks.Merge(other.Marks, slices.Compare)
+	s.Groups.Merge(other.Groups, slices.Compare)
+	s.CustomData.Merge(other.CustomData, strings.Compare)
+	s.Draft.Merge(other.Draft, strings.Compare)
+	s.Remark.Merge(other.Remark, strings.Compare)
+	s.Member.Merge(other.Member, compareMembers)
 }
 
 // day is the state's part for d, made when it is not there.

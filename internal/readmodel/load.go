@@ -1,0 +1,261 @@
+package readmodel
+
+import (
+	"context"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// Inboxes gives all conversations under each user, by conversation ID, without large payloads.
+func (s *Store) Inboxes(ctx context.Context, users []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
+	keys := keyText(users, putOwner)
+	m, err := s.states(ctx, stateQuery{keys: keys, key: ownerKey, mentionKeys: keys, mentionKey: ownerKey})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[projection.UserKey]map[string]*projection.State, len(users))
+	for k, state := range m.States {
+		user := projection.UserKey{App: k.App, UserID: k.Owner}
+		if out[user] == nil {
+			out[user] = map[string]*projection.State{}
+		}
+		out[user][k.ConversationID] = state
+	}
+	return out, nil
+}
+
+// States gives exact conversations, without large payloads.
+func (s *Store) States(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
+	return s.exactStates(ctx, keys, false)
+}
+
+// FullStates gives exact conversations, with large payloads.
+func (s *Store) FullStates(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
+	return s.exactStates(ctx, keys, true)
+}
+
+func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full bool) (map[projection.Key]*projection.State, error) {
+	q := stateQuery{keys: keyText(keys, putConversation), key: conversationKey, mentionKey: mentionedKey, full: full}
+	var mentions keyList
+	for _, k := range keys {
+		if t, group, _ := events.SplitConversationID(k.ConversationID); t == events.TypeGroup {
+			mentions.row()
+			mentions.text(k.App)
+			mentions.text(k.Owner)
+			mentions.text(group)
+		}
+	}
+	q.mentionKeys = mentions.String()
+	m, err := s.states(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return m.States, nil
+}
+
+type stateQuery struct {
+	keys        string
+	key         keyColumns
+	mentionKeys string
+	mentionKey  keyColumns
+	full        bool
+}
+
+// states folds the rows of the three tables that states are made of.
+func (s *Store) states(ctx context.Context, q stateQuery) (*projection.Model, error) {
+	inbox, sequences, mentions := projection.NewModel(), projection.NewModel(), projection.NewModel()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return load(gctx, s, &inboxTable, q.key, q.keys, q.full, func(r *inboxRow) error {
+			inbox.State(r.Key).Merge(&r.State)
+			return nil
+		})
+	})
+	g.Go(func() error {
+		return load(gctx, s, &sequencesTable, q.key, q.keys, q.full, func(r *sequencesRow) error {
+			set, err := decodeBitmap(r.Bitmap)
+			if err != nil {
+				return err
+			}
+			sequences.State(r.Key).Merge(sequencesState(r, set))
+			return nil
+		})
+	})
+	if q.mentionKeys != noKeys {
+		g.Go(func() error {
+			return load(gctx, s, &mentionsTable, q.mentionKey, q.mentionKeys, q.full, func(r *mentionRow) error {
+				k := projection.Key{App: r.App, Owner: r.Owner, ConversationID: events.Group(r.GroupID).IDFor(r.Owner)}
+				mentions.State(k).Merge(&projection.State{Mentions: []projection.Mention{r.Mention}})
+				return nil
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, classify(ctx, err)
+	}
+	inbox.Merge(sequences)
+	inbox.Merge(mentions)
+	return inbox, nil
+}
+
+func sequencesState(r *sequencesRow, set projection.Sequences) *projection.State {
+	switch r.Kind {
+	case kindRecalled:
+		return &projection.State{Recalled: set}
+	case kindUncounted:
+		return &projection.State{Days: []projection.Day{{Day: r.Day, Uncounted: set}}}
+	default:
+		return &projection.State{Days: []projection.Day{{Day: r.Day, Counted: set}}}
+	}
+}
+
+// Groups gives name, avatar, type and dismissal of groups.
+func (s *Store) Groups(ctx context.Context, keys []projection.GroupKey) (map[projection.GroupKey]*projection.GroupProfile, error) {
+	return s.groups(ctx, keys, false)
+}
+
+// FullGroups gives whole profiles of groups.
+func (s *Store) FullGroups(ctx context.Context, keys []projection.GroupKey) (map[projection.GroupKey]*projection.GroupProfile, error) {
+	return s.groups(ctx, keys, true)
+}
+
+func (s *Store) groups(ctx context.Context, keys []projection.GroupKey, full bool) (map[projection.GroupKey]*projection.GroupProfile, error) {
+	m := projection.NewModel()
+	err := load(ctx, s, &groupsTable, groupKey, keyText(keys, putGroup), full, func(r *groupRow) error {
+		p := r.Profile
+		p.Value.GroupID = r.GroupID
+		p.Value.GroupCustomField = zip(r.keys, r.values)
+		m.Merge(&projection.Model{Groups: map[projection.GroupKey]*projection.GroupProfile{r.GroupKey: &p}})
+		return nil
+	})
+	return m.Groups, classify(ctx, err)
+}
+
+// Users gives nick and avatar of users.
+func (s *Store) Users(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]*projection.UserProfile, error) {
+	return s.users(ctx, keys, false)
+}
+
+// FullUsers gives whole profiles of users.
+func (s *Store) FullUsers(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]*projection.UserProfile, error) {
+	return s.users(ctx, keys, true)
+}
+
+func (s *Store) users(ctx context.Context, keys []projection.UserKey, full bool) (map[projection.UserKey]*projection.UserProfile, error) {
+	m := projection.NewModel()
+	err := load(ctx, s, &usersTable, userKey, keyText(keys, putOwner), full, func(r *userRow) error {
+		p := r.Profile
+		p.Value.UserID = r.UserID
+		p.Value.ProfileCustomField = zip(r.keys, r.values)
+		m.Merge(&projection.Model{Users: map[projection.UserKey]*projection.UserProfile{r.UserKey: &p}})
+		return nil
+	})
+	return m.Users, classify(ctx, err)
+}
+
+// Edits gives what happened to messages after they were sent.
+func (s *Store) Edits(ctx context.Context, keys []projection.EditKey) (map[projection.EditKey]*projection.Edit, error) {
+	m := projection.NewModel()
+	err := load(ctx, s, &editsTable, editKey, keyText(keys, putEdit), true, func(r *editRow) error {
+		k := projection.EditKey{
+			App:          r.App,
+			Conversation: events.Conversation{Type: typeOf(r.Type), A: r.A, B: r.B},
+			Sequence:     r.Sequence,
+		}
+		edit := r.Edit
+		m.Merge(&projection.Model{Edits: map[projection.EditKey]*projection.Edit{k: &edit}})
+		return nil
+	})
+	return m.Edits, classify(ctx, err)
+}
+
+// Senders gives the sender of the latest message at each mention's place.
+func (s *Store) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]string, error) {
+	latest := map[projection.MentionKey]projection.Register[string]{}
+	err := load(ctx, s, &messagesTable, messageKey, keyText(keys, putMention), false, func(r *messageRow) error {
+		k := projection.MentionKey{
+			App: r.App, GroupID: r.A,
+			Mention: projection.Mention{Day: r.Day, Sequence: r.Sequence},
+		}
+		sender := latest[k]
+		sender.Merge(projection.Register[string]{
+			Version: projection.Version{Time: r.Time, ID: r.ID},
+			Value:   r.From,
+		}, strings.Compare)
+		latest[k] = sender
+		return nil
+	})
+	senders := make(map[projection.MentionKey]string, len(latest))
+	for k, v := range latest {
+		senders[k] = v.Value
+	}
+	return senders, classify(ctx, err)
+}
+
+// Apps gives the plans and the erased users of apps.
+func (s *Store) Apps(ctx context.Context, apps []string) (map[string]*projection.App, error) {
+	keys := keyText(apps, (*keyList).text)
+	m := projection.NewModel()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return load(gctx, s, &plansTable, appKey, keys, true, func(r *planRow) error {
+			plan := r.Plan
+			m.Merge(&projection.Model{Plans: map[string]*projection.Plan{r.App: &plan}})
+			return nil
+		})
+	})
+	erased := map[projection.UserKey]struct{}{}
+	g.Go(func() error {
+		return load(gctx, s, &erasedTable, appKey, keys, true, func(r *projection.UserKey) error {
+			erased[*r] = struct{}{}
+			return nil
+		})
+	})
+	if err := g.Wait(); err != nil {
+		return nil, classify(ctx, err)
+	}
+	out := make(map[string]*projection.App, len(apps))
+	for _, app := range apps {
+		out[app] = &projection.App{Erased: map[string]struct{}{}}
+		if plan := m.Plans[app]; plan != nil {
+			out[app].Plan = *plan
+		}
+	}
+	for k := range erased {
+		out[k.App].Erased[k.UserID] = struct{}{}
+	}
+	return out, nil
+}
+
+// load reads the rows of a table whose key is one of keys.
+func load[R any](ctx context.Context, s *Store, t *table[R], key keyColumns, keys string, full bool, visit func(*R) error) error {
+	if keys == noKeys {
+		return nil
+	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"keys": keys}))
+	return t.load(ctx, s.conn, t.selectQuery(s.db, full, key), full, visit)
+}
+
+func zip(keys, values []string) []events.KeyValue {
+	if len(keys) == 0 {
+		return nil
+	}
+	fields := make([]events.KeyValue, len(keys))
+	for i := range keys {
+		fields[i] = events.KeyValue{Key: keys[i], Value: values[i]}
+	}
+	return fields
+}
+
+func unzip(fields []events.KeyValue) (keys, values []string) {
+	keys, values = make([]string, len(fields)), make([]string, len(fields))
+	for i, f := range fields {
+		keys[i], values[i] = f.Key, f.Value
+	}
+	return keys, values
+}

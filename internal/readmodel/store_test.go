@@ -1,0 +1,184 @@
+package readmodel_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { sandboxtest.Main(m) }
+
+// open gives a migrated store of the test's own.
+func open(t testing.TB) *readmodel.Store {
+	t.Helper()
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+	config.Database = sandboxtest.Database(t)
+	store, err := readmodel.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Drop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		_ = store.Close()
+	})
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+var ignoreEmpty = cmp.Options{
+	cmpopts.EquateEmpty(),
+	cmpopts.IgnoreFields(projection.Model{}, "Conflicts"),
+}
+
+// TestStore_ReadsWhatWasFolded writes chats in parts, some of them twice and in
+// any order, and reads back what folding all of it in memory gives: first from
+// the partial rows, then from what the engine's own merge made of them.
+func TestStore_ReadsWhatWasFolded(t *testing.T) {
+	store := open(t)
+	var chats []*projection.Model
+	rapid.Check(t, func(rt *rapid.T) {
+		all := projectiontest.Events(rt, 60)
+		want := projection.NewModel()
+		for i := range all {
+			all[i].App += strconv.Itoa(len(chats))
+			want.Fold(all[i])
+		}
+
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		repeated := append(slices.Clone(all), all[:len(all)/3]...)
+		rng.Shuffle(len(repeated), func(i, j int) { repeated[i], repeated[j] = repeated[j], repeated[i] })
+		for batch := range slices.Chunk(repeated, 1+len(repeated)/3) {
+			m := projection.NewModel()
+			for _, e := range batch {
+				m.Fold(e)
+			}
+			if err := store.Write(t.Context(), m); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		compare(t, rt, store, want)
+		chats = append(chats, want)
+	})
+
+	if err := store.Optimize(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range chats {
+		compare(t, t, store, want)
+	}
+}
+
+// compare reads everything that the model names, exact and by owner.
+func compare(t *testing.T, rt rapid.TB, store *readmodel.Store, want *projection.Model) {
+	ctx := t.Context()
+	got := projection.NewModel()
+	var apps []string
+	for k := range want.States {
+		apps = append(apps, k.App)
+	}
+	for app := range want.Plans {
+		apps = append(apps, app)
+	}
+	for k := range want.Erased {
+		apps = append(apps, k.App)
+	}
+	slices.Sort(apps)
+	apps = slices.Compact(apps)
+	check := func(err error) {
+		if err != nil {
+			rt.Fatal(err)
+		}
+	}
+	var err error
+	got.States, err = store.FullStates(ctx, keys(want.States))
+	check(err)
+	got.Edits, err = store.Edits(ctx, keys(want.Edits))
+	check(err)
+	got.Users, err = store.FullUsers(ctx, keys(want.Users))
+	check(err)
+	got.Groups, err = store.FullGroups(ctx, keys(want.Groups))
+	check(err)
+	got.Messages, err = store.Messages(ctx, apps)
+	check(err)
+	found, err := store.Apps(ctx, apps)
+	check(err)
+	for app, v := range found {
+		if v.Plan.Written() {
+			got.Plans[app] = &v.Plan
+		}
+		for u := range v.Erased {
+			got.Erased[projection.UserKey{App: app, UserID: u}] = struct{}{}
+		}
+	}
+
+	// By owner, the same but for large payloads.
+	var users []projection.UserKey
+	for _, app := range apps {
+		for _, u := range projectiontest.Users {
+			users = append(users, projection.UserKey{App: app, UserID: u})
+		}
+	}
+	inboxes, err := store.Inboxes(ctx, users)
+	check(err)
+	for k, state := range want.States {
+		if k.Owner == "" {
+			continue
+		}
+		light := *state
+		light.Head.LargePayload = ""
+		if diff := cmp.Diff(&light, inboxes[projection.UserKey{App: k.App, UserID: k.Owner}][k.ConversationID], ignoreEmpty); diff != "" {
+			rt.Fatalf("inbox of %v (-want +got):\n%s", k, diff)
+		}
+	}
+	if diff := cmp.Diff(want, got, ignoreEmpty); diff != "" {
+		rt.Fatalf("read back (-want +got):\n%s", diff)
+	}
+}
+
+func keys[K comparable, V any](m map[K]V) []K {
+	list := make([]K, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// TestStore_SendersAreTheLatest finds who sent the latest message of a sequence and day.
+func TestStore_SendersAreTheLatest(t *testing.T) {
+	store := open(t)
+	m := projection.NewModel()
+	for i, from := range []string{"ann", "bob", "cat"} {
+		m.Fold(events.Event{
+			ID: from, App: "demo", Time: projectiontest.Now + events.Micros([]int64{1, 3, 2}[i]),
+			Body: &events.MessageSent{Conversation: events.Group("g"), From: from, MessageID: from, Sequence: 7, Type: events.TypeText},
+		})
+	}
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	key := projection.MentionKey{App: "demo", GroupID: "g", Mention: projection.Mention{Day: projectiontest.Now.Day(), Sequence: 7}}
+	got, err := store.Senders(t.Context(), []projection.MentionKey{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[projection.MentionKey]string{key: "bob"}, got); diff != "" {
+		t.Errorf("senders (-want +got):\n%s", diff)
+	}
+}

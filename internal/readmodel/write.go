@@ -1,0 +1,117 @@
+package readmodel
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// insertsAtOnce bounds the inserts of one batch that run at the same time.
+const insertsAtOnce = 4
+
+// Write inserts all of m, one insert per table. When it returns nil every row
+// is durable and visible; when it fails some may be, and writing m again is
+// harmless. m must not change meanwhile.
+func (s *Store) Write(ctx context.Context, m *projection.Model) error {
+	inbox, sequences, mentions := stateRows(m)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(insertsAtOnce)
+	g.Go(func() error { return inboxTable.insert(gctx, s.conn, s.db, inbox) })
+	g.Go(func() error { return sequencesTable.insert(gctx, s.conn, s.db, sequences) })
+	g.Go(func() error { return mentionsTable.insert(gctx, s.conn, s.db, mentions) })
+	g.Go(func() error { return messagesTable.insert(gctx, s.conn, s.db, messageRows(m)) })
+	g.Go(func() error { return editsTable.insert(gctx, s.conn, s.db, editRows(m)) })
+	g.Go(func() error { return usersTable.insert(gctx, s.conn, s.db, userRows(m)) })
+	g.Go(func() error { return groupsTable.insert(gctx, s.conn, s.db, groupRows(m)) })
+	g.Go(func() error { return plansTable.insert(gctx, s.conn, s.db, planRows(m)) })
+	g.Go(func() error { return erasedTable.insert(gctx, s.conn, s.db, erasedRows(m)) })
+	return classify(ctx, g.Wait())
+}
+
+func stateRows(m *projection.Model) ([]inboxRow, []sequencesRow, []mentionRow) {
+	inbox := make([]inboxRow, 0, len(m.States))
+	sequences := make([]sequencesRow, 0, len(m.States))
+	var mentions []mentionRow
+	for k, s := range m.States {
+		if s.HasRegisters() {
+			inbox = append(inbox, inboxRow{Key: k, State: *s})
+		}
+		for _, d := range s.Days {
+			// A day is known by its row: one without messages to count has an empty set.
+			if len(d.Counted) > 0 || len(d.Uncounted) == 0 {
+				sequences = append(sequences, sequencesRow{Key: k, Day: d.Day, Kind: kindCounted, Set: d.Counted})
+			}
+			if len(d.Uncounted) > 0 {
+				sequences = append(sequences, sequencesRow{Key: k, Day: d.Day, Kind: kindUncounted, Set: d.Uncounted})
+			}
+		}
+		if len(s.Recalled) > 0 {
+			sequences = append(sequences, sequencesRow{Key: k, Kind: kindRecalled, Set: s.Recalled})
+		}
+		for _, mention := range s.Mentions {
+			group := k.ConversationID[len("GROUP"):]
+			mentions = append(mentions, mentionRow{App: k.App, Owner: k.Owner, GroupID: group, Mention: mention})
+		}
+	}
+	return inbox, sequences, mentions
+}
+
+func messageRows(m *projection.Model) []messageRow {
+	rows := make([]messageRow, 0, len(m.Messages))
+	for k, v := range m.Messages {
+		rows = append(rows, messageRow{
+			App: k.App, Type: typeName(k.Conversation.Type), A: k.Conversation.A, B: k.Conversation.B,
+			Day: k.Day, Sequence: k.Sequence, Time: k.Time, ID: k.ID, Message: *v,
+		})
+	}
+	return rows
+}
+
+func editRows(m *projection.Model) []editRow {
+	rows := make([]editRow, 0, len(m.Edits))
+	for k, v := range m.Edits {
+		rows = append(rows, editRow{
+			App: k.App, Type: typeName(k.Conversation.Type), A: k.Conversation.A, B: k.Conversation.B,
+			Sequence: k.Sequence, Edit: *v,
+		})
+	}
+	return rows
+}
+
+func userRows(m *projection.Model) []userRow {
+	rows := make([]userRow, 0, len(m.Users))
+	for k, v := range m.Users {
+		r := userRow{UserKey: k, Profile: *v}
+		r.keys, r.values = unzip(v.Value.ProfileCustomField)
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func groupRows(m *projection.Model) []groupRow {
+	rows := make([]groupRow, 0, len(m.Groups))
+	for k, v := range m.Groups {
+		r := groupRow{GroupKey: k, Profile: *v}
+		r.keys, r.values = unzip(v.Value.GroupCustomField)
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func planRows(m *projection.Model) []planRow {
+	rows := make([]planRow, 0, len(m.Plans))
+	for k, v := range m.Plans {
+		rows = append(rows, planRow{App: k, Plan: *v})
+	}
+	return rows
+}
+
+func erasedRows(m *projection.Model) []projection.UserKey {
+	rows := make([]projection.UserKey, 0, len(m.Erased))
+	for k := range m.Erased {
+		rows = append(rows, k)
+	}
+	return rows
+}
