@@ -160,6 +160,7 @@ func (l Listing) Item(d Details, r Rules, full bool) Item {
 		})
 	}
 	switch l.Type {
+	case events.TypeSystem:
 	case events.TypeC2C:
 		item.PeerReadTime = l.Own.PeerRead.Time.Seconds()
 		item.UserProfile = l.userProfile(d.Peer, full)

@@ -7,11 +7,11 @@ import (
 	"github.com/convoview/convoview/internal/events"
 )
 
-// UserKey names a user, GroupKey a group.
-type (
-	UserKey  struct{ App, UserID string }
-	GroupKey struct{ App, GroupID string }
-)
+// UserKey names a user.
+type UserKey struct{ App, UserID string }
+
+// GroupKey names a group.
+type GroupKey struct{ App, GroupID string }
 
 // EditKey names a message by its place, which is all that a recall knows of it.
 type EditKey struct {
@@ -202,6 +202,7 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 	}
 
 	switch b.Conversation.Type {
+	case events.TypeSystem: // sending there is not reading
 	case events.TypeC2C:
 		peer := b.Conversation.Peer(b.From)
 		sender, receiver := m.state(e.App, b.From, b.Conversation), m.state(e.App, peer, b.Conversation)
@@ -228,6 +229,7 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 		AtUsers: b.AtUsers, AtAll: b.AtAll, Counted: counted, Shown: shown,
 	}
 	switch b.Conversation.Type {
+	case events.TypeGroup:
 	case events.TypeC2C:
 		message.To = b.Conversation.Peer(b.From)
 	case events.TypeSystem:

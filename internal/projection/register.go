@@ -177,12 +177,14 @@ func (e *Edit) Merge(other Edit) {
 	e.Modification.merge(&other.Modification)
 }
 
-// UserProfile and GroupProfile are the registers of whole profiles, Plan that of an app's plan.
-type (
-	UserProfile  = Register[events.UserProfileChanged]
-	GroupProfile = Register[events.GroupProfileChanged]
-	Plan         = Register[events.AppPlanChanged]
-)
+// UserProfile is the register of a user's whole profile.
+type UserProfile = Register[events.UserProfileChanged]
+
+// GroupProfile is the register of a group's whole profile.
+type GroupProfile = Register[events.GroupProfileChanged]
+
+// Plan is the register of an app's plan.
+type Plan = Register[events.AppPlanChanged]
 
 func compareKeyValues(a, b []events.KeyValue) int {
 	return slices.CompareFunc(a, b, func(x, y events.KeyValue) int {

@@ -73,7 +73,7 @@ func (t *table[R]) insert(ctx context.Context, conn driver.Conn, db string, rows
 	if err != nil {
 		return fmt.Errorf("insert %d rows into %s: %w", len(rows), t.into, err)
 	}
-	defer batch.Close()
+	defer func() { _ = batch.Close() }() // after Send there is nothing left to fail
 	for i, c := range t.columns {
 		if err := batch.Column(i).Append(c.values(rows)); err != nil {
 			return fmt.Errorf("insert %d rows into %s: column %s: %w", len(rows), t.into, c.name, err)

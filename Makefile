@@ -1,0 +1,44 @@
+# convoview: `make help` lists what there is to do.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+GO ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+ENGINE := node_modules/.package-lock.json
+COMMANDS := projector query sandbox chatload
+
+.PHONY: help demo up test lint generate generate-check build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## a minute of generated chat, live in the terminal; leaves nothing running
+	@bin/chatload demo
+
+up: build ## the whole stack on the usual ports, in the foreground until Ctrl-C
+	@bin/chatload up
+
+test: $(ENGINE) ## every test, on the real engines
+	$(GO) test -timeout 20m ./...
+
+lint: ## golangci-lint, buf lint and buf breaking
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) buf lint
+	$(TOOL) buf breaking --against schemas/chat/v1/released.binpb
+
+generate: ## write again what is generated from the schemas
+	$(TOOL) buf generate
+
+generate-check: generate ## fail when what is generated differs from what is committed
+	git diff --exit-code -- schemas
+
+build: $(ENGINE) ## the commands, into bin/
+	$(GO) build -o bin/ $(addprefix ./cmd/,$(COMMANDS))
+
+clean: ## remove what was built and installed here
+	rm -rf bin node_modules
+
+# libchdb, the ClickHouse engine of sandbox and tests, comes as an npm package.
+$(ENGINE): package.json package-lock.json
+	npm ci
+	@touch $@
