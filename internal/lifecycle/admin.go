@@ -1,0 +1,183 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// The bounds of the admin server.
+const (
+	checkTimeout  = 2 * time.Second
+	headerTimeout = 5 * time.Second
+	adminStop     = time.Second
+)
+
+// AdminConfig is where the admin server listens.
+type AdminConfig struct {
+	// Addr is the host and port to listen on, such as ":8080". It is not for
+	// the public: it serves profiles and has no authentication.
+	Addr string
+}
+
+// DefaultAdminConfig listens on port 8080 of every interface.
+func DefaultAdminConfig() AdminConfig { return AdminConfig{Addr: ":8080"} }
+
+// Register binds the settings to --admin-addr.
+func (c *AdminConfig) Register(f *Flags) {
+	f.String(&c.Addr, "admin-addr", "Where health, readiness, metrics and profiles are served (host:port).")
+}
+
+// Validate reports what is wrong with the configuration.
+func (c AdminConfig) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return fmt.Errorf("admin address %q: want host:port: %w", c.Addr, err)
+	}
+	return nil
+}
+
+// NewRegistry makes a metrics registry with those of the process and of Go.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	return r
+}
+
+// Admin is the admin HTTP server: /healthz (the process answers), /readyz (its
+// checks pass, with the reasons of those that do not), /metrics and
+// /debug/pprof/.
+type Admin struct {
+	config  AdminConfig
+	logger  *slog.Logger
+	handler http.Handler
+	started chan struct{}
+
+	mu     sync.Mutex
+	checks []check
+	addr   string
+}
+
+type check struct {
+	name string
+	run  func(context.Context) error
+}
+
+// NewAdmin makes an admin server that shows the metrics of a registry.
+func NewAdmin(config AdminConfig, metrics prometheus.Gatherer, logger *slog.Logger) *Admin {
+	a := &Admin{config: config, logger: logger, started: make(chan struct{})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	a.handler = mux
+	return a
+}
+
+// AddCheck adds a check that must pass for the command to be ready. Its error
+// is shown as the reason. It must return soon after its context ends.
+func (a *Admin) AddCheck(name string, run func(context.Context) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.checks = append(a.checks, check{name: name, run: run})
+}
+
+// Handler is what the server serves.
+func (a *Admin) Handler() http.Handler { return a.handler }
+
+// Component is the server as a component of a group.
+func (a *Admin) Component() Component {
+	return Component{Name: "admin server", Run: a.Run, Started: a.started}
+}
+
+// Addr is where the server listens, once it has started.
+func (a *Admin) Addr() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.addr
+}
+
+// Run serves until ctx is cancelled.
+func (a *Admin) Run(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Addr)
+	if err != nil {
+		return fmt.Errorf("listen for admin requests: %w", err)
+	}
+	a.mu.Lock()
+	a.addr = listener.Addr().String()
+	a.mu.Unlock()
+	a.logger.Info("admin server listens", "addr", a.Addr())
+	close(a.started)
+
+	server := &http.Server{Handler: a.handler, ReadHeaderTimeout: headerTimeout}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve admin requests: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminStop)
+	defer cancel()
+	if err := server.Shutdown(stop); errors.Is(err, context.DeadlineExceeded) {
+		return server.Close() // a profile that takes longer is of no use to a stopped process
+	} else if err != nil {
+		return fmt.Errorf("stop the admin server: %w", err)
+	}
+	return nil
+}
+
+func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	checks := slices.Clone(a.checks)
+	a.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	defer cancel()
+	results := make([]string, len(checks))
+	var wg sync.WaitGroup
+	for i, c := range checks {
+		wg.Go(func() {
+			if err := c.run(ctx); err != nil {
+				results[i] = err.Error()
+			}
+		})
+	}
+	wg.Wait()
+
+	reply := struct {
+		Ready  bool              `json:"ready"`
+		Checks map[string]string `json:"checks"`
+	}{Ready: true, Checks: map[string]string{}}
+	for i, c := range checks {
+		reply.Checks[c.name] = "ok"
+		if results[i] != "" {
+			reply.Ready, reply.Checks[c.name] = false, results[i]
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !reply.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(reply)
+}

@@ -1,0 +1,109 @@
+package lifecycle_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+)
+
+func newAdmin(addr string) *lifecycle.Admin {
+	return lifecycle.NewAdmin(lifecycle.AdminConfig{Addr: addr}, lifecycle.NewRegistry(), slog.New(slog.DiscardHandler))
+}
+
+func TestAdmin_Readiness(t *testing.T) {
+	admin := newAdmin("")
+	var kafka error
+	admin.AddCheck("kafka", func(context.Context) error { return kafka })
+	admin.AddCheck("clickhouse", func(context.Context) error { return nil })
+	type reply struct {
+		Ready  bool              `json:"ready"`
+		Checks map[string]string `json:"checks"`
+	}
+	get := func() (int, reply) {
+		w := httptest.NewRecorder()
+		admin.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		var r reply
+		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		return w.Code, r
+	}
+	code, got := get()
+	if diff := cmp.Diff(reply{true, map[string]string{"kafka": "ok", "clickhouse": "ok"}}, got); diff != "" || code != http.StatusOK {
+		t.Errorf("%d (-want +got):\n%s", code, diff)
+	}
+	kafka = errors.New("topic chat.state is missing")
+	code, got = get()
+	if diff := cmp.Diff(reply{false, map[string]string{"kafka": "topic chat.state is missing", "clickhouse": "ok"}}, got); diff != "" || code != http.StatusServiceUnavailable {
+		t.Errorf("%d (-want +got):\n%s", code, diff)
+	}
+}
+
+func TestAdmin_Serves(t *testing.T) {
+	admin := newAdmin("127.0.0.1:0")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	component := admin.Component()
+	go func() { done <- component.Run(ctx) }()
+	<-component.Started
+	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "go_goroutines", "/debug/pprof/": "goroutine", "/readyz": `"ready":true`} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.Addr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d, %v: no %q", path, response.StatusCode, err, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigs_Validate(t *testing.T) {
+	if err := errors.Join(lifecycle.DefaultAdminConfig().Validate(), lifecycle.DefaultLogConfig().Validate()); err != nil {
+		t.Error(err)
+	}
+	err := errors.Join(
+		lifecycle.AdminConfig{Addr: "8080"}.Validate(),
+		lifecycle.LogConfig{Format: "xml", Level: "loud"}.Validate(),
+	)
+	for _, want := range []string{`"8080"`, `"xml"`, `"loud"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not name %s", err, want)
+		}
+	}
+}
+
+func TestNewLogger(t *testing.T) {
+	var out strings.Builder
+	logger := lifecycle.NewLogger(lifecycle.LogConfig{Format: "json", Level: "warn"}, &out)
+	logger.Info("quiet")
+	logger.Warn("loud", "rows", 3)
+	var line map[string]any
+	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["msg"] != "loud" || line["rows"] != 3.0 {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	out.Reset()
+	lifecycle.NewLogger(lifecycle.LogConfig{Format: "text", Level: "debug"}, &out).Debug("all")
+	if !strings.Contains(out.String(), "level=DEBUG msg=all") {
+		t.Errorf("%s", out.String())
+	}
+}

@@ -1,0 +1,133 @@
+package lifecycle_test
+
+import (
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+)
+
+type settings struct {
+	Brokers  []string
+	Group    string
+	Password string
+	Workers  int
+	Check    bool
+	Wait     time.Duration
+	Size     int
+}
+
+func parse(t *testing.T, env map[string]string, args ...string) (settings, string, error) {
+	t.Helper()
+	s := settings{Brokers: []string{"localhost:9092"}, Group: "projector", Password: "hunter2", Workers: 4, Wait: time.Second, Size: 8 << 20}
+	var help strings.Builder
+	f := lifecycle.NewFlags("projector", "Projects.", func(name string) string { return env[name] }, &help)
+	f.Strings(&s.Brokers, "kafka-brokers", "Brokers to ask first.")
+	f.String(&s.Group, "kafka-group", "Consumer group.")
+	f.Secret(&s.Password, "clickhouse-password", "Password.")
+	f.Int(&s.Workers, "workers", "How many.")
+	f.Bool(&s.Check, "check", "Check and exit.")
+	f.Duration(&s.Wait, "wait", "How long.")
+	f.Bytes(&s.Size, "size", "How much.")
+	err := f.Parse(args)
+	return s, help.String(), err
+}
+
+func TestFlags_Precedence(t *testing.T) {
+	env := map[string]string{
+		"CONVOVIEW_KAFKA_BROKERS": "a:1, b:2",
+		"CONVOVIEW_WORKERS":       "7",
+		"CONVOVIEW_SIZE":          "64KiB",
+		"CONVOVIEW_CHECK":         "true",
+		"CONVOVIEW_KAFKA_GROUP":   "",
+	}
+	got, _, err := parse(t, env, "--workers=9", "-wait", "250ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings{
+		Brokers: []string{"a:1", "b:2"}, Group: "projector", Password: "hunter2",
+		Workers: 9, Check: true, Wait: 250 * time.Millisecond, Size: 64 << 10,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestFlags_Errors(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  map[string]string
+		args []string
+		want []string
+	}{
+		"all variables are named": {
+			env:  map[string]string{"CONVOVIEW_WORKERS": "many", "CONVOVIEW_SIZE": "-1"},
+			want: []string{"CONVOVIEW_WORKERS", "many", "CONVOVIEW_SIZE", "64KiB"},
+		},
+		"unknown flag":        {args: []string{"--kafka-broker=x"}, want: []string{"kafka-broker"}},
+		"wrong value":         {args: []string{"--wait=5"}, want: []string{"wait", `"5"`}},
+		"unexpected argument": {args: []string{"rebuild"}, want: []string{"rebuild"}},
+		"size too great":      {args: []string{"--size=9999999999999GiB"}, want: []string{"size"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := parse(t, c.env, c.args...)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not name %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestFlags_Help(t *testing.T) {
+	_, help, err := parse(t, nil, "--help")
+	if !errors.Is(err, flag.ErrHelp) {
+		t.Fatalf("error %v, want flag.ErrHelp", err)
+	}
+	const want = `Usage: projector [flags]
+
+Projects.
+
+Each flag can be given by its environment variable instead; the flag wins.
+
+  --kafka-brokers <list>
+      Brokers to ask first.
+      CONVOVIEW_KAFKA_BROKERS, default localhost:9092
+
+  --kafka-group <text>
+      Consumer group.
+      CONVOVIEW_KAFKA_GROUP, default projector
+
+  --clickhouse-password <secret>
+      Password.
+      CONVOVIEW_CLICKHOUSE_PASSWORD, default (hidden)
+
+  --workers <number>
+      How many.
+      CONVOVIEW_WORKERS, default 4
+
+  --check
+      Check and exit.
+      CONVOVIEW_CHECK, default false
+
+  --wait <duration>
+      How long.
+      CONVOVIEW_WAIT, default 1s
+
+  --size <size>
+      How much.
+      CONVOVIEW_SIZE, default 8MiB
+`
+	if diff := cmp.Diff(want, help); diff != "" {
+		t.Errorf("help (-want +got):\n%s", diff)
+	}
+}

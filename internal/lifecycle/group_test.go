@@ -1,0 +1,144 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// journal records what happens, in order.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, line)
+}
+
+func (j *journal) component(name string) Component {
+	started := make(chan struct{})
+	return Component{Name: name, Started: started, Run: func(ctx context.Context) error {
+		j.add("start " + name)
+		close(started)
+		<-ctx.Done()
+		j.add("stop " + name)
+		return nil
+	}}
+}
+
+func TestGroup_StopsInReverse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		ctx, cancel := context.WithCancel(t.Context())
+		g := NewGroup(time.Minute, slog.New(slog.DiscardHandler), j.component("a"), j.component("b"), Closer("c", func() error {
+			j.add("close c")
+			return nil
+		}))
+		if g.Check(ctx) == nil {
+			t.Error("ready before the start")
+		}
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		synctest.Wait()
+		if err := g.Check(ctx); err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if g.Check(ctx) == nil {
+			t.Error("ready after the stop")
+		}
+		want := []string{"start a", "start b", "close c", "stop b", "stop a"}
+		if !slices.Equal(j.lines, want) {
+			t.Errorf("got %q, want %q", j.lines, want)
+		}
+	})
+}
+
+func TestGroup_FailureStopsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		broken := errors.New("broken")
+		late := Component{Name: "late", Run: func(context.Context) error { j.add("late"); return nil }}
+		g := NewGroup(time.Minute, slog.New(slog.DiscardHandler), j.component("a"), Component{
+			Name: "b", Started: make(chan struct{}), Run: func(context.Context) error { return broken },
+		}, late)
+		err := g.Run(t.Context())
+		if !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "b: ") {
+			t.Errorf("error %v, want b's", err)
+		}
+		if want := []string{"start a", "stop a"}; !slices.Equal(j.lines, want) {
+			t.Errorf("got %q, want %q", j.lines, want)
+		}
+	})
+}
+
+func TestGroup_EndedUnasked(t *testing.T) {
+	err := NewGroup(time.Minute, slog.New(slog.DiscardHandler), Component{Name: "a", Run: func(context.Context) error { return nil }}).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "a: ended unasked") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestGroup_BudgetNamesWhoStillRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		release := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		g := NewGroup(20*time.Second, slog.New(slog.DiscardHandler),
+			j.component("first"),
+			Component{Name: "stuck", Run: func(context.Context) error { <-release; return nil }},
+			j.component("last"))
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		synctest.Wait()
+		begin := time.Now()
+		cancel()
+		err := <-done
+		if took := time.Since(begin); took != 20*time.Second {
+			t.Errorf("stopping took %v of the (simulated) 20s", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), "stuck: not stopped within 20s") || strings.Contains(err.Error(), "last") {
+			t.Errorf("error %v, want one that names the stuck component", err)
+		}
+		close(release)
+	})
+}
+
+func TestSignals(t *testing.T) {
+	signals, exits := make(chan os.Signal), make(chan int)
+	ctx := withSignals(t.Context(), signals, func(code int) { exits <- code })
+	signals <- syscall.SIGTERM
+	<-ctx.Done()
+	if got := context.Cause(ctx).Error(); got != "signal terminated" {
+		t.Errorf("cause %q", got)
+	}
+	signals <- os.Interrupt
+	if code := <-exits; code != exitInterrupted {
+		t.Errorf("exit status %d, want %d", code, exitInterrupted)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	var out strings.Builder
+	if status(nil, &out, "x") != 0 || status(errors.Join(nil, flag.ErrHelp), &out, "x") != 0 || out.Len() > 0 {
+		t.Errorf("success: %q", out.String())
+	}
+	if status(errors.New("no broker"), &out, "projector") != 1 || out.String() != "projector: no broker\n" {
+		t.Errorf("failure: %q", out.String())
+	}
+}
