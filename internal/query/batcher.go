@@ -1,0 +1,138 @@
+package query
+
+import (
+	"context"
+	"sync"
+)
+
+// batcher makes one call of the keys that many requests ask for at the same
+// moment. A batch starts as soon as one of the slots is free, so that a lone
+// request waits for nothing and a herd waits for one call.
+//
+// A request joins only batches that have not started: what was loaded for it
+// was read after it came.
+type batcher[K comparable, V any] struct {
+	load    loadFunc[K, V]
+	maxKeys int // in one call
+	slots   int // calls at the same time
+
+	mu      sync.Mutex
+	running int
+	waiting []*batch[K, V]     // not started, first in, first out
+	places  map[K]*batch[K, V] // where each key of the waiting batches is
+}
+
+// loadFunc loads keys; what does not exist is absent. It must return soon after its context is done.
+type loadFunc[K comparable, V any] func(context.Context, []K) (map[K]V, error)
+
+type batch[K comparable, V any] struct {
+	keys    []K
+	callers int                // who still wait for it
+	cancel  context.CancelFunc // nil before the start
+	done    chan struct{}      // closed when values and err are set
+	values  map[K]V
+	err     error
+}
+
+func newBatcher[K comparable, V any](load loadFunc[K, V], maxKeys, slots int) *batcher[K, V] {
+	return &batcher[K, V]{load: load, maxKeys: maxKeys, slots: slots, places: map[K]*batch[K, V]{}}
+}
+
+// get gives what exists of keys. The values are shared with other callers: read only.
+func (b *batcher[K, V]) get(ctx context.Context, keys []K) (map[K]V, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	batches := b.join(keys)
+	defer b.leave(batches)
+	values := make(map[K]V, len(keys))
+	for joined := range batches {
+		select {
+		case <-joined.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if joined.err != nil {
+			return nil, joined.err
+		}
+		for _, k := range keys {
+			if v, ok := joined.values[k]; ok {
+				values[k] = v
+			}
+		}
+	}
+	return values, nil
+}
+
+// join puts each key into the waiting batch that has it, or into the last one while that has room.
+func (b *batcher[K, V]) join(keys []K) map[*batch[K, V]]struct{} {
+	joined := map[*batch[K, V]]struct{}{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range keys {
+		place := b.places[k]
+		if place == nil {
+			place = b.room()
+			place.keys = append(place.keys, k)
+			b.places[k] = place
+		}
+		if _, ok := joined[place]; !ok {
+			joined[place] = struct{}{}
+			place.callers++
+		}
+	}
+	b.start()
+	return joined
+}
+
+// room is a waiting batch that can take one more key.
+func (b *batcher[K, V]) room() *batch[K, V] {
+	if n := len(b.waiting); n > 0 && len(b.waiting[n-1].keys) < b.maxKeys {
+		return b.waiting[n-1]
+	}
+	fresh := &batch[K, V]{done: make(chan struct{})}
+	b.waiting = append(b.waiting, fresh)
+	return fresh
+}
+
+// leave says that a caller waits no longer. What nobody waits for is cancelled.
+func (b *batcher[K, V]) leave(batches map[*batch[K, V]]struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for left := range batches {
+		left.callers--
+		if left.callers == 0 && left.cancel != nil {
+			left.cancel()
+		}
+	}
+}
+
+// start starts waiting batches while slots are free. b.mu is held.
+func (b *batcher[K, V]) start() {
+	for b.running < b.slots && len(b.waiting) > 0 {
+		next := b.waiting[0]
+		b.waiting = b.waiting[1:]
+		for _, k := range next.keys {
+			delete(b.places, k)
+		}
+		if next.callers == 0 {
+			continue
+		}
+		b.running++
+		// The context is no caller's: one that leaves does no harm to the others.
+		ctx, cancel := context.WithCancel(context.Background())
+		next.cancel = cancel
+		go b.run(ctx, next)
+	}
+}
+
+func (b *batcher[K, V]) run(ctx context.Context, running *batch[K, V]) {
+	values, err := b.load(ctx, running.keys)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	running.cancel()
+	running.values, running.err = values, err
+	close(running.done)
+	b.running--
+	b.start()
+}

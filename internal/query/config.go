@@ -1,0 +1,75 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Config is what can be set of a Worker.
+type Config struct {
+	// Version is what micro's INFO shows: a semantic version.
+	Version string
+	// MaxRunning is how many requests are answered at the same time.
+	MaxRunning int
+	// MaxQueued is how many more wait for that; past both the reply is 429.
+	MaxQueued int
+	// MaxRequestBytes is the greatest request.
+	MaxRequestBytes int
+	// LoadConcurrency is how many calls of one kind run in the store at the same time.
+	LoadConcurrency int
+	// BatchInboxes is the greatest number of whole inboxes that one call asks for.
+	BatchInboxes int
+	// BatchKeys is the greatest number of anything else that one call asks for.
+	BatchKeys int
+	// DrainTimeout bounds a stop. Requests in hand that are not answered after
+	// half of it get 503; the other half is for getting the replies out.
+	DrainTimeout time.Duration
+}
+
+// DefaultConfig is what a worker runs with when nothing else is said.
+func DefaultConfig() Config {
+	return Config{
+		Version:         "0.1.0",
+		MaxRunning:      256,
+		MaxQueued:       1024,
+		MaxRequestBytes: 256 << 10,
+		LoadConcurrency: 4,
+		BatchInboxes:    100,
+		BatchKeys:       2000,
+		DrainTimeout:    10 * time.Second,
+	}
+}
+
+// version is a semantic version, as micro wants one.
+var version = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
+	`(?:-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?` +
+	`(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?$`)
+
+// Validate gives all that is wrong with c.
+func (c Config) Validate() error {
+	var errs []error
+	if !version.MatchString(c.Version) {
+		errs = append(errs, fmt.Errorf("version %q: expected a semantic version", c.Version))
+	}
+	for _, bound := range []struct {
+		name       string
+		value, min int
+	}{
+		{"max running", c.MaxRunning, 1},
+		{"max queued", c.MaxQueued, 0},
+		{"max request bytes", c.MaxRequestBytes, 1},
+		{"load concurrency", c.LoadConcurrency, 1},
+		{"batch inboxes", c.BatchInboxes, 1},
+		{"batch keys", c.BatchKeys, 1},
+	} {
+		if bound.value < bound.min {
+			errs = append(errs, fmt.Errorf("%s %d: expected at least %d", bound.name, bound.value, bound.min))
+		}
+	}
+	if c.DrainTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("drain timeout %s: expected more than 0", c.DrainTimeout))
+	}
+	return errors.Join(errs...)
+}

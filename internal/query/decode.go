@@ -1,0 +1,276 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// Bounds of a request's fields.
+const (
+	maxTimeout         = 5000 // milliseconds; also the default
+	maxConversationIDs = 500
+	maxPlanList        = 1000 // no app's lists are longer
+)
+
+// What fields are expected to be.
+const (
+	expectID             = "expected 1 to 128 bytes of UTF-8 without control characters"
+	expectConversationID = "expected C2C<userID>, GROUP<groupID> or " + events.SystemConversationID
+	expectType           = "expected C2C, GROUP or " + events.SystemConversationID
+	expectText           = "expected a text"
+	expectBool           = "expected true or false"
+	expectCursor         = "expected the nextCursor of the page before, with that page's userID and filters; the first page has none"
+)
+
+// query is a decoded request. Each endpoint has its own part of the fields.
+type query struct {
+	app, userID    string
+	timeout        time.Duration
+	conversationID string            // profile
+	filter         projection.Filter // list and unread
+	includeMuted   bool              // unread
+	limit          uint64            // list; 0: not given
+	cursor         *string           // list
+	now            events.Micros     // one for the whole request
+}
+
+func decodeList(f *fields, q *query) {
+	f.common(q)
+	f.filter(&q.filter)
+	if limit := f.integer("limit", 1, maxPlanList); limit != nil {
+		q.limit = *limit
+	}
+	q.cursor = f.text("cursor", expectCursor, nil)
+}
+
+func decodeUnread(f *fields, q *query) {
+	f.common(q)
+	f.filter(&q.filter)
+	if muted := f.boolean("includeMuted"); muted != nil {
+		q.includeMuted = *muted
+	}
+}
+
+func decodeProfile(f *fields, q *query) {
+	f.common(q)
+	q.conversationID = f.required("conversationID", expectConversationID, validConversationID)
+}
+
+func validConversationID(id string) bool {
+	_, _, ok := events.SplitConversationID(id)
+	return ok
+}
+
+func (f *fields) common(q *query) {
+	q.userID = f.required("userID", expectID, events.ValidID)
+	q.timeout = maxTimeout * time.Millisecond
+	if ms := f.integer("timeoutMs", 1, maxTimeout); ms != nil {
+		q.timeout = time.Duration(*ms) * time.Millisecond //nolint:gosec // at most maxTimeout
+	}
+}
+
+func (f *fields) filter(to *projection.Filter) {
+	to.IDs = f.conversationIDs("conversationIDList")
+	types := map[string]events.ConversationType{}
+	for _, t := range []events.ConversationType{events.TypeC2C, events.TypeGroup, events.TypeSystem} {
+		types[t.String()] = t
+	}
+	if name := f.text("type", expectType, func(s string) bool { return types[s] != 0 }); name != nil {
+		to.Type = types[*name]
+	}
+	to.MarkType = f.integer("markType", 0, events.MaxSequence)
+	to.GroupName = f.text("groupName", expectText, nil)
+	to.HasUnreadCount = f.boolean("hasUnreadCount")
+	to.HasGroupAtInfo = f.boolean("hasGroupAtInfo")
+}
+
+// fields are the fields of a request that nobody has asked for yet. The first
+// error stays and what is asked for after it is not looked at.
+type fields struct {
+	values map[string]jsontext.Value
+	names  []string // of all fields that were asked for
+	err    *replyError
+}
+
+// decode decodes a request. JSON is taken strictly: names are case-sensitive
+// and come once, text is valid UTF-8, nothing follows the object.
+func decode(app string, data []byte, endpoint func(*fields, *query)) (*query, error) {
+	q := &query{app: app}
+	if !events.ValidApp(app) {
+		return nil, badRequest("app %s: expected 1 to 64 of A-Z, a-z, 0-9, _ and - as the subject's third token", quote(app))
+	}
+	f := &fields{}
+	if err := json.Unmarshal(data, &f.values); err != nil || jsontext.Value(data).Kind() != '{' {
+		return nil, badRequest("request %s: expected one JSON object%s", quote(string(data)), detail(err))
+	}
+	endpoint(f, q)
+	// A misspelt name is named first: what it leaves out may well be the other error.
+	if unknown := slices.Sorted(maps.Keys(f.values)); len(unknown) > 0 {
+		return nil, badRequest("unknown field %s: expected %s", quote(unknown[0]), strings.Join(f.names, ", "))
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return q, nil
+}
+
+// detail says where JSON is malformed, and how.
+func detail(err error) string {
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return ""
+	}
+	where := fmt.Sprintf(" (byte %d", syntax.ByteOffset)
+	if name := syntax.JSONPointer.LastToken(); name != "" {
+		where += ", " + quote(name)
+	}
+	return where + ": " + printable(syntax.Err.Error()) + ")"
+}
+
+// take gives a field's value; null is absent.
+func (f *fields) take(name string) (jsontext.Value, bool) {
+	f.names = append(f.names, name)
+	v, ok := f.values[name]
+	delete(f.values, name)
+	return v, ok && f.err == nil && v.Kind() != 'n'
+}
+
+func (f *fields) fail(name string, v jsontext.Value, expected string) {
+	if f.err == nil {
+		f.err = badRequest("%s %s: %s", name, show(v), expected)
+	}
+}
+
+func (f *fields) text(name, expected string, valid func(string) bool) *string {
+	v, ok := f.take(name)
+	if !ok {
+		return nil
+	}
+	s, ok := unquote(v)
+	if !ok || valid != nil && !valid(s) {
+		f.fail(name, v, expected)
+		return nil
+	}
+	return &s
+}
+
+func (f *fields) required(name, expected string, valid func(string) bool) string {
+	s := f.text(name, expected, valid)
+	if s != nil {
+		return *s
+	}
+	if f.err == nil {
+		f.err = badRequest("%s is missing: %s", name, expected)
+	}
+	return ""
+}
+
+func (f *fields) boolean(name string) *bool {
+	v, ok := f.take(name)
+	if !ok {
+		return nil
+	}
+	b := v.Kind() == 't'
+	if !b && v.Kind() != 'f' {
+		f.fail(name, v, expectBool)
+		return nil
+	}
+	return &b
+}
+
+func (f *fields) integer(name string, least, most uint64) *uint64 {
+	v, ok := f.take(name)
+	if !ok {
+		return nil
+	}
+	// A string never parses: its quotes are still on it.
+	n, err := strconv.ParseUint(string(v), 10, 64)
+	if err != nil || n < least || n > most {
+		f.fail(name, v, fmt.Sprintf("expected an integer from %d to %d", least, most))
+		return nil
+	}
+	return &n
+}
+
+// conversationIDs gives a set of conversation IDs; nil when the field is absent.
+func (f *fields) conversationIDs(name string) map[string]struct{} {
+	v, ok := f.take(name)
+	if !ok {
+		return nil
+	}
+	var list []jsontext.Value
+	if v.Kind() != '[' || json.Unmarshal(v, &list) != nil {
+		f.fail(name, v, "expected a list of conversation IDs")
+		return nil
+	}
+	if len(list) > maxConversationIDs {
+		f.err = badRequest("%s of %d: expected at most %d", name, len(list), maxConversationIDs)
+		return nil
+	}
+	ids := make(map[string]struct{}, len(list))
+	for i, element := range list {
+		id, ok := unquote(element)
+		if !ok || !validConversationID(id) {
+			f.fail(fmt.Sprintf("%s[%d]", name, i), element, expectConversationID)
+			return nil
+		}
+		ids[id] = struct{}{}
+	}
+	return ids
+}
+
+// unquote is the text that v is, if it is one.
+func unquote(v jsontext.Value) (string, bool) {
+	if v.Kind() != '"' {
+		return "", false
+	}
+	s, err := jsontext.AppendUnquote(nil, v)
+	return string(s), err == nil
+}
+
+// show is a field's value as an error cites it: texts in quotes, all else as it is.
+func show(v jsontext.Value) string {
+	if s, ok := unquote(v); ok {
+		return quote(s)
+	}
+	return printable(shorten(string(v)))
+}
+
+// quote cites s on one line.
+func quote(s string) string { return strconv.Quote(shorten(s)) }
+
+// shorten cuts s where an error would become unreadable.
+func shorten(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > most-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}
+
+// printable keeps s on one line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,327 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// now is when every test happens.
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// ago is a time before now.
+func ago(d time.Duration) events.Micros { return events.MicrosOf(now.Add(-d)) }
+
+// memory is a Store: a projection.Model that events are folded into.
+type memory struct {
+	// before, when set, is called before every call of the store.
+	before func(ctx context.Context, name string) error
+
+	mu    sync.Mutex
+	model *projection.Model
+	count int
+}
+
+func newMemory() *memory { return &memory{model: projection.NewModel()} }
+
+// fold folds bodies of one time, each as an event of its own.
+func (m *memory) fold(t events.Micros, bodies ...events.Body) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range bodies {
+		m.count++
+		m.model.Fold(events.Event{ID: fmt.Sprintf("e%06d", m.count), App: "demo", Time: t, Body: b})
+	}
+}
+
+// lookUp gives a copy of what exists of keys.
+func lookUp[K comparable, V any](ctx context.Context, m *memory, name string, keys []K, find func(K) (V, bool)) (map[K]V, error) {
+	if m.before != nil {
+		if err := m.before(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := map[K]V{}
+	for _, k := range keys {
+		if v, ok := find(k); ok {
+			found[k] = v
+		}
+	}
+	return found, nil
+}
+
+// state gives a copy that later events do not change.
+func (m *memory) state(k projection.Key, full bool) (*projection.State, bool) {
+	s, ok := m.model.States[k]
+	if !ok {
+		return nil, false
+	}
+	c := &projection.State{}
+	c.Merge(s)
+	if !full {
+		c.Head.LargePayload = ""
+	}
+	return c, true
+}
+
+func (m *memory) Inboxes(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
+	return lookUp(ctx, m, "inboxes", keys, func(k projection.UserKey) (map[string]*projection.State, bool) {
+		inbox := map[string]*projection.State{}
+		for key := range m.model.States {
+			if key.App == k.App && key.Owner == k.UserID {
+				inbox[key.ConversationID], _ = m.state(key, false)
+			}
+		}
+		return inbox, len(inbox) > 0
+	})
+}
+
+func (m *memory) States(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
+	return lookUp(ctx, m, "states", keys, func(k projection.Key) (*projection.State, bool) { return m.state(k, false) })
+}
+
+func (m *memory) FullStates(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
+	return lookUp(ctx, m, "full_states", keys, func(k projection.Key) (*projection.State, bool) { return m.state(k, true) })
+}
+
+func (m *memory) Groups(ctx context.Context, keys []projection.GroupKey) (map[projection.GroupKey]*projection.GroupProfile, error) {
+	return lookUp(ctx, m, "groups", keys, func(k projection.GroupKey) (*projection.GroupProfile, bool) {
+		p, ok := m.model.Groups[k]
+		if !ok {
+			return nil, false
+		}
+		short := &projection.GroupProfile{Version: p.Version}
+		short.Value = events.GroupProfileChanged{
+			Name: p.Value.Name, Avatar: p.Value.Avatar, Type: p.Value.Type, Dismissed: p.Value.Dismissed,
+		}
+		return short, true
+	})
+}
+
+func (m *memory) FullGroups(ctx context.Context, keys []projection.GroupKey) (map[projection.GroupKey]*projection.GroupProfile, error) {
+	return lookUp(ctx, m, "full_groups", keys, func(k projection.GroupKey) (*projection.GroupProfile, bool) {
+		return clone(m.model.Groups[k])
+	})
+}
+
+func (m *memory) Users(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]*projection.UserProfile, error) {
+	return lookUp(ctx, m, "users", keys, func(k projection.UserKey) (*projection.UserProfile, bool) {
+		p, ok := m.model.Users[k]
+		if !ok {
+			return nil, false
+		}
+		short := &projection.UserProfile{Version: p.Version}
+		short.Value = events.UserProfileChanged{Nick: p.Value.Nick, Avatar: p.Value.Avatar}
+		return short, true
+	})
+}
+
+func (m *memory) FullUsers(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]*projection.UserProfile, error) {
+	return lookUp(ctx, m, "full_users", keys, func(k projection.UserKey) (*projection.UserProfile, bool) {
+		return clone(m.model.Users[k])
+	})
+}
+
+func (m *memory) Edits(ctx context.Context, keys []projection.EditKey) (map[projection.EditKey]*projection.Edit, error) {
+	return lookUp(ctx, m, "edits", keys, func(k projection.EditKey) (*projection.Edit, bool) {
+		return clone(m.model.Edits[k])
+	})
+}
+
+func (m *memory) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]string, error) {
+	return lookUp(ctx, m, "senders", keys, func(k projection.MentionKey) (string, bool) {
+		var latest projection.MessageKey
+		for key := range m.model.Messages {
+			if key.App == k.App && key.Conversation == events.Group(k.GroupID) && key.Day == k.Day && key.Sequence == k.Sequence &&
+				(key.Time > latest.Time || key.Time == latest.Time && key.ID > latest.ID) {
+				latest = key
+			}
+		}
+		message, ok := m.model.Messages[latest]
+		if !ok {
+			return "", false
+		}
+		return message.From, true
+	})
+}
+
+func (m *memory) Apps(ctx context.Context, keys []string) (map[string]*projection.App, error) {
+	return lookUp(ctx, m, "apps", keys, func(k string) (*projection.App, bool) {
+		app := &projection.App{Erased: map[string]struct{}{}}
+		if plan := m.model.Plans[k]; plan != nil {
+			app.Plan = *plan
+		}
+		for user := range maps.Keys(m.model.Erased) {
+			if user.App == k {
+				app.Erased[user.UserID] = struct{}{}
+			}
+		}
+		return app, app.Plan.Written() || len(app.Erased) > 0
+	})
+}
+
+func clone[T any](p *T) (*T, bool) {
+	if p == nil {
+		return nil, false
+	}
+	c := *p
+	return &c, true
+}
+
+// startServer starts a NATS server.
+func startServer(t *testing.T, maxPayload int32) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		ServerName: t.Name(), Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, MaxPayload: maxPayload,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server does not start")
+	}
+	return s
+}
+
+func connect(t *testing.T, s *server.Server) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// fixture is a running worker and a client of it.
+type fixture struct {
+	*memory
+	t      *testing.T
+	client *nats.Conn
+	worker *Worker
+	log    *lines
+	stop   func() error // once
+}
+
+// lines is a log.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start starts a server and a worker on it; before may change its configuration.
+func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
+	t.Helper()
+	s := startServer(t, 0)
+	f := &fixture{memory: store, t: t, client: connect(t, s), log: &lines{}}
+	cfg := DefaultConfig()
+	for _, c := range change {
+		c(&cfg)
+	}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	nc := connect(t, s)
+	f.worker = New(cfg, nc, store, func() time.Time { return now },
+		slog.New(slog.NewTextHandler(f.log, nil)), prometheus.NewRegistry())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.worker.Run(ctx) }()
+	f.stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() {
+		if err := f.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	f.awaitService()
+	return f
+}
+
+// awaitService asks until the worker answers.
+func (f *fixture) awaitService() {
+	f.t.Helper()
+	for {
+		_, err := f.client.Request("$SRV.PING."+ServiceName, nil, 10*time.Second)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, nats.ErrNoResponders) {
+			f.t.Fatal(err)
+		}
+	}
+	// PING is answered before the endpoints are there.
+	for {
+		m, err := f.client.Request("$SRV.INFO."+ServiceName, nil, 10*time.Second)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		var info micro.Info
+		if err := json.Unmarshal(m.Data, &info); err != nil {
+			f.t.Fatal(err)
+		}
+		if len(info.Endpoints) == 3 {
+			return
+		}
+	}
+}
+
+// ask sends a request and gives the reply's code and body.
+func (f *fixture) ask(endpoint, request string) (code, body string) {
+	f.t.Helper()
+	return f.askApp("demo", endpoint, request)
+}
+
+func (f *fixture) askApp(app, endpoint, request string) (code, body string) {
+	f.t.Helper()
+	m, err := f.client.Request("convoview.v1."+app+".conversation."+endpoint, []byte(request), 30*time.Second)
+	if err != nil {
+		f.t.Fatalf("%s %s: %v", endpoint, request, err)
+	}
+	code = m.Header.Get(micro.ErrorCodeHeader)
+	if code == "" {
+		return "0", string(m.Data)
+	}
+	var body2 replyError
+	if err := json.Unmarshal(m.Data, &body2); err != nil {
+		f.t.Fatalf("body of error %s: %v", m.Data, err)
+	}
+	if got := fmt.Sprint(body2.Code); got != code {
+		f.t.Errorf("code %s in the header, %s in the body", code, got)
+	}
+	if got := m.Header.Get(micro.ErrorHeader); got != body2.Message {
+		f.t.Errorf("message %q in the header, %q in the body", got, body2.Message)
+	}
+	return code, body2.Message
+}

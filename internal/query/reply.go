@@ -1,0 +1,105 @@
+package query
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+const listHead = `{"code":0,"data":{"conversationList":[`
+
+// listTail ends a list. There are no sync tokens in this version: nothing is ever removed or reset.
+func listTail(cursor string) string {
+	return `],"isSyncCompleted":` + strconv.FormatBool(cursor == "") +
+		`,"removed":[],"reset":false},"nextCursor":"` + cursor + `","syncToken":""}`
+}
+
+// listReply is a page in the making. It can be ended after any item that was added.
+type listReply struct {
+	query    *query
+	maxBytes int
+	buffer   bytes.Buffer
+	last     *projection.Position // after which there is more; nil when there is not
+}
+
+func newListReply(q *query, maxBytes int) *listReply {
+	r := &listReply{query: q, maxBytes: maxBytes}
+	r.buffer.WriteString(listHead)
+	return r
+}
+
+// add adds an item, unless the page ended with it would be too large: then the
+// page is to end before it. final says that no item comes after it on any page.
+func (r *listReply) add(item projection.Item, at projection.Position, final bool) (bool, error) {
+	before := r.buffer.Len()
+	if before > len(listHead) {
+		r.buffer.WriteByte(',')
+	}
+	if err := encode(&r.buffer, item); err != nil {
+		return false, fmt.Errorf("encode an item: %w", err)
+	}
+	size := r.buffer.Len() + len(listTail(""))
+	if !final {
+		size += cursorLength(at) + len("false") - len("true")
+	}
+	switch {
+	case size <= r.maxBytes:
+		r.last = &at
+		if final {
+			r.last = nil
+		}
+		return true, nil
+	case before == len(listHead):
+		return false, tooLarge(at.ConversationID, size, r.maxBytes)
+	default:
+		r.buffer.Truncate(before)
+		return false, nil
+	}
+}
+
+// bytes ends the page.
+func (r *listReply) bytes() []byte {
+	var cursor string
+	if r.last != nil {
+		cursor = r.query.encodeCursor(*r.last)
+	}
+	r.buffer.WriteString(listTail(cursor))
+	return r.buffer.Bytes()
+}
+
+func encodeProfile(item projection.Item, maxBytes int) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(`{"code":0,"data":{"conversation":`)
+	if err := encode(&b, item); err != nil {
+		return nil, fmt.Errorf("encode a profile: %w", err)
+	}
+	b.WriteString(`}}`)
+	if b.Len() > maxBytes {
+		return nil, tooLarge(item.ConversationID, b.Len(), maxBytes)
+	}
+	return b.Bytes(), nil
+}
+
+func encodeUnread(total uint64) []byte {
+	return fmt.Appendf(nil, `{"code":0,"data":{"totalUnreadMessageCount":%d}}`, total)
+}
+
+func tooLarge(conversationID string, size, maxBytes int) *replyError {
+	return &replyError{codeTooLarge, fmt.Sprintf(
+		"conversation %s makes a reply of %d bytes: expected at most %d, the NATS server's maximum payload",
+		quote(conversationID), size, maxBytes)}
+}
+
+// encode appends v as JSON that shows text as it is: nothing here is HTML.
+func encode(b *bytes.Buffer, v any) error {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err //nolint:wrapcheck // the callers say what was encoded
+	}
+	b.Truncate(b.Len() - 1) // the line break
+	return nil
+}

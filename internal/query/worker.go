@@ -1,0 +1,269 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// ServiceName is the name of the micro service and of its queue group.
+const ServiceName = "convoview"
+
+// minPayload is what the contract promises that a reply may hold.
+const minPayload = 1 << 20
+
+// Worker answers requests. One Run per Worker.
+type Worker struct {
+	cfg       Config
+	nc        *nats.Conn
+	clock     func() time.Time
+	log       *slog.Logger
+	metrics   *metrics
+	loads     *loader
+	endpoints []*endpoint
+
+	queue  chan job
+	inHand atomic.Int64 // queued and running
+	mu     sync.RWMutex // guards closed: take sends to queue under its read lock
+	closed bool
+}
+
+// endpoint is one of the service's three.
+type endpoint struct {
+	name   string
+	decode func(*fields, *query)
+	answer func(context.Context, *query, int) ([]byte, error)
+	stats  stats
+}
+
+// job is one request in hand.
+type job struct {
+	*endpoint
+	subject, reply string
+	data           []byte
+	arrived        time.Time
+}
+
+// New makes a worker that does nothing before Run. The clock says what is
+// expired. nc's closed and error handlers must be set before Run: micro hooks
+// into them.
+func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *slog.Logger, r prometheus.Registerer) *Worker {
+	m := newMetrics(r)
+	w := &Worker{
+		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m,
+		loads: newLoader(cfg, store, m, log),
+		queue: make(chan job, cfg.MaxRunning+cfg.MaxQueued),
+	}
+	w.endpoints = []*endpoint{
+		{name: "list", decode: decodeList, answer: w.list},
+		{name: "profile", decode: decodeProfile, answer: w.profile},
+		{name: "unread", decode: decodeUnread, answer: w.unread},
+	}
+	return w
+}
+
+// Run serves until ctx is done, then drains: it takes no more requests,
+// answers those in hand and returns, within Config.DrainTimeout. It leaves the
+// connection open. Whoever closes it should drain it first: a request that
+// came while the service was leaving is refused through it.
+func (w *Worker) Run(ctx context.Context) error {
+	if most := w.nc.MaxPayload(); most < minPayload {
+		return fmt.Errorf("nats server %s takes messages of up to %d bytes: expected at least %d (max_payload)",
+			w.nc.ConnectedUrlRedacted(), most, minPayload)
+	}
+	base, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	var running sync.WaitGroup
+	for range w.cfg.MaxRunning {
+		running.Go(func() {
+			for j := range w.queue {
+				w.metrics.queued.Dec()
+				w.serve(base, j)
+			}
+		})
+	}
+
+	lost := make(chan struct{})
+	service, err := w.serviceOn(lost)
+	if err != nil {
+		w.close()
+		running.Wait()
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case <-lost:
+		err = errors.New("the service stopped: its nats connection was closed")
+	}
+	return errors.Join(err, w.drain(service, &running, stop))
+}
+
+// serviceOn adds the service with its endpoints. lost is closed when it stops.
+func (w *Worker) serviceOn(lost chan struct{}) (micro.Service, error) {
+	service, err := micro.AddService(w.nc, micro.Config{
+		Name:         ServiceName,
+		Version:      w.cfg.Version,
+		Description:  "Conversation lists, profiles and unread totals of chat users.",
+		QueueGroup:   ServiceName,
+		StatsHandler: w.stats,
+		DoneHandler:  func(micro.Service) { close(lost) },
+		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
+			w.log.Error("nats failed", "subject", e.Subject, "error", e.Description)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add the service: %w", err)
+	}
+	for _, e := range w.endpoints {
+		handler := micro.HandlerFunc(func(r micro.Request) { w.take(e, r) })
+		subject := micro.WithEndpointSubject("convoview.v1.*.conversation." + e.name)
+		if err := service.AddEndpoint(e.name, handler, subject); err != nil {
+			return nil, errors.Join(fmt.Errorf("add endpoint %s: %w", e.name, err), service.Stop())
+		}
+	}
+	return service, nil
+}
+
+// drain leaves in order. Nothing that the server handed to us is dropped.
+func (w *Worker) drain(service micro.Service, running *sync.WaitGroup, stop context.CancelCauseFunc) error {
+	whole, cancel := context.WithTimeout(context.Background(), w.cfg.DrainTimeout)
+	defer cancel()
+	answers, cancel := context.WithTimeout(whole, w.cfg.DrainTimeout/2)
+	defer cancel()
+	var errs []error
+	connected := !w.nc.IsClosed()
+
+	// 1 no more from the server; what is under way to us arrives before the flush returns
+	if err := service.Stop(); err != nil {
+		errs = append(errs, fmt.Errorf("stop the service: %w", err))
+	}
+	if connected {
+		if err := w.nc.FlushWithContext(answers); err != nil {
+			errs = append(errs, fmt.Errorf("flush the unsubscription: %w", err))
+		}
+		// 2 what has arrived is in hand
+		arrived := make(chan struct{})
+		if err := w.nc.Barrier(func() { close(arrived) }); err == nil {
+			select {
+			case <-arrived:
+			case <-answers.Done():
+			}
+		}
+	}
+	w.close()
+
+	// 3 what is in hand is answered, in time or with 503
+	undo := context.AfterFunc(answers, func() { stop(errDraining) })
+	running.Wait()
+	undo()
+
+	// 4 the replies are out
+	if connected {
+		if err := w.nc.FlushWithContext(whole); err != nil {
+			errs = append(errs, fmt.Errorf("flush the last replies: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *Worker) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	close(w.queue)
+}
+
+// take takes a request in hand or refuses it at once.
+func (w *Worker) take(e *endpoint, r micro.Request) {
+	j := job{endpoint: e, subject: r.Subject(), reply: r.Reply(), data: r.Data(), arrived: time.Now()}
+	if j.reply == "" {
+		w.metrics.dropped.Inc()
+		e.stats.dropped.Add(1)
+		return
+	}
+	if refused := w.enqueue(j); refused != nil {
+		w.respond(j, nil, refused)
+	}
+}
+
+func (w *Worker) enqueue(j job) *replyError {
+	if len(j.data) > w.cfg.MaxRequestBytes {
+		return badRequest("request of %d bytes: expected at most %d", len(j.data), w.cfg.MaxRequestBytes)
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return errDraining
+	}
+	if w.inHand.Add(1) > int64(cap(w.queue)) {
+		w.inHand.Add(-1)
+		return errOverloaded
+	}
+	w.metrics.queued.Inc()
+	w.queue <- j // never waits: there is room for all that may be in hand
+	return nil
+}
+
+// serve answers one request.
+func (w *Worker) serve(base context.Context, j job) {
+	w.metrics.running.Inc()
+	data, err := w.answer(base, j)
+	w.inHand.Add(-1)
+	w.metrics.running.Dec()
+	w.respond(j, data, err)
+}
+
+func (w *Worker) answer(base context.Context, j job) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, "convoview.v1."), ".")
+	q, err := decode(app, j.data, j.decode)
+	if err != nil {
+		return nil, err
+	}
+	late := &replyError{codeTimeout, fmt.Sprintf("timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())}
+	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
+	defer cancel()
+	q.now = events.MicrosOf(w.clock())
+	return j.endpoint.answer(ctx, q, int(w.nc.MaxPayload()))
+}
+
+// respond sends the reply, data or an error, and counts it.
+func (w *Worker) respond(j job, data []byte, err error) {
+	reply := &nats.Msg{Subject: j.reply, Data: data}
+	said := &replyError{Code: codeOK}
+	if err != nil {
+		said = replyFor(err)
+		reply.Data = said.body()
+		reply.Header = nats.Header{
+			micro.ErrorCodeHeader: {said.code()},
+			micro.ErrorHeader:     {said.Message},
+		}
+	}
+	var logged *loadError
+	if said.Code == codeInternal && !errors.As(err, &logged) {
+		w.log.Error("a request failed", "subject", j.subject, "error", err)
+	}
+	if err := w.nc.PublishMsg(reply); err != nil {
+		w.log.Error("a reply was lost", "subject", j.subject, "bytes", len(reply.Data), "error", err)
+	}
+	took := time.Since(j.arrived)
+	w.metrics.requests.WithLabelValues(j.name, said.code()).Inc()
+	w.metrics.seconds.WithLabelValues(j.name).Observe(took.Seconds())
+	j.stats.count(took, said)
+}
