@@ -5,68 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	schema "github.com/convoview/convoview/schemas/clickhouse"
 )
-
-// Config says where ClickHouse is.
-type Config struct {
-	// Addresses are host:port of the native protocol.
-	Addresses []string
-	// Database holds what analysts see; the tables are in one database per generation beside it.
-	Database string
-	// Username and Password of the account.
-	Username, Password string
-	// MaxConnections bounds the connections, and with them the queries at one time.
-	MaxConnections int
-	// DialTimeout bounds the wait for a connection, a free one or a new one.
-	DialTimeout time.Duration
-	// ReadTimeout bounds the wait for the next packet of an answer.
-	ReadTimeout time.Duration
-}
-
-// DefaultConfig is a ClickHouse on this machine.
-func DefaultConfig() Config {
-	return Config{
-		Addresses:      []string{"127.0.0.1:9000"},
-		Database:       "convoview",
-		Username:       "default",
-		MaxConnections: 16,
-		DialTimeout:    2 * time.Second,
-		ReadTimeout:    time.Minute,
-	}
-}
-
-// Validate reports everything that is wrong with the configuration.
-func (c Config) Validate() error {
-	var errs []error
-	if len(c.Addresses) == 0 {
-		errs = append(errs, errors.New("clickhouse addresses: none given, expected host:port"))
-	}
-	if !validDatabase(c.Database) {
-		errs = append(errs, fmt.Errorf("clickhouse database: %q, expected letters, digits and underscores", c.Database))
-	}
-	if c.MaxConnections < 1 {
-		errs = append(errs, fmt.Errorf("clickhouse max connections: %d, expected at least 1", c.MaxConnections))
-	}
-	if c.DialTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("clickhouse dial timeout: %v, expected more than 0", c.DialTimeout))
-	}
-	if c.ReadTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("clickhouse read timeout: %v, expected more than 0", c.ReadTimeout))
-	}
-	return errors.Join(errs...)
-}
-
-func validDatabase(name string) bool {
-	return name != "" && strings.IndexFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_'
-	}) < 0
-}
 
 // generation is the one generation there is.
 const generation = 1
@@ -156,3 +100,6 @@ var ErrNotMigrated = errors.New("the read model's tables are missing")
 func (s *Store) Drop(ctx context.Context) error {
 	return classify(ctx, s.conn.Exec(ctx, "DROP DATABASE IF EXISTS "+s.db+" SYNC"))
 }
+
+// Database is the name of the generation's database.
+func (s *Store) Database() string { return s.db }

@@ -1,0 +1,83 @@
+package readmodel
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Config says where ClickHouse is.
+type Config struct {
+	// Addresses are host:port of the native protocol.
+	Addresses []string
+	// Database holds what analysts see; the tables are in one database per generation beside it.
+	Database string
+	// Username and Password of the account.
+	Username, Password string
+	// MaxConnections bounds the connections, and with them the queries at one time.
+	MaxConnections int
+	// DialTimeout bounds the wait for a connection, a free one or a new one.
+	DialTimeout time.Duration
+	// ReadTimeout bounds the wait for the next packet of an answer.
+	ReadTimeout time.Duration
+}
+
+// DefaultConfig is a ClickHouse on this machine.
+func DefaultConfig() Config {
+	return Config{
+		Addresses:      []string{"127.0.0.1:9000"},
+		Database:       "convoview",
+		Username:       "default",
+		MaxConnections: 16,
+		DialTimeout:    2 * time.Second,
+		ReadTimeout:    time.Minute,
+	}
+}
+
+// Binder binds settings to flags and environment variables of one name.
+type Binder interface {
+	String(p *string, name, usage string)
+	Strings(p *[]string, name, usage string)
+	Secret(p *string, name, usage string)
+	Int(p *int, name, usage string)
+	Duration(p *time.Duration, name, usage string)
+}
+
+// Register binds the settings to --clickhouse-….
+func (c *Config) Register(b Binder) {
+	b.Strings(&c.Addresses, "clickhouse-addresses", "ClickHouse servers, host:port of the native protocol, separated by commas.")
+	b.String(&c.Database, "clickhouse-database", "Database of the read model; its tables are in one database per generation, NAME_g1.")
+	b.String(&c.Username, "clickhouse-username", "ClickHouse account.")
+	b.Secret(&c.Password, "clickhouse-password", "Password of the account.")
+	b.Int(&c.MaxConnections, "clickhouse-max-connections", "Most connections, and so queries, at one time.")
+	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest wait for a connection.")
+	b.Duration(&c.ReadTimeout, "clickhouse-read-timeout", "Longest wait for the next packet of an answer.")
+}
+
+// Validate reports everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if len(c.Addresses) == 0 {
+		errs = append(errs, errors.New("clickhouse addresses: none given, expected host:port"))
+	}
+	if !validDatabase(c.Database) {
+		errs = append(errs, fmt.Errorf("clickhouse database: %q, expected letters, digits and underscores", c.Database))
+	}
+	if c.MaxConnections < 1 {
+		errs = append(errs, fmt.Errorf("clickhouse max connections: %d, expected at least 1", c.MaxConnections))
+	}
+	if c.DialTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("clickhouse dial timeout: %v, expected more than 0", c.DialTimeout))
+	}
+	if c.ReadTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("clickhouse read timeout: %v, expected more than 0", c.ReadTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+func validDatabase(name string) bool {
+	return name != "" && strings.IndexFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_'
+	}) < 0
+}

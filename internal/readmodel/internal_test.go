@@ -1,0 +1,122 @@
+package readmodel
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+func TestClassify(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx   context.Context
+		err   error
+		away  bool
+		asIs  bool // the caller's own cancellation
+		fails bool
+	}{
+		"nothing":            {ctx: t.Context()},
+		"refused":            {t.Context(), &net.OpError{Op: "dial", Err: errors.New("connection refused")}, true, false, true},
+		"broken off":         {t.Context(), fmt.Errorf("read: %w", io.EOF), true, false, true},
+		"no free connection": {t.Context(), clickhouse.ErrAcquireConnTimeout, true, false, true},
+		"too many parts":     {t.Context(), &clickhouse.Exception{Code: 252}, true, false, true},
+		"unknown table":      {t.Context(), fmt.Errorf("insert: %w", &clickhouse.Exception{Code: 60}), false, false, true},
+		"something else":     {t.Context(), errors.New("odd"), false, false, true},
+		"the caller gave up": {ended, io.EOF, false, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := classify(c.ctx, c.err)
+			if (err != nil) != c.fails {
+				t.Fatalf("got %v", err)
+			}
+			var e *Error
+			if errors.As(err, &e) && e.Away != c.away {
+				t.Errorf("away %v, want %v", e.Away, c.away)
+			}
+			if c.asIs && !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want %v", err, context.Canceled)
+			}
+			if c.fails && !errors.Is(err, c.err) {
+				t.Errorf("got %v, which does not wrap %v", err, c.err)
+			}
+		})
+	}
+}
+
+// large is a state as ClickHouse writes it for more than 32 elements.
+func large(t *testing.T, runs ...projection.Interval) string {
+	t.Helper()
+	set := roaring64.New()
+	for _, r := range runs {
+		set.AddRange(r.First, r.Last+1)
+	}
+	set.RunOptimize()
+	b, err := set.ToBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(append(binary.AppendUvarint([]byte{1}, uint64(len(b))), b...))
+}
+
+func TestDecodeBitmap(t *testing.T) {
+	small := "\x00\x02\x05\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00"
+	runs := projection.Sequences{{First: 1, Last: 70_000}, {First: 70_002, Last: 70_002}, {First: 1<<32 - 5, Last: 1<<32 + 5}, {First: 1<<53 - 1, Last: 1<<53 - 1}}
+	for name, c := range map[string]struct {
+		state string
+		want  projection.Sequences
+	}{
+		"empty":              {"\x00\x00", nil},
+		"small":              {small, projection.Sequences{{First: 4, Last: 5}}},
+		"large":              {large(t, runs...), runs},
+		"over a part's edge": {large(t, projection.Interval{First: 1<<32 - 1, Last: 1 << 32}), projection.Sequences{{First: 1<<32 - 1, Last: 1 << 32}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := decodeBitmap(c.state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for n := range len(c.state) {
+				if got, err := decodeBitmap(c.state[:n]); err == nil {
+					t.Fatalf("cut to %d of %d bytes: no error but %v", n, len(c.state), got)
+				}
+			}
+		})
+	}
+	if _, err := decodeBitmap("\x07\x00"); err == nil {
+		t.Error("an unknown kind: no error")
+	}
+}
+
+func FuzzDecodeBitmap(f *testing.F) {
+	f.Add("\x00\x00")
+	f.Add("\x00\x02\x05\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00")
+	f.Fuzz(func(_ *testing.T, state string) { _, _ = decodeBitmap(state) })
+}
+
+func TestKeyText(t *testing.T) {
+	got := keyText([]projection.Key{
+		{App: "a", Owner: `O'Brien\`, ConversationID: "C2C\t😀"},
+		{App: "b"},
+	}, putConversation)
+	want := "[('a','O\\'Brien\\\\','C2C\t😀'),('b','','')]"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := keyText(nil, putConversation); got != noKeys {
+		t.Errorf("no keys: %s", got)
+	}
+}

@@ -1,0 +1,125 @@
+package readmodel_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+// TestMigrate_CommentsEveryColumn finds a comment on every column and table that somebody may read.
+func TestMigrate_CommentsEveryColumn(t *testing.T) {
+	store := open(t)
+	conn := sandboxtest.ClickHouse(t)
+	var columns uint64
+	if err := conn.QueryRow(t.Context(), `SELECT count() FROM system.columns WHERE database = '`+store.Database()+`'`).Scan(&columns); err != nil {
+		t.Fatal(err)
+	}
+	if columns == 0 {
+		t.Fatal("no columns at all")
+	}
+	rows, err := conn.Query(t.Context(), `
+		SELECT table, name FROM system.columns
+		WHERE database = '`+store.Database()+`' AND comment = '' AND NOT endsWith(table, '_in') AND NOT endsWith(table, '_mv')
+		UNION ALL
+		SELECT name, '' FROM system.tables
+		WHERE database = '`+store.Database()+`' AND comment = '' AND NOT endsWith(name, '_in') AND NOT endsWith(name, '_mv')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("no comment on %s %s", table, column)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMigrate_CanBeRepeated runs it beside what is already there, and keeps the rows.
+func TestMigrate_CanBeRepeated(t *testing.T) {
+	store := open(t)
+	m := projection.NewModel()
+	key := projection.UserKey{App: "demo", UserID: "ann"}
+	m.Erased[key] = struct{}{}
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	apps, err := store.Apps(t.Context(), []string{"demo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, erased := apps["demo"].Erased["ann"]; !erased {
+		t.Error("the row is gone")
+	}
+}
+
+// TestCheck_NamesTheCommandThatHelps is what a readiness check shows before the first migration.
+func TestCheck_NamesTheCommandThatHelps(t *testing.T) {
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+	config.Database = "nothing_here"
+	store, err := readmodel.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	if err := store.Check(t.Context()); !errors.Is(err, readmodel.ErrNotMigrated) {
+		t.Errorf("got %v, want %v", err, readmodel.ErrNotMigrated)
+	}
+	// Neither a read nor a write makes up for it, and waiting would not help.
+	m := projection.NewModel()
+	m.Erased[projection.UserKey{App: "a", UserID: "u"}] = struct{}{}
+	_, readErr := store.Apps(t.Context(), []string{"a"})
+	for name, err := range map[string]error{"write": store.Write(t.Context(), m), "read": readErr} {
+		var failed *readmodel.Error
+		if !errors.As(err, &failed) || failed.Unavailable() {
+			t.Errorf("%s: got %v, want an error that is not «away»", name, err)
+		}
+	}
+}
+
+// TestStore_IsAwayWithoutClickHouse tells a server that cannot be reached from one that says no.
+func TestStore_IsAwayWithoutClickHouse(t *testing.T) {
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{"127.0.0.1:1"}
+	store, err := readmodel.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	_, err = store.Apps(t.Context(), []string{"a"})
+	var failed *readmodel.Error
+	if !errors.As(err, &failed) || !failed.Unavailable() {
+		t.Errorf("got %v, want an error that says «away»", err)
+	}
+}
+
+func TestConfig_Validate(t *testing.T) {
+	if err := readmodel.DefaultConfig().Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	for name, change := range map[string]func(*readmodel.Config){
+		"no address":      func(c *readmodel.Config) { c.Addresses = nil },
+		"no database":     func(c *readmodel.Config) { c.Database = "" },
+		"odd database":    func(c *readmodel.Config) { c.Database = "a;b" },
+		"no connections":  func(c *readmodel.Config) { c.MaxConnections = 0 },
+		"no dial timeout": func(c *readmodel.Config) { c.DialTimeout = 0 },
+		"no read timeout": func(c *readmodel.Config) { c.ReadTimeout = -1 },
+	} {
+		c := readmodel.DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
