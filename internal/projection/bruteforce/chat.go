@@ -14,10 +14,11 @@ type Chat struct {
 	apps map[string]*tenant
 }
 
-// message is a messageSent with the time and the ID of its event.
+// message is a messageSent with the time, its UTC day, and the ID of its event.
 type message struct {
 	*events.MessageSent
 	time events.Micros
+	day  events.Day
 	id   string
 }
 
@@ -194,7 +195,7 @@ func (t *tenant) add(e events.Event) {
 	switch b := e.Body.(type) {
 	case *events.MessageSent:
 		c := t.conversation(b.Conversation)
-		c.messages = append(c.messages, message{MessageSent: b, time: e.Time, id: e.ID})
+		c.messages = append(c.messages, message{MessageSent: b, time: e.Time, day: e.Time.Day(), id: e.ID})
 		key := owned{b.From, b.Conversation}
 		t.sent[key] = append(t.sent[key], b.Sequence)
 		switch b.Conversation.Type {

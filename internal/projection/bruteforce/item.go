@@ -128,12 +128,13 @@ type selfInfo struct {
 
 // item is the conversation as a profile has it (complete) or a list.
 func (v *view) item(complete bool) item {
+	unread := v.unread()
 	i := item{
 		ConversationID:        v.name.IDFor(v.user),
 		Type:                  v.name.Type.String(),
-		UnreadCount:           v.unreadCount(),
+		UnreadCount:           v.unreadCount(unread),
 		LastMessage:           v.lastMessage(complete),
-		GroupAtInfoList:       v.groupAtInfoList(),
+		GroupAtInfoList:       v.groupAtInfoList(unread),
 		PeerReadTime:          v.peerReadTime(),
 		MessageRemindType:     events.RemindAccept,
 		MarkList:              []uint64{},
@@ -244,12 +245,12 @@ func (v *view) lastMessage(complete bool) lastMessage {
 // groupAtInfoList: "(groups only): one entry per message that would count as
 // unread (the group's type aside) and mentions U (atTypeArray: [1]), everyone
 // ([2]) or both ([3])"; "newest first, at most 20".
-func (v *view) groupAtInfoList() []groupAt {
+func (v *view) groupAtInfoList(unread []unreadMessage) []groupAt {
 	list := []groupAt{}
-	if v.name.Type != events.TypeGroup || !v.readable() {
+	if v.name.Type != events.TypeGroup {
 		return list
 	}
-	for _, u := range v.unread() {
+	for _, u := range unread {
 		entry := groupAt{From: u.from, GroupID: v.name.A, MessageSequence: u.sequence}
 		switch {
 		case u.user && u.all:

@@ -40,7 +40,7 @@ func (t *tenant) view(user string, name events.Conversation) *view {
 // expired: "when the UTC day of its time is before the UTC day of (now − the
 // app's retention)".
 func (t *tenant) expired(m message) bool {
-	return t.expires && m.time.Day() < t.firstDay
+	return t.expires && m.day < t.firstDay
 }
 
 // head: "the message with the greatest sequence among those neither onlineOnly
@@ -147,8 +147,8 @@ func (v *view) cleared() uint64 {
 	return through
 }
 
-// unread is a message that counts as unread, the group's type aside.
-type unread struct {
+// unreadMessage is a message that counts as unread, the group's type aside.
+type unreadMessage struct {
 	sequence uint64
 	// from is "" when the sender is erased.
 	from string
@@ -160,9 +160,13 @@ type unread struct {
 // not onlineOnly, not excludedFromUnreadCount, not recalled, not expired";
 // newest first. "Of those [with one sequence and] of one UTC day unread counts
 // one, and none if any of them is onlineOnly or excludedFromUnreadCount; a
-// mention in any of them counts, from being the latest's".
-func (v *view) unread() []unread {
-	var list []unread
+// mention in any of them counts, from being the latest's". "While U is not
+// joined, or the group is dismissed", there are none.
+func (v *view) unread() []unreadMessage {
+	if !v.readable() {
+		return nil
+	}
+	var list []unreadMessage
 	read := v.read()
 	for end := len(v.c.messages); end > 0; {
 		last := v.c.messages[end-1]
@@ -171,7 +175,7 @@ func (v *view) unread() []unread {
 		}
 		begin := end - 1
 		for begin > 0 && v.c.messages[begin-1].Sequence == last.Sequence &&
-			v.c.messages[begin-1].time.Day() == last.time.Day() {
+			v.c.messages[begin-1].day == last.day {
 			begin--
 		}
 		if u, ok := v.unreadOf(v.c.messages[begin:end]); ok {
@@ -183,9 +187,9 @@ func (v *view) unread() []unread {
 }
 
 // unreadOf is what messages of one sequence and day count as, the last being the latest.
-func (v *view) unreadOf(same []message) (unread, bool) {
+func (v *view) unreadOf(same []message) (unreadMessage, bool) {
 	last := same[len(same)-1]
-	u := unread{sequence: last.Sequence, from: v.t.shown(last.From)}
+	u := unreadMessage{sequence: last.Sequence, from: v.t.shown(last.From)}
 	if v.recalled(last.Sequence) || v.t.expired(last) {
 		return u, false
 	}
@@ -208,19 +212,15 @@ func (t *tenant) shown(user string) string {
 	return user
 }
 
-// unreadCount: "For ChatRoom and AVChatRoom groups it is 0." "While U is not
-// joined, or the group is dismissed, unreadCount is 0".
-func (v *view) unreadCount() uint64 {
-	if !v.readable() {
-		return 0
-	}
+// unreadCount is how many are unread: "For ChatRoom and AVChatRoom groups it is 0."
+func (v *view) unreadCount(list []unreadMessage) uint64 {
 	if v.name.Type == events.TypeGroup {
 		if _, profile := v.groupProfile(); profile != nil &&
 			(profile.Type == events.GroupTypeChatRoom || profile.Type == events.GroupTypeAVChatRoom) {
 			return 0
 		}
 	}
-	return uint64(len(v.unread()))
+	return uint64(len(list))
 }
 
 // peerRead is the latest of the peer's conversationReads with the greatest sequence.
