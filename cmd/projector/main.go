@@ -1,0 +1,41 @@
+// Command projector turns the events on Kafka into the read model in ClickHouse.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+)
+
+const usage = `Usage: projector <command> [flags]
+
+Turns the events on Kafka into the conversation read model in ClickHouse.
+
+Commands:
+  run      consume both topics and maintain the read model, until stopped
+  migrate  make the read model's tables where they are missing, and exit
+
+projector <command> --help lists the command's flags.
+`
+
+func main() { lifecycle.Main(run) }
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	switch command, args := args[0], args[1:]; command {
+	case "run":
+		return project(ctx, args, getenv, stdout)
+	case "migrate":
+		return migrate(ctx, args, getenv, stdout)
+	case "-h", "-help", "--help", "help":
+		_, _ = io.WriteString(stdout, usage)
+		return flag.ErrHelp
+	default:
+		return fmt.Errorf("unknown command %q, expected run or migrate (projector --help)", command)
+	}
+}

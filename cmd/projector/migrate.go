@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/readmodel"
+)
+
+func migrate(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	config := readmodel.DefaultConfig()
+	flags := lifecycle.NewFlags("projector migrate", "Makes the read model's tables where they are missing. It can be run at any time, and again.", getenv, stdout)
+	config.Register(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	store, err := readmodel.Open(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	if err := store.Migrate(ctx); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "the tables of database %s are there\n", store.Database())
+	return err
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/readmodel"
+)
+
+// stopBudget is the time that a stop may take in all: below the termination
+// grace period of a pod (30 s), above the consumer's own.
+const stopBudget = 25 * time.Second
+
+type config struct {
+	check  bool
+	ingest ingest.Config
+	limits events.Limits
+	store  readmodel.Config
+	admin  lifecycle.AdminConfig
+	log    lifecycle.LogConfig
+}
+
+func defaultConfig() config {
+	return config{
+		ingest: ingest.DefaultConfig(),
+		limits: events.DefaultLimits(),
+		store:  readmodel.DefaultConfig(),
+		admin:  lifecycle.DefaultAdminConfig(),
+		log:    lifecycle.DefaultLogConfig(),
+	}
+}
+
+func (c *config) register(f *lifecycle.Flags) {
+	in, limits := &c.ingest, &c.limits
+	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
+	f.String(&in.ClientID, "kafka-client-id", "What brokers call us in their logs and quotas.")
+	f.String(&in.GroupID, "kafka-group", "Consumer group, whose committed offsets say what was projected.")
+	f.Strings(&in.Topics, "kafka-topics", "Topics to project, separated by commas.")
+	f.String(&in.DeadTopic, "kafka-dead-topic", "Topic that takes the records without a valid event.")
+	f.Duration(&in.FlushInterval, "flush-interval", "How long the first event of a batch waits for others.")
+	f.Int(&in.MaxBatchEvents, "max-batch-events", "Most events of one batch.")
+	f.Bytes(&in.MaxBatchBytes, "max-batch-bytes", "Most bytes of one batch, of records as they came; two batches are in memory at a time.")
+	f.Int(&in.MaxPieceEvents, "max-piece-events", "Most events that one partition folds before it adds them to the batch.")
+	f.Bytes(&in.MaxPieceBytes, "max-piece-bytes", "The same in bytes.")
+	f.Bytes(&in.MaxDeadLetterBytes, "max-dead-letter-bytes", "Most bytes of dead letters of one partition that wait for their topic; past it the partition is not read on.")
+	f.Bytes(&in.FetchMaxBytes, "fetch-max-bytes", "How much one fetch from one partition asks for.")
+	f.Duration(&in.FetchMaxWait, "fetch-max-wait", "How long a broker holds a fetch that finds nothing.")
+	f.Duration(&in.RetryInterval, "retry-interval", "First wait after a failure of Kafka or ClickHouse; it grows, and there is no last try.")
+	f.Duration(&in.MaxRetryInterval, "max-retry-interval", "Longest such wait.")
+	f.Duration(&in.DialTimeout, "kafka-dial-timeout", "Longest wait for a connection to a broker.")
+	f.Duration(&in.RequestTimeout, "kafka-request-timeout", "Longest wait for a broker's answer.")
+	f.Duration(&in.MetadataInterval, "kafka-metadata-interval", "How often partitions, leaders and lag are looked at.")
+	f.Duration(&in.SessionTimeout, "kafka-session-timeout", "How long the consumer group waits for a silent member.")
+	f.Duration(&in.HeartbeatInterval, "kafka-heartbeat-interval", "How often the group hears of us, and we of a rebalance.")
+	f.Duration(&in.RebalanceTimeout, "kafka-rebalance-timeout", "How long the group waits for its members to join again.")
+	f.Duration(&in.JoinGroupBackoff, "kafka-join-backoff", "Wait after a failed attempt to join the group.")
+	f.Duration(&in.StallTimeout, "stall-timeout", "How long a partition may stand still although it has more records.")
+	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
+	f.Bytes(&limits.EventBytes, "limit-event-bytes", "Greatest event.")
+	f.Bytes(&limits.PayloadBytes, "limit-payload-bytes", "Greatest payload.")
+	f.Bytes(&limits.CloudCustomDataBytes, "limit-cloud-custom-data-bytes", "Greatest cloudCustomData.")
+	f.Bytes(&limits.CustomDataBytes, "limit-custom-data-bytes", "Greatest customData.")
+	f.Bytes(&limits.DraftTextBytes, "limit-draft-text-bytes", "Greatest draftText.")
+	f.Bytes(&limits.TextBytes, "limit-text-bytes", "Greatest name or text of any other kind.")
+	f.Bytes(&limits.ProfileBytes, "limit-profile-bytes", "Most of all names and texts of one profile together.")
+	f.Int(&limits.AtUserListEntries, "limit-at-user-list", "Most entries of an atUserList.")
+	f.Int(&limits.MarkListEntries, "limit-mark-list", "Most entries of a markList.")
+	f.Int(&limits.ConversationGroupListEntries, "limit-conversation-group-list", "Most entries of a conversationGroupList.")
+	c.store.Register(f)
+	c.admin.Register(f)
+	c.log.Register(f)
+	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
+}
+
+func (c *config) validate() error {
+	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate()}
+	if c.ingest.StopTimeout >= stopBudget {
+		errs = append(errs, fmt.Errorf("stop timeout %v: expected less than %v, the time of a whole stop", c.ingest.StopTimeout, stopBudget))
+	}
+	return errors.Join(errs...)
+}
+
+func project(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	config := defaultConfig()
+	flags := lifecycle.NewFlags("projector run", "Consumes both topics and maintains the read model, until stopped.", getenv, stdout)
+	config.register(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := config.validate(); err != nil {
+		return err
+	}
+	if config.check {
+		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+		return err
+	}
+
+	log := lifecycle.NewLogger(config.log, os.Stderr)
+	registry := lifecycle.NewRegistry()
+
+	// ClickHouse
+	store, err := readmodel.Open(config.store)
+	if err != nil {
+		return err
+	}
+
+	// Kafka
+	consumer, err := ingest.New(config.ingest, store, events.NewDecoder(config.limits), log, registry)
+	if err != nil {
+		return err
+	}
+
+	// Health
+	admin := lifecycle.NewAdmin(config.admin, registry, log)
+	group := lifecycle.NewGroup(stopBudget, log,
+		admin.Component(),
+		lifecycle.Closer("clickhouse", store.Close),
+		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},
+	)
+	admin.AddCheck("components", group.Check)
+	admin.AddCheck("clickhouse", store.Check)
+	admin.AddCheck("kafka", consumer.Check)
+	return group.Run(ctx)
+}
