@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,75 +15,89 @@ import (
 )
 
 // engine is the ClickHouse engine of this process: the library and a bounded
-// pool of its connections, each of which runs one query at a time.
+// pool of connections to it.
 type engine struct {
 	lib  *library
-	free chan *conn // the pool: a connection in it is idle
-	all  []*conn
+	args []string
+	free chan *conn // the pool; a connection in it is idle
 
 	control sync.Mutex // guards killer, which runs nothing but KILL QUERY
 	killer  *conn
 }
 
-// conn is one connection to the engine.
+// conn is one connection to the engine, which runs one query at a time.
 type conn struct {
 	engine   *engine
 	handle   *unsafe.Pointer
 	name     string // its log_comment, by which KILL QUERY finds its query
 	database string
-	changed  map[string]string // settings to put back at release
+	changed  []setting // to be put back at release
+	spoilt   bool      // to be replaced at release
 }
 
-// param is a query parameter, its value as ClickHouse's escaped text.
-type param struct{ name, value string }
+// setting is a setting of one query, param a query parameter, whose value is
+// in ClickHouse's escaped text.
+type (
+	setting struct{ name, value string }
+	param   struct{ name, value string }
+)
 
-// baseSettings hold for each query that does not say otherwise.
-var baseSettings = map[string]string{
-	"max_threads":        "2",
-	"max_insert_threads": "1",
-	// A block is fetched, converted and sent at once: this bounds the memory
-	// of a streaming result.
-	"max_block_size": "65409",
-}
+// The configuration bounds what the engine takes from a small machine. It
+// names no system log, and given as a file it keeps the engine from looking
+// for one in the working directory or in /etc.
+const (
+	serverConfig = `<clickhouse>
+  <users_config>%s</users_config>
+  <timezone>UTC</timezone>
+  <background_pool_size>2</background_pool_size>
+  <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
+  <background_schedule_pool_size>2</background_schedule_pool_size>
+  <background_schedule_pool_initial_size>2</background_schedule_pool_initial_size>
+  <background_common_pool_size>1</background_common_pool_size>
+  <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
+  <mark_cache_size>268435456</mark_cache_size>
+  <primary_index_cache_size>268435456</primary_index_cache_size>
+</clickhouse>
+`
+	usersConfig = `<clickhouse>
+  <profiles><default><max_threads>2</max_threads><max_insert_threads>1</max_insert_threads><implicit_select>0</implicit_select></default></profiles>
+  <users><default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></default></users>
+  <quotas><default/></quotas>
+</clickhouse>
+`
+)
 
-// engineArgs bound what the engine takes from a small machine.
-var engineArgs = []string{
-	"--background_pool_size=2",
-	"--background_merges_mutations_concurrency_ratio=1",
-	"--background_schedule_pool_size=2",
-	"--background_common_pool_size=1",
-	"--background_move_pool_size=1",
-	"--background_fetches_pool_size=1",
-	"--max_server_memory_usage_to_ram_ratio=0.5",
-	"--mark_cache_size=268435456",
-	"--primary_index_cache_size=268435456",
-}
-
-// openEngine starts the engine on the directory path with n connections.
+// openEngine starts the engine on the data directory with n connections.
 func openEngine(library, path string, n int) (*engine, error) {
 	lib, err := loadLibrary(library)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{lib: lib, free: make(chan *conn, n)}
-	args := append([]string{"clickhouse", "--path=" + path}, engineArgs...)
-	for i := range n + 1 {
-		c, err := e.connect(fmt.Sprintf("sandbox-%d-%d", os.Getpid(), i), args)
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	server, users := filepath.Join(path, "config.xml"), filepath.Join(path, "users.xml")
+	if err := errors.Join(os.WriteFile(users, []byte(usersConfig), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users), 0o600)); err != nil {
+		return nil, fmt.Errorf("configure the ClickHouse engine: %w", err)
+	}
+	e := &engine{lib: lib, args: []string{"clickhouse", "--path=" + path, "--config-file=" + server}, free: make(chan *conn, n)}
+	if e.killer, err = e.connect("sandbox-control"); err != nil {
+		return nil, err
+	}
+	for i := range n {
+		c, err := e.connect(fmt.Sprintf("sandbox-%d", i))
 		if err != nil {
-			return nil, errors.Join(err, e.close())
-		}
-		if i == n {
-			e.killer = c
-			continue
+			e.close(i)
+			return nil, err
 		}
 		e.free <- c
 	}
 	return e, nil
 }
 
-func (e *engine) connect(name string, args []string) (*conn, error) {
-	argv := make([]*byte, len(args))
-	for i, arg := range args {
+func (e *engine) connect(name string) (*conn, error) {
+	argv := make([]*byte, len(e.args))
+	for i, arg := range e.args {
 		argv[i] = cString(arg)
 	}
 	var handle *unsafe.Pointer
@@ -93,105 +107,94 @@ func (e *engine) connect(name string, args []string) (*conn, error) {
 		return nil, err
 	}
 	if handle == nil {
-		return nil, fmt.Errorf("start the ClickHouse engine: it refused %s (is another process using the directory?)", strings.Join(args[1:], " "))
+		return nil, fmt.Errorf("start the ClickHouse engine: it refuses %s: does another process use the directory, or this one another directory?", strings.Join(e.args[1:], " "))
 	}
 	c := &conn{engine: e, handle: handle, name: name, database: "default"}
-	e.all = append(e.all, c)
-	settings := maps.Clone(baseSettings)
-	settings["log_comment"] = name
-	if err := c.set(settings); err != nil {
+	if err := c.set([]setting{{"log_comment", name}}, false); err != nil {
+		e.lib.closeConn(handle)
 		return nil, fmt.Errorf("configure the ClickHouse engine: %w", err)
 	}
 	return c, nil
 }
 
-// close ends the engine; no query may be running.
-func (e *engine) close() error {
-	for _, c := range e.all {
-		e.lib.closeConn(c.handle)
+// close waits until n connections, all that there are, are idle and ends the
+// engine with the last.
+func (e *engine) close(n int) {
+	for range n {
+		e.lib.closeConn((<-e.free).handle)
 	}
-	e.all = nil
-	return keepSignals(func() { e.lib.shutdown() })
+	e.lib.closeConn(e.killer.handle)
 }
 
-// acquire takes a connection with the database and the settings that its
-// queries shall have.
-func (e *engine) acquire(ctx context.Context, database string, settings map[string]string) (*conn, error) {
+// acquire takes a connection and gives it the database and the settings that
+// its query shall have.
+func (e *engine) acquire(ctx context.Context, database string, settings []setting) (*conn, error) {
 	var c *conn
 	select {
 	case c = <-e.free:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := c.prepare(database, settings); err != nil {
+	if database != c.database {
+		if err := c.exec("USE " + quoteIdentifier(database)); err != nil {
+			c.release()
+			return nil, err
+		}
+		c.database = database
+	}
+	c.changed = slices.DeleteFunc(settings, func(s setting) bool { return s.name == "log_comment" })
+	if err := c.set(c.changed, false); err != nil {
 		c.release()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *conn) prepare(database string, settings map[string]string) error {
-	if database != c.database {
-		if err := c.exec("USE " + quoteIdentifier(database)); err != nil {
-			return err
-		}
-		c.database = database
-	}
-	delete(settings, "log_comment") // ours
-	if len(settings) == 0 {
-		return nil
-	}
-	// One wrong setting of several leaves those before it set.
-	c.changed = settings
-	return c.set(settings)
-}
-
-// set changes settings of the connection.
-func (c *conn) set(settings map[string]string) error {
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		list = append(list, quoteIdentifier(name)+" = "+quoteString(settings[name]))
-	}
-	return c.exec("SET " + strings.Join(list, ", "))
-}
-
-// release puts the connection back into the pool as it was.
+// release puts the connection back into the pool as it was. Where that cannot
+// be (readonly cannot be taken back, nor a setting that does not exist), a new
+// connection takes its place.
 func (c *conn) release() {
-	for name := range c.changed {
-		value, ok := baseSettings[name]
-		if ok {
-			value = quoteString(value)
-		} else {
-			value = "DEFAULT"
+	if c.spoilt || c.set(c.changed, true) != nil {
+		if fresh, err := c.engine.connect(c.name); err == nil {
+			c.engine.lib.closeConn(c.handle)
+			c = fresh
 		}
-		// An error means that there is no such setting, so that it was not set.
-		_ = c.exec("SET " + quoteIdentifier(name) + " = " + value)
 	}
 	c.changed = nil
 	c.engine.free <- c
 }
 
-// exec runs a statement that gives no rows and takes no time.
+// set gives settings their values, or their defaults again.
+func (c *conn) set(settings []setting, defaults bool) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	var list []string
+	for _, s := range settings {
+		value := "DEFAULT"
+		if !defaults {
+			value = quoteString(s.value)
+		}
+		list = append(list, quoteIdentifier(s.name)+" = "+value)
+	}
+	return c.exec("SET " + strings.Join(list, ", "))
+}
+
+// exec runs a statement that takes no time and gives no rows.
 func (c *conn) exec(sql string) error {
-	_, err := c.run(sql, "TSV", nil)
+	return c.query(context.Background(), sql, "Null", nil, func([]byte) error { return nil })
+}
+
+// query runs one statement to its end and hands its whole result, if any, to
+// yield. Those bytes, here as in stream, are valid until yield returns.
+func (c *conn) query(ctx context.Context, sql, format string, params []param, yield func([]byte) error) error {
+	defer c.killWhenDone(ctx)()
+	_, err := c.take(c.call(c.engine.lib.query, sql, format, params), yield)
 	return err
 }
 
-// query runs one statement to its end and returns its whole result.
-func (c *conn) query(ctx context.Context, sql, format string, params []param) ([]byte, error) {
-	defer c.killWhenDone(ctx)()
-	return c.run(sql, format, params)
-}
-
-func (c *conn) run(sql, format string, params []param) ([]byte, error) {
-	result := c.call(c.engine.lib.query, sql, format, params)
-	defer c.engine.lib.destroyResult(result)
-	data, err := c.result(result)
-	return append([]byte(nil), data...), err
-}
-
-// stream runs one SELECT and hands each block of its result to yield, as soon
-// as it is there. The bytes are valid until yield returns.
+// stream runs one SELECT and hands each piece of its result to yield as soon
+// as it is there; the engine works no more than some blocks ahead.
 func (c *conn) stream(ctx context.Context, sql, format string, params []param, yield func([]byte) error) error {
 	defer c.killWhenDone(ctx)()
 	lib := c.engine.lib
@@ -201,21 +204,29 @@ func (c *conn) stream(ctx context.Context, sql, format string, params []param, y
 		return parseException(text)
 	}
 	for {
-		result := lib.fetch(*c.handle, stream)
-		data, err := c.result(result)
-		if err == nil && len(data) > 0 {
-			err = yield(data)
-		}
-		done := len(data) == 0
-		lib.destroyResult(result)
+		n, err := c.take(lib.fetch(*c.handle, stream), yield)
 		if err != nil {
 			lib.cancelStream(*c.handle, stream)
 			return err
 		}
-		if done {
+		if n == 0 {
 			return nil
 		}
 	}
+}
+
+// take hands the data of a result to yield, destroys it and returns its size.
+func (c *conn) take(result unsafe.Pointer, yield func([]byte) error) (int, error) {
+	lib := c.engine.lib
+	defer lib.destroyResult(result)
+	if text := lib.resultError(result); text != "" {
+		return 0, parseException(text)
+	}
+	n := int(lib.resultLength(result))
+	if n == 0 {
+		return 0, nil
+	}
+	return n, yield(unsafe.Slice(lib.resultBuffer(result), n))
 }
 
 // insert is an INSERT under way, to which data is given in pieces.
@@ -224,7 +235,7 @@ type insert struct {
 	handle unsafe.Pointer
 }
 
-// insert begins an INSERT; sql ends before its VALUES or FORMAT.
+// insert begins an INSERT; sql is what stands before VALUES or FORMAT.
 func (c *conn) insert(sql, format string, params []param) (*insert, error) {
 	lib := c.engine.lib
 	in := &insert{conn: c, handle: c.call(lib.insert, sql, format, params)}
@@ -235,31 +246,30 @@ func (c *conn) insert(sql, format string, params []param) (*insert, error) {
 	return in, nil
 }
 
-// append hands on a piece of data. An error here only says that the rest is
-// not wanted; finish tells what it was.
-func (in *insert) append(data []byte) error {
-	if len(data) == 0 {
-		return nil
+// Write hands on a piece of data.
+func (in *insert) Write(data []byte) (int, error) {
+	lib := in.conn.engine.lib
+	if len(data) > 0 && lib.appendInsert(in.handle, &data[0], uintptr(len(data))) != 0 {
+		return 0, parseException(lib.insertError(in.handle))
 	}
-	if in.conn.engine.lib.appendInsert(in.handle, &data[0], uintptr(len(data))) != 0 {
-		return parseException(in.conn.engine.lib.insertError(in.handle))
-	}
-	return nil
+	return len(data), nil
 }
+
+// A connection whose insert came to nothing holds on to the table, so that a
+// DROP … SYNC would wait for ever: it is replaced.
 
 // finish waits until the rows are in the table.
 func (in *insert) finish(ctx context.Context) error {
 	defer in.conn.killWhenDone(ctx)()
-	lib := in.conn.engine.lib
-	defer lib.destroyInsert(in.handle)
-	result := lib.finishInsert(in.handle)
-	defer lib.destroyResult(result)
-	_, err := in.conn.result(result)
+	defer in.conn.engine.lib.destroyInsert(in.handle)
+	_, err := in.conn.take(in.conn.engine.lib.finishInsert(in.handle), func([]byte) error { return nil })
+	in.conn.spoilt = err != nil
 	return err
 }
 
 // cancel gives the insert up.
 func (in *insert) cancel() {
+	in.conn.spoilt = true
 	in.conn.engine.lib.cancelInsert(in.handle)
 	in.conn.engine.lib.destroyInsert(in.handle)
 }
@@ -273,13 +283,11 @@ func (c *conn) analyse(sql string) analysis {
 	return out
 }
 
-type queryFunc = func(conn unsafe.Pointer, sql *byte, size uintptr, format *byte, formatSize uintptr, names **byte, nameSizes *uintptr, values **byte, valueSizes *uintptr, count uintptr) unsafe.Pointer
-
 // call calls one of the library's functions that take a statement.
 func (c *conn) call(fn queryFunc, sql, format string, params []param) unsafe.Pointer {
 	text, form := cString(sql), cString(format)
 	n := len(params)
-	pointers, sizes := make([]*byte, 2*n+1), make([]uintptr, 2*n+1) // never empty, to have an address
+	pointers, sizes := make([]*byte, 2*n+1), make([]uintptr, 2*n+1) // names, then values; never empty, to have an address
 	for i, p := range params {
 		pointers[i], sizes[i] = cString(p.name), uintptr(len(p.name))
 		pointers[n+i], sizes[n+i] = cString(p.value), uintptr(len(p.value))
@@ -293,18 +301,6 @@ func (c *conn) call(fn queryFunc, sql, format string, params []param) unsafe.Poi
 	return result
 }
 
-// result returns the data of a result, in the library's memory.
-func (c *conn) result(result unsafe.Pointer) ([]byte, error) {
-	if text := c.engine.lib.resultError(result); text != "" {
-		return nil, parseException(text)
-	}
-	size := c.engine.lib.resultLength(result)
-	if size == 0 {
-		return nil, nil
-	}
-	return unsafe.Slice(c.engine.lib.resultBuffer(result), size), nil
-}
-
 // killInterval is the pause between attempts to kill a query: one that comes
 // before the engine has registered the query finds nothing.
 const killInterval = 20 * time.Millisecond
@@ -313,6 +309,9 @@ const killInterval = 20 * time.Millisecond
 // function that it returns ends that, and waits: the next query on this
 // connection must not be hit.
 func (c *conn) killWhenDone(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
 	finished, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -337,7 +336,7 @@ func (c *conn) killWhenDone(ctx context.Context) (stop func()) {
 }
 
 // kill stops the query of the connection of that name. It does not wait, and
-// an error tells only that the query is gone.
+// finding none is no error.
 func (e *engine) kill(name string) {
 	e.control.Lock()
 	defer e.control.Unlock()

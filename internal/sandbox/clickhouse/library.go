@@ -70,12 +70,12 @@ type analysis struct {
 	size, statements, flags, class uint32
 }
 
-// classReadOnly is the class of a statement that changes nothing at all,
-// classControl of one that changes its session.
-const (
-	classReadOnly = 0
-	classControl  = 3
-)
+// classReadOnly is the class of a statement that changes nothing.
+const classReadOnly = 0
+
+// queryFunc is one of the functions that take a statement with a format and
+// parameters, the latter as parallel arrays.
+type queryFunc = func(conn unsafe.Pointer, sql *byte, size uintptr, format *byte, formatSize uintptr, names **byte, nameSizes *uintptr, values **byte, valueSizes *uintptr, count uintptr) unsafe.Pointer
 
 // library is the C interface of libchdb. Every pointer to a result is the
 // library's, and is given back with destroyResult or destroyInsert.
@@ -83,17 +83,16 @@ type library struct {
 	setSignalHandlers func(enabled int32)
 	connect           func(argc int32, argv **byte) *unsafe.Pointer
 	closeConn         func(conn *unsafe.Pointer)
-	shutdown          func() int32
 	classify          func(conn unsafe.Pointer, sql *byte, size uintptr, db *byte, dbSize uintptr, out *analysis) int32
-	query             func(conn unsafe.Pointer, sql *byte, size uintptr, format *byte, formatSize uintptr, names **byte, nameSizes *uintptr, values **byte, valueSizes *uintptr, count uintptr) unsafe.Pointer
-	stream            func(conn unsafe.Pointer, sql *byte, size uintptr, format *byte, formatSize uintptr, names **byte, nameSizes *uintptr, values **byte, valueSizes *uintptr, count uintptr) unsafe.Pointer
+	query             queryFunc
+	stream            queryFunc
 	fetch             func(conn, stream unsafe.Pointer) unsafe.Pointer
 	cancelStream      func(conn, stream unsafe.Pointer)
 	resultBuffer      func(result unsafe.Pointer) *byte
 	resultLength      func(result unsafe.Pointer) uintptr
 	resultError       func(result unsafe.Pointer) string
 	destroyResult     func(result unsafe.Pointer)
-	insert            func(conn unsafe.Pointer, sql *byte, size uintptr, format *byte, formatSize uintptr, names **byte, nameSizes *uintptr, values **byte, valueSizes *uintptr, count uintptr) unsafe.Pointer
+	insert            queryFunc
 	appendInsert      func(stream unsafe.Pointer, data *byte, size uintptr) int32
 	finishInsert      func(stream unsafe.Pointer) unsafe.Pointer
 	cancelInsert      func(stream unsafe.Pointer)
@@ -102,12 +101,12 @@ type library struct {
 }
 
 // loadLibrary opens libchdb.so and keeps the Go runtime's signal handlers.
-func loadLibrary(path string) (lib *library, err error) {
+func loadLibrary(path string) (*library, error) {
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, err)
 	}
-	lib = &library{}
+	lib := &library{}
 	for _, f := range []struct {
 		name string
 		fn   any
@@ -115,7 +114,6 @@ func loadLibrary(path string) (lib *library, err error) {
 		{"chdb_set_signal_handlers_enabled", &lib.setSignalHandlers},
 		{"chdb_connect", &lib.connect},
 		{"chdb_close_conn", &lib.closeConn},
-		{"chdb_shutdown", &lib.shutdown},
 		{"chdb_classify_query_n", &lib.classify},
 		{"chdb_query_with_params_n", &lib.query},
 		{"chdb_stream_query_with_params_n", &lib.stream},
@@ -139,4 +137,9 @@ func loadLibrary(path string) (lib *library, err error) {
 		purego.RegisterFunc(f.fn, symbol)
 	}
 	return lib, keepSignals(func() { lib.setSignalHandlers(0) })
+}
+
+// cString is a copy of s as C wants it.
+func cString(s string) *byte {
+	return unsafe.SliceData(append([]byte(s), 0))
 }

@@ -2,13 +2,13 @@ package clickhouse
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,22 +18,26 @@ import (
 	native "github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 )
 
-// revision of the native protocol: the newest that clickhouse-go knows.
-const revision = native.DBMS_TCP_PROTOCOL_VERSION
-
-// engineRevision is that of the Native format without a client: blocks
-// without block information and without a mark for custom serialization.
-const engineRevision = 0
+const (
+	// revision of the native protocol: the newest that clickhouse-go knows.
+	// The first with parameters is 54459; those have marks in their blocks
+	// that the engine's do not, so that every block must be encoded again.
+	revision = native.DBMS_TCP_PROTOCOL_VERSION
+	// engineRevision is that of the Native format: blocks without block
+	// information and without marks of custom serialization.
+	engineRevision = 0
+	// maxCompressed is how much is compressed at once, as in ClickHouse.
+	maxCompressed = 1 << 20
+)
 
 // session serves one client of the native protocol.
 type session struct {
-	server   *Server
-	net      net.Conn
-	in       *proto.Reader
-	out      proto.Buffer
-	revision int
-	database string
-
+	server     *Server
+	net        net.Conn
+	in         *proto.Reader
+	out        proto.Buffer
+	revision   int
+	database   string
 	compressed bool
 	compressor *compress.Writer
 }
@@ -70,67 +74,63 @@ func (s *session) hello() error {
 		return err
 	}
 	if proto.ClientCode(code) != proto.ClientCodeHello {
-		return fmt.Errorf("unexpected packet %d before the hello", code)
+		return fmt.Errorf("packet %d where a hello was expected", code)
 	}
 	var hello proto.ClientHello
 	if err := hello.Decode(s.in); err != nil {
 		return err
 	}
-	s.database = hello.Database
-	if s.database == "" {
+	if s.database = hello.Database; s.database == "" {
 		s.database = "default"
 	}
 	s.revision = min(hello.ProtocolVersion, revision)
-	answer := s.server.hello
-	answer.EncodeAware(&s.out, s.revision)
+	if !proto.FeatureParameters.In(s.revision) {
+		return fmt.Errorf("the client's protocol %d is too old", hello.ProtocolVersion)
+	}
+	s.server.hello.EncodeAware(&s.out, s.revision)
 	if err := s.flush(); err != nil {
 		return err
 	}
-	if proto.FeatureAddendum.In(s.revision) {
-		if _, err := s.in.Str(); err != nil { // quota key
-			return err
-		}
-	}
-	return nil
+	_, err = s.in.Str() // addendum: quota key
+	return err
 }
 
-// query answers one query. The error is of the connection; one of the query
-// goes to the client.
+// query answers one query. The error that it returns is one of the
+// connection; one of the query goes to the client.
 func (s *session) query(ctx context.Context) error {
 	var q proto.Query
 	if err := q.DecodeAware(s.in, s.revision); err != nil {
 		return err
 	}
 	s.compressed = q.Compression == proto.CompressionEnabled
-	// An empty block ends the tables that come with the query.
-	tables, err := s.discard()
-	if err != nil {
+	// An empty block ends the tables that come with a query.
+	tables := 0
+	if err := s.readBlocks(func(*native.Block) { tables++ }); err != nil {
 		return err
 	}
-	settings := make(map[string]string, len(q.Settings))
-	for _, setting := range q.Settings {
-		if setting.Custom {
-			setting.Value = unquoteString(setting.Value)
+	var settings []setting
+	for _, p := range q.Settings {
+		if p.Custom {
+			p.Value = unquote(p.Value, "'")
 		}
-		settings[setting.Key] = setting.Value
+		settings = append(settings, setting{p.Key, p.Value})
 	}
-	params := make([]param, len(q.Parameters))
-	for i, p := range q.Parameters {
-		params[i] = param{p.Key, unquoteString(p.Value)}
+	var params []param
+	for _, p := range q.Parameters {
+		params = append(params, param{p.Key, unquote(p.Value, "'")})
 	}
-	insert, inserts := parseInsert(q.Body)
-	switch {
-	case tables > 0:
-		err = &exception{codeNotImplemented, "the sandbox takes no external tables"}
-	case inserts:
-		err = s.insert(ctx, insert, settings, params)
-	default:
+	var err error
+	if stmt, ok := parseInsert(q.Body); tables > 0 {
+		err = raise(codeNotImplemented, "The sandbox takes no external tables")
+	} else if ok && stmt.data == "" {
+		err = s.insert(ctx, stmt, settings, params)
+	} else {
 		err = s.run(ctx, q.Body, settings, params)
 	}
 	if e := (*exception)(nil); errors.As(err, &e) {
-		s.out.Reset()
 		proto.ServerCodeException.Encode(&s.out)
-		e.packet().EncodeAware(&s.out, s.revision)
+		packet := proto.Exception{Code: proto.Error(e.code), Name: "DB::Exception", Message: "DB::Exception: " + e.text}
+		packet.EncodeAware(&s.out, s.revision)
 		return s.flush()
 	}
 	if err != nil {
@@ -140,8 +140,8 @@ func (s *session) query(ctx context.Context) error {
 	return s.flush()
 }
 
-// run answers a statement that brings no data.
-func (s *session) run(ctx context.Context, sql string, settings map[string]string, params []param) error {
+// run answers a statement that comes without data.
+func (s *session) run(ctx context.Context, sql string, settings []setting, params []param) error {
 	ctx, stop := s.watch(ctx)
 	defer stop()
 	c, err := s.server.engine.acquire(ctx, s.database, settings)
@@ -149,75 +149,54 @@ func (s *session) run(ctx context.Context, sql string, settings map[string]strin
 		return err
 	}
 	defer c.release()
+	if stmt, ok := parseInsert(sql); ok {
+		return c.insertData(ctx, stmt, params, strings.NewReader(stmt.data))
+	}
 	kind := c.analyse(sql)
 	if err := refuse(sql, kind); err != nil {
 		return err
 	}
+	run, selects := c.query, kind.class == classReadOnly && selectText.MatchString(sql)
+	if selects {
+		run = c.stream
+	}
 	sent := false
-	send := func(data []byte) error {
+	if err := run(ctx, sql, "Native", params, func(data []byte) error {
 		sent = true
 		return s.sendBlocks(data)
+	}); err != nil {
+		return err
 	}
-	if kind.class == classReadOnly && selectText.MatchString(sql) {
-		if err := c.stream(ctx, sql, "Native", params, send); err != nil {
-			return err
-		}
-		if !sent {
-			return s.sendEmpty(ctx, c, sql, params)
-		}
+	switch {
+	case useText.MatchString(sql):
+		return c.query(ctx, "SELECT currentDatabase()", "TSVRaw", nil, func(data []byte) error {
+			c.database = strings.TrimSuffix(string(data), "\n")
+			s.database = c.database
+			return nil
+		})
+	case sent || kind.class != classReadOnly:
 		return nil
 	}
-	data, err := c.query(ctx, sql, "Native", params)
+	// The engine gives nothing at all for a result without rows, but
+	// clickhouse-go takes an answer without a header for a broken one.
+	header, err := c.header(ctx, sql, selects, params)
 	if err != nil {
 		return err
 	}
-	if useText.MatchString(sql) {
-		// 1 the session's database is now another, 2 the connection's is not
-		// what prepare believes: both are asked for.
-		name, err := c.run("SELECT currentDatabase()", "TSVRaw", nil)
-		if err != nil {
-			return err
-		}
-		s.database = strings.TrimSuffix(string(name), "\n")
-		c.database = s.database
-	}
-	if len(data) > 0 {
-		return s.sendBlocks(data)
-	}
-	return nil
+	return s.sendBlock(header)
 }
 
-// refuse names what a server would refuse and the engine by itself does not,
-// and what the front does not do.
-func refuse(sql string, kind analysis) error {
-	if kind.statements > 1 {
-		return &exception{codeSyntaxError, "Syntax error (Multi-statements are not allowed)"}
-	}
-	if sessionText.MatchString(sql) {
-		return &exception{codeNotImplemented, "the sandbox keeps no session: give settings with the query or in the options of the connection, and use ordinary tables"}
-	}
-	return nil
-}
-
-// sendEmpty sends the header of a result without rows, which the engine does
-// not give.
-func (s *session) sendEmpty(ctx context.Context, c *conn, sql string, params []param) error {
-	sql = strings.TrimRight(sql, "; \t\r\n")
-	columns, err := c.describe(ctx, "("+sql+"\n)", params)
+// insert reads the client's blocks into a table. It takes a connection when
+// the first rows come, not while the client fills its batch. After an error
+// it reads on to the last block: only then does the client listen.
+func (s *session) insert(ctx context.Context, stmt insertStatement, settings []setting, params []param) error {
+	header, err := s.insertHeader(ctx, stmt, settings)
 	if err != nil {
 		return err
 	}
-	return s.sendHeader(columns, nil)
-}
-
-// insert reads the client's blocks into a table.
-func (s *session) insert(ctx context.Context, stmt insertStatement, settings map[string]string, params []param) error {
-	if err := s.insertHeader(ctx, stmt, settings); err != nil {
+	if err := s.sendBlock(header); err != nil {
 		return err
 	}
-	// The connection is taken when the first rows come, not while the client
-	// fills its batch. A failed insert reads the client's blocks to the end:
-	// only then does it listen.
 	var (
 		c      *conn
 		in     *insert
@@ -231,124 +210,136 @@ func (s *session) insert(ctx context.Context, stmt insertStatement, settings map
 			c.release()
 		}
 	}()
-	for {
-		block, err := s.readBlock()
-		if err != nil {
-			return err
+	if err := s.readBlocks(func(block *native.Block) {
+		if failed == nil && c == nil {
+			c, failed = s.server.engine.acquire(ctx, s.database, settings)
 		}
-		if len(block.Columns) == 0 {
-			break
-		}
-		if failed != nil || block.Rows() == 0 {
-			continue
-		}
-		if c == nil {
-			if c, err = s.server.engine.acquire(ctx, s.database, settings); err != nil {
-				failed = err
-				continue
-			}
-			if in, err = c.insert(stmt.into, "Native", params); err != nil {
-				failed = err
-				continue
-			}
+		if failed == nil && in == nil {
+			in, failed = c.insert(stmt.into, "Native", params)
 		}
 		var data proto.Buffer
-		if err := block.Encode(&data, engineRevision); err != nil {
-			return err
+		if failed == nil {
+			failed = block.Encode(&data, engineRevision)
 		}
-		failed = in.append(data.Buf)
-	}
-	if failed != nil || in == nil {
-		return failed
+		if failed == nil {
+			_, failed = in.Write(data.Buf)
+		}
+	}); err != nil || failed != nil || in == nil {
+		return cmp.Or(err, failed)
 	}
 	ctx, stop := s.watch(ctx)
 	defer stop()
-	finishing := in
+	last := in
 	in = nil
-	return finishing.finish(ctx)
+	return last.finish(ctx)
 }
 
-// insertHeader tells the client the columns that an insert takes.
-func (s *session) insertHeader(ctx context.Context, stmt insertStatement, settings map[string]string) error {
+// insertHeader returns the columns that the statement writes, in a block
+// without rows.
+func (s *session) insertHeader(ctx context.Context, stmt insertStatement, settings []setting) (*native.Block, error) {
 	c, err := s.server.engine.acquire(ctx, s.database, settings)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.release()
 	columns, err := c.describe(ctx, stmt.target, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.sendHeader(columns, &stmt)
+	if len(stmt.columns) == 0 {
+		columns = slices.DeleteFunc(columns, func(d description) bool { return d.kind != "" && d.kind != "DEFAULT" })
+		return headerOf(columns)
+	}
+	named := make([]description, len(stmt.columns))
+	for i, name := range stmt.columns {
+		at := slices.IndexFunc(columns, func(d description) bool { return d.name == name })
+		if at < 0 {
+			return nil, raise(codeNoSuchColumn, fmt.Sprintf("No such column %s in table %s", name, stmt.target))
+		}
+		named[i] = columns[at]
+	}
+	return headerOf(named)
 }
 
-// describe returns a block with one row per column of a table or a query:
-// name, type and kind of default.
-func (c *conn) describe(ctx context.Context, what string, params []param) (*native.Block, error) {
-	data, err := c.query(ctx, "DESCRIBE TABLE "+what, "Native", params)
+// header returns the columns of a result without rows.
+func (c *conn) header(ctx context.Context, sql string, selects bool, params []param) (*native.Block, error) {
+	sql = strings.TrimRight(sql, "; \t\r\n")
+	if selects {
+		columns, err := c.describe(ctx, "("+sql+"\n)", params)
+		if err != nil {
+			return nil, err
+		}
+		return headerOf(columns)
+	}
+	var columns []description
+	err := c.query(ctx, sql, "TSVRawWithNamesAndTypes", params, func(data []byte) error {
+		lines := strings.SplitN(string(data), "\n", 3)
+		types := strings.Split(lines[1], "\t")
+		for i, name := range strings.Split(lines[0], "\t") {
+			columns = append(columns, description{name: name, columnType: types[i]})
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	block := native.NewBlock()
-	return block, block.Decode(proto.NewReader(bytes.NewReader(data)), engineRevision)
+	return headerOf(columns)
 }
 
-// sendHeader sends a block without rows, with the columns that described
-// lists, or those of them that the insert writes.
-func (s *session) sendHeader(described *native.Block, stmt *insertStatement) error {
+// description is what DESCRIBE TABLE says of a column: its kind is that of its
+// default, such as MATERIALIZED.
+type description struct{ name, columnType, kind string }
+
+// describe describes a table, a table function or a query.
+func (c *conn) describe(ctx context.Context, what string, params []param) (columns []description, err error) {
+	err = c.query(ctx, "DESCRIBE TABLE "+what+" SETTINGS print_pretty_type_names = 0", "Native", params, func(data []byte) error {
+		return eachBlock(data, func(block *native.Block) error {
+			text := func(column, row int) string {
+				value, _ := block.Columns[column].Row(row, false).(string) // all are strings
+				return value
+			}
+			for row := range block.Rows() {
+				columns = append(columns, description{text(0, row), text(1, row), text(2, row)})
+			}
+			return nil
+		})
+	})
+	return columns, err
+}
+
+func headerOf(columns []description) (*native.Block, error) {
 	header := native.NewBlock()
-	types := map[string]string{}
-	var names []string
-	for i := range described.Rows() {
-		name, kind := text(described, 0, i), text(described, 2, i)
-		types[name] = text(described, 1, i)
-		if stmt == nil || kind == "" || kind == "DEFAULT" {
-			names = append(names, name)
+	for _, d := range columns {
+		if err := header.AddColumn(d.name, column.Type(d.columnType)); err != nil {
+			return nil, unsupported(err)
 		}
 	}
-	if stmt != nil && len(stmt.columns) > 0 {
-		names = stmt.columns
-	}
-	for _, name := range names {
-		if types[name] == "" {
-			return &exception{codeNoSuchColumn, fmt.Sprintf("No such column %s in table %s", name, stmt.target)}
-		}
-		if err := header.AddColumn(name, column.Type(types[name])); err != nil {
-			return unsupported(err)
-		}
-	}
-	return s.sendBlock(header)
+	return header, nil
 }
 
-func text(block *native.Block, column, row int) string {
-	value, _ := block.Columns[column].Row(row, false).(string)
-	return value
-}
+// unsupported is the answer where the types of clickhouse-go end, such as
+// AggregateFunction: it could not read them from a server either.
+func unsupported(err error) error { return raise(codeNotImplemented, err.Error()) }
 
-// unsupported is the answer where clickhouse-go's types end, such as
-// AggregateFunction: its client could not read them from a server either.
-func unsupported(err error) error {
-	return &exception{codeNotImplemented, err.Error()}
-}
-
-// sendBlocks sends what the engine gave.
-func (s *session) sendBlocks(data []byte) error {
-	source := bytes.NewReader(data)
-	in := proto.NewReader(source)
+// eachBlock decodes what the engine gave.
+func eachBlock(data []byte, yield func(*native.Block) error) error {
+	in := proto.NewReader(bytes.NewReader(data))
 	for {
 		block := native.NewBlock()
 		err := block.Decode(in, engineRevision)
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return unsupported(err)
 		}
-		if err := s.sendBlock(block); err != nil {
+		if err := yield(block); err != nil {
 			return err
 		}
 	}
 }
+
+func (s *session) sendBlocks(data []byte) error { return eachBlock(data, s.sendBlock) }
 
 func (s *session) sendBlock(block *native.Block) error {
 	proto.ServerCodeData.Encode(&s.out)
@@ -357,6 +348,7 @@ func (s *session) sendBlock(block *native.Block) error {
 	if block.Rows() == 0 {
 		encodeHeader(&data, block)
 	} else if err := block.Encode(&data, uint64(s.revision)); err != nil {
+		s.out.Reset()
 		return unsupported(err)
 	}
 	if !s.compressed {
@@ -372,11 +364,8 @@ func (s *session) sendBlock(block *native.Block) error {
 	return s.flush()
 }
 
-// maxCompressed is the size of what is compressed at once, as in ClickHouse.
-const maxCompressed = 1 << 20
-
-// encodeHeader encodes a block without rows: Block.Encode would write the
-// prefix of LowCardinality and the like, which no reader expects there.
+// encodeHeader encodes a block without rows. Block.Encode would write the
+// prefixes of LowCardinality and the like, which no reader expects there.
 func encodeHeader(out *proto.Buffer, block *native.Block) {
 	proto.BlockInfo{BucketNum: -1}.Encode(out)
 	out.PutUVarInt(uint64(len(block.Columns)))
@@ -388,40 +377,38 @@ func encodeHeader(out *proto.Buffer, block *native.Block) {
 	}
 }
 
-// readBlock reads a Data packet.
-func (s *session) readBlock() (*native.Block, error) {
-	code, err := s.in.UVarInt()
-	if err != nil {
-		return nil, err
-	}
-	if proto.ClientCode(code) != proto.ClientCodeData {
-		return nil, fmt.Errorf("packet %d where data was expected", code)
-	}
-	if _, err := s.in.Str(); err != nil { // table
-		return nil, err
-	}
-	if s.compressed {
-		s.in.EnableCompression()
-		defer s.in.DisableCompression()
-	}
-	block := native.NewBlock()
-	return block, block.Decode(s.in, uint64(s.revision))
-}
-
-// discard reads blocks up to the empty one and counts them.
-func (s *session) discard() (n int, err error) {
+// readBlocks reads the client's blocks up to the one without columns that
+// ends them, and yields those with rows.
+func (s *session) readBlocks(yield func(*native.Block)) error {
 	for {
-		block, err := s.readBlock()
-		if err != nil || len(block.Columns) == 0 {
-			return n, err
+		code, err := s.in.UVarInt()
+		if err != nil {
+			return err
 		}
-		n++
+		if proto.ClientCode(code) != proto.ClientCodeData {
+			return fmt.Errorf("packet %d where data was expected", code)
+		}
+		if _, err := s.in.Str(); err != nil { // table
+			return err
+		}
+		if s.compressed {
+			s.in.EnableCompression()
+		}
+		block := native.NewBlock()
+		err = block.Decode(s.in, uint64(s.revision))
+		s.in.DisableCompression()
+		if err != nil || len(block.Columns) == 0 {
+			return err
+		}
+		if block.Rows() > 0 {
+			yield(block)
+		}
 	}
 }
 
-// watch listens to a client that waits for an answer: whatever it says then,
-// or its going away, ends the context. stop gives the connection back to
-// whoever reads it next.
+// watch listens to a client that waits for an answer: whatever it says then
+// (Cancel), or its going away, ends the context. stop gives the input back to
+// whoever reads next.
 func (s *session) watch(ctx context.Context) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancel(ctx)
 	stopped := make(chan struct{})
@@ -429,12 +416,12 @@ func (s *session) watch(ctx context.Context) (watched context.Context, stop func
 		defer close(stopped)
 		_, err := s.in.ReadByte()
 		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
-			return // stopped
+			return // stop
 		}
 		cancel()
 	}()
 	return watched, func() {
-		_ = s.net.SetReadDeadline(time.Unix(1, 0))
+		_ = s.net.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection, which needs none
 		<-stopped
 		_ = s.net.SetReadDeadline(time.Time{})
 		cancel()
@@ -445,16 +432,4 @@ func (s *session) flush() error {
 	_, err := s.net.Write(s.out.Buf)
 	s.out.Reset()
 	return err
-}
-
-// helloOf makes the server's part of the handshake from the engine's version.
-func helloOf(version, timezone string) proto.ServerHello {
-	hello := proto.ServerHello{Name: "ClickHouse", DisplayName: "sandbox", Revision: revision, Timezone: timezone}
-	parts := strings.Split(version, ".")
-	for i, into := range []*int{&hello.Major, &hello.Minor, &hello.Patch} {
-		if i < len(parts) {
-			*into, _ = strconv.Atoi(parts[i])
-		}
-	}
-	return hello
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
 	"github.com/ClickHouse/ch-go/proto"
@@ -21,7 +22,7 @@ import (
 type Config struct {
 	// Library is the path of libchdb.so; empty: FindLibrary looks for it.
 	Library string
-	// Path is the directory of the data.
+	// Path is the directory of the data, which exists.
 	Path string
 	// Addr is the address of the native protocol, HTTPAddr that of HTTP.
 	Addr, HTTPAddr string
@@ -40,14 +41,14 @@ type Server struct {
 	web    net.Listener
 	http   *http.Server
 
-	ctx    context.Context
+	ctx    context.Context // ends with Close, and every query with it
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 }
 
-// Start starts the engine and listens.
+// Start starts the engine and listens. A process has one Server at a time.
 func Start(config Config) (*Server, error) {
 	if config.Library == "" {
 		path, err := FindLibrary(os.Getenv)
@@ -69,21 +70,38 @@ func Start(config Config) (*Server, error) {
 }
 
 func (s *Server) listen() error {
-	about, err := s.engine.killer.run("SELECT version(), timezone()", "TSVRaw", nil)
+	s.hello = proto.ServerHello{Name: "ClickHouse", DisplayName: "sandbox", Revision: revision}
+	err := s.engine.killer.query(s.ctx, "SELECT version(), timezone()", "TSVRaw", nil, func(about []byte) error {
+		version, timezone, _ := strings.Cut(strings.TrimSpace(string(about)), "\t")
+		s.hello.Timezone = timezone
+		_, err := fmt.Sscanf(version, "%d.%d.%d", &s.hello.Major, &s.hello.Minor, &s.hello.Patch)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("ask the engine for its version: %w", err)
 	}
-	version, timezone, _ := strings.Cut(strings.TrimSpace(string(about)), "\t")
-	s.hello = helloOf(version, timezone)
 	if s.native, err = net.Listen("tcp", s.config.Addr); err != nil {
 		return fmt.Errorf("listen for ClickHouse clients: %w", err)
 	}
+	if s.web, err = net.Listen("tcp", s.config.HTTPAddr); err != nil {
+		return fmt.Errorf("listen for ClickHouse's HTTP: %w", err)
+	}
+	s.http = &http.Server{Handler: s, BaseContext: func(net.Listener) context.Context { return s.ctx }, ReadHeaderTimeout: headerTimeout}
 	s.group.Go(s.accept)
+	s.group.Go(func() { _ = s.http.Serve(s.web) }) // ends with Close
 	return nil
 }
 
+const (
+	headerTimeout = 10 * time.Second
+	stopTimeout   = 10 * time.Second
+)
+
 // Addr is the address of the native protocol.
 func (s *Server) Addr() string { return s.native.Addr().String() }
+
+// HTTPURL is the URL of the HTTP interface.
+func (s *Server) HTTPURL() string { return "http://" + s.web.Addr().String() }
 
 func (s *Server) accept() {
 	for {
@@ -104,7 +122,7 @@ func (s *Server) accept() {
 	}
 }
 
-// track remembers a connection so that Close can end it.
+// track remembers a connection, so that Close can end it.
 func (s *Server) track(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,14 +154,21 @@ func (s *Server) Close() error {
 		errs = append(errs, s.native.Close())
 	}
 	if s.http != nil {
-		errs = append(errs, s.http.Close())
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		errs = append(errs, s.http.Shutdown(ctx))
 	}
 	s.group.Wait()
-	return errors.Join(append(errs, s.engine.close())...)
+	s.engine.close(s.config.Connections)
+	return errors.Join(errs...)
 }
 
-// gone tells that the client went away, which is its right.
+// gone tells whether the client went away, which is its right.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.Canceled, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }

@@ -4,13 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"github.com/ebitengine/purego"
 )
-
-// lastSignal is the greatest of the classic signals, on Linux and macOS.
-const lastSignal = 31
 
 // sigaction is a C struct sigaction, which is never looked into; that of every
 // supported platform is smaller.
@@ -28,36 +24,38 @@ var libcSigaction = sync.OnceValues(func() (func(sig int32, act, old *sigaction)
 	return fn, nil
 })
 
-// keepSignals calls fn and puts back whatever it did to the process's signal
-// handlers. libchdb, told to leave signals alone, sets the deadly ones to
-// their default at each connect; the Go runtime needs its own (a nil
-// dereference is a SIGSEGV that becomes a panic).
+// deadlySignals are those whose handlers libchdb replaces or, told to leave
+// them alone, sets to the default at each connect.
+var deadlySignals = []syscall.Signal{
+	syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGILL, syscall.SIGBUS,
+	syscall.SIGSYS, syscall.SIGFPE, syscall.SIGTSTP, syscall.SIGTRAP,
+}
+
+// signalsMutex keeps one keepSignals from saving what another has not yet put
+// back.
+var signalsMutex sync.Mutex
+
+// keepSignals calls fn, which enters libchdb, and puts the handlers of the
+// deadly signals back: the Go runtime needs its own, to turn a nil
+// dereference (SIGSEGV) into a panic.
 func keepSignals(fn func()) error {
 	set, err := libcSigaction()
 	if err != nil {
 		return err
 	}
-	var before [lastSignal + 1]sigaction
-	var known [lastSignal + 1]bool
-	for sig := int32(1); sig <= lastSignal; sig++ {
-		if catchable(sig) {
-			known[sig] = set(sig, nil, &before[sig]) == 0
+	signalsMutex.Lock()
+	defer signalsMutex.Unlock()
+	before := make([]sigaction, len(deadlySignals))
+	for i, sig := range deadlySignals {
+		if set(int32(sig), nil, &before[i]) != 0 {
+			return fmt.Errorf("read the handler of %v", sig)
 		}
 	}
 	fn()
-	for sig := int32(1); sig <= lastSignal; sig++ {
-		if known[sig] && set(sig, &before[sig], nil) != 0 {
-			return fmt.Errorf("restore the handler of signal %d", sig)
+	for i, sig := range deadlySignals {
+		if set(int32(sig), &before[i], nil) != 0 {
+			return fmt.Errorf("restore the handler of %v", sig)
 		}
 	}
 	return nil
-}
-
-func catchable(sig int32) bool {
-	return sig != int32(syscall.SIGKILL) && sig != int32(syscall.SIGSTOP)
-}
-
-// cString is a copy of s as C wants it.
-func cString(s string) *byte {
-	return unsafe.SliceData(append([]byte(s), 0))
 }

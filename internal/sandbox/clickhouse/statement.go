@@ -4,67 +4,76 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	"github.com/ClickHouse/ch-go/proto"
 )
 
-// Codes of exceptions that the front itself raises.
+// ClickHouse's numbers of the errors that the front itself raises or tells apart.
 const (
-	codeSyntaxError    = 62
-	codeNotImplemented = 48
 	codeNoSuchColumn   = 16
+	codeNotImplemented = 48
+	codeSyntaxError    = 62
+	codeReadOnly       = 164
+	codeUnknown        = 1002
 )
 
-// exception is an error of the engine, with the number that ClickHouse gives it.
+// exception is an error of the engine.
 type exception struct {
 	code int
-	text string // as a server words it, without code
+	text string // without code, name and version, as the native protocol has it
+	full string // as HTTP has it
 }
 
-func (e *exception) Error() string {
-	return "Code: " + strconv.Itoa(e.code) + ". DB::Exception: " + e.text
+func (e *exception) Error() string { return e.full }
+
+// raise makes an exception of the front's own.
+func raise(code int, text string) *exception {
+	return &exception{code, text, "Code: " + strconv.Itoa(code) + ". DB::Exception: " + text}
 }
 
-var exceptionText = regexp.MustCompile(`(?s)^(?:Error: )?((?:Code: \d+\. DB::Exception: )+)(.*?)( \(version [0-9.]+[^)]*\))?$`)
-var exceptionCode = regexp.MustCompile(`\d+`)
+var exceptionText = regexp.MustCompile(`(?s)^(?:Error: )?(?:Code: (\d+)\. DB::Exception: )+(.*?)(?: \([A-Z0-9_]+\))?(?: \(version [^)]*\)*)?$`)
 
-// parseException reads the engine's error text. Without a code it is 1002,
-// ClickHouse's unknown exception.
+// parseException reads the engine's error text.
 func parseException(text string) *exception {
 	m := exceptionText.FindStringSubmatch(text)
 	if m == nil {
-		return &exception{code: 1002, text: text}
+		return raise(codeUnknown, text)
 	}
-	code, _ := strconv.Atoi(exceptionCode.FindString(m[1]))
-	return &exception{code: code, text: m[2]}
+	code, _ := strconv.Atoi(m[1]) // digits
+	return &exception{code, m[2], strings.TrimPrefix(text, "Error: ")}
 }
 
-// packet is the exception in the native protocol.
-func (e *exception) packet() *proto.Exception {
-	return &proto.Exception{Code: proto.Error(e.code), Name: "DB::Exception", Message: "DB::Exception: " + e.text}
-}
-
-// insertStatement is an INSERT whose data comes after its text.
+// insertStatement is an INSERT of formatted data.
 type insertStatement struct {
-	into    string   // the statement up to its data
+	into    string   // the statement up to VALUES or FORMAT
 	target  string   // what DESCRIBE TABLE takes
 	columns []string // as named; none means all
-	format  string   // "" after VALUES
+	format  string
+	data    string // what follows in the text
 }
 
-var insertText = regexp.MustCompile("(?is)^\\s*(INSERT\\s+INTO\\s+(?:TABLE\\s+)?(FUNCTION\\s+\\w+\\s*\\(.*?\\)|(?:`[^`]+`|\"[^\"]+\"|[\\w$]+)(?:\\s*\\.\\s*(?:`[^`]+`|\"[^\"]+\"|[\\w$]+))?)\\s*(?:\\(([^()]*)\\))?\\s*(?:SETTINGS\\s+.*?)?)\\s*(?:VALUES|FORMAT\\s+(\\w+))\\s*;?\\s*$")
+// insertText leaves INSERT … VALUES (…) to the engine, whose parser finds the
+// end of the values, and INSERT … SELECT.
+var insertText = func() *regexp.Regexp {
+	const name, value = "(?:`[^`]+`|\"[^\"]+\"|\\w+)", `\w+\s*=\s*(?:'[^']*'|[\w.-]+)`
+	return regexp.MustCompile(`(?is)^\s*(INSERT\s+INTO\s+(?:TABLE\s+)?(FUNCTION\s+\w+\s*\(.*?\)|` + name + `(?:\.` + name + `)?)` +
+		`\s*(?:\(([^()]*)\))?(?:\s*SETTINGS\s+` + value + `(?:\s*,\s*` + value + `)*)?)` +
+		`\s*(?:VALUES\s*;?\s*$|FORMAT\s+(\w+)[ \t]*(?:;?\s*$|\r?\n?(.*)$))`)
+}()
+
 var functionKeyword = regexp.MustCompile(`(?i)^FUNCTION\s+`)
 
-// parseInsert tells whether sql is an INSERT without its data.
+// parseInsert tells whether sql is an INSERT of formatted data.
 func parseInsert(sql string) (insertStatement, bool) {
 	m := insertText.FindStringSubmatch(sql)
 	if m == nil {
 		return insertStatement{}, false
 	}
-	s := insertStatement{into: m[1], target: functionKeyword.ReplaceAllString(m[2], ""), format: m[4]}
+	s := insertStatement{into: m[1], target: functionKeyword.ReplaceAllString(m[2], ""), format: m[4], data: m[5]}
+	if s.format == "" {
+		s.format = "Values"
+	}
 	for column := range strings.SplitSeq(m[3], ",") {
-		if column = unquoteIdentifier(strings.TrimSpace(column)); column != "" {
-			s.columns = append(s.columns, column)
+		if column = strings.TrimSpace(column); column != "" {
+			s.columns = append(s.columns, unquote(column, "`\""))
 		}
 	}
 	return s, true
@@ -76,28 +85,32 @@ var (
 	sessionText = regexp.MustCompile(`(?is)^\s*(?:SET\b|CREATE\s+(?:OR\s+REPLACE\s+)?TEMPORARY\b)`)
 )
 
-func quoteIdentifier(s string) string {
-	return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(s) + "`"
+// refuse names what a server refuses and the engine by itself does not, and
+// what the front does not do.
+func refuse(sql string, kind analysis) error {
+	if kind.statements > 1 {
+		return raise(codeSyntaxError, "Syntax error (Multi-statements are not allowed)")
+	}
+	if sessionText.MatchString(sql) {
+		return raise(codeNotImplemented, "The sandbox keeps no session: give settings with the query or in the connection's options, and use ordinary tables")
+	}
+	return nil
 }
 
-func unquoteIdentifier(s string) string {
-	if len(s) >= 2 && (s[0] == '`' || s[0] == '"') && s[len(s)-1] == s[0] {
-		return unescape(s[1 : len(s)-1])
-	}
-	return s
+func quoteIdentifier(s string) string {
+	return "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(s) + "`"
 }
 
 func quoteString(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
 
-// unquoteString undoes the quoting in which the native protocol carries the
-// value of a parameter.
-func unquoteString(s string) string {
-	if len(s) >= 2 && s[0] == '\'' && s[len(s)-1] == '\'' {
-		return unescape(s[1 : len(s)-1])
+var unescape = strings.NewReplacer(`\\`, `\`, `\'`, `'`, "\\`", "`", `\"`, `"`, `\n`, "\n", `\r`, "\r", `\t`, "\t", `\0`, "\x00")
+
+// unquote undoes quoting by one of the quotes.
+func unquote(s, quotes string) string {
+	if len(s) >= 2 && strings.IndexByte(quotes, s[0]) >= 0 && s[len(s)-1] == s[0] {
+		return unescape.Replace(s[1 : len(s)-1])
 	}
 	return s
 }
-
-var unescape = strings.NewReplacer(`\\`, `\`, `\'`, `'`, "\\`", "`", `\"`, `"`, `\n`, "\n", `\r`, "\r", `\t`, "\t", `\0`, "\x00").Replace
