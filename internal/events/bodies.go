@@ -41,7 +41,7 @@ const (
 // order in which they are checked.
 var bodySpecs = []bodySpec{
 	{
-		name: "messageSent", num: 10, build: buildMessageSent, fill: fillMessageSent,
+		name: "messageSent", num: 10, build: buildMessageSent, fill: filler(fillMessageSent),
 		fields: []field{
 			identifier(keyFrom, 1),
 			identifier(keyTo, 2),
@@ -66,7 +66,7 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "messageRecalled", num: 11, build: buildMessageRecalled, fill: fillMessageRecalled,
+		name: "messageRecalled", num: 11, build: buildMessageRecalled, fill: filler(fillMessageRecalled),
 		fields: []field{
 			identifier(keyFrom, 1),
 			identifier(keyTo, 2),
@@ -78,7 +78,7 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "messageModified", num: 12, build: buildMessageModified, fill: fillMessageModified,
+		name: "messageModified", num: 12, build: buildMessageModified, fill: filler(fillMessageModified),
 		fields: []field{
 			identifier(keyFrom, 1),
 			identifier(keyTo, 2),
@@ -92,50 +92,50 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "conversationRead", num: 20, build: buildConversationRead, fill: fillConversationRead,
+		name: "conversationRead", num: 20, build: buildConversationRead, fill: filler(fillConversationRead),
 		fields: registerOf(sequence(keySequence, 3, 0).need()),
 	},
 	{
-		name: "conversationPinned", num: 21, build: buildConversationPinned, fill: fillConversationPinned,
+		name: "conversationPinned", num: 21, build: buildConversationPinned, fill: filler(fillConversationPinned),
 		fields: registerOf(boolean(keyIsPinned, 3).optional().need()),
 	},
 	{
-		name: "conversationRemindTypeSet", num: 22, build: buildConversationRemindTypeSet, fill: fillConversationRemindTypeSet,
+		name: "conversationRemindTypeSet", num: 22, build: buildConversationRemindTypeSet, fill: filler(fillConversationRemindTypeSet),
 		fields: registerOf(enum(keyMessageRemindType, 3, RemindAccept, RemindAcceptNotNotify, RemindDiscard,
 			"AcceptNotNotifyExceptAt", "NotReceiveMsgExceptAt").need()),
 	},
 	{
-		name: "conversationMarked", num: 23, build: buildConversationMarked, fill: fillConversationMarked,
+		name: "conversationMarked", num: 23, build: buildConversationMarked, fill: filler(fillConversationMarked),
 		fields: registerOf(field{
 			key: keyMarkList, num: 3, kind: kindInts, required: true, min: 1, max: MaxSequence,
 			entries: func(l *Limits) int { return l.MarkListEntries },
 		}),
 	},
 	{
-		name: "conversationGroupsSet", num: 24, build: buildConversationGroupsSet, fill: fillConversationGroupsSet,
+		name: "conversationGroupsSet", num: 24, build: buildConversationGroupsSet, fill: filler(fillConversationGroupsSet),
 		fields: registerOf(field{
 			key: keyConversationGroupList, num: 3, kind: kindTexts, required: true, rule: ruleNotEmpty, limit: textBytes,
 			entries: func(l *Limits) int { return l.ConversationGroupListEntries },
 		}),
 	},
 	{
-		name: "conversationCustomDataSet", num: 25, build: buildConversationCustomDataSet, fill: fillConversationCustomDataSet,
+		name: "conversationCustomDataSet", num: 25, build: buildConversationCustomDataSet, fill: filler(fillConversationCustomDataSet),
 		fields: registerOf(longText(keyCustomData, 3, func(l *Limits) int { return l.CustomDataBytes }).optional().need()),
 	},
 	{
-		name: "conversationDraftSet", num: 26, build: buildConversationDraftSet, fill: fillConversationDraftSet,
+		name: "conversationDraftSet", num: 26, build: buildConversationDraftSet, fill: filler(fillConversationDraftSet),
 		fields: registerOf(longText(keyDraftText, 3, func(l *Limits) int { return l.DraftTextBytes }).optional().need()),
 	},
 	{
-		name: "conversationDeleted", num: 27, build: buildConversationDeleted, fill: fillConversationDeleted,
+		name: "conversationDeleted", num: 27, build: buildConversationDeleted, fill: filler(fillConversationDeleted),
 		fields: registerOf(sequence(keyThroughSequence, 3, 0).need(), boolean(keyClearHistory, 4)),
 	},
 	{
-		name: "conversationCleared", num: 28, build: buildConversationCleared, fill: fillConversationCleared,
+		name: "conversationCleared", num: 28, build: buildConversationCleared, fill: filler(fillConversationCleared),
 		fields: registerOf(sequence(keyThroughSequence, 3, 0).need()),
 	},
 	{
-		name: "groupMemberChanged", num: 29, build: buildGroupMemberChanged, fill: fillGroupMemberChanged,
+		name: "groupMemberChanged", num: 29, build: buildGroupMemberChanged, fill: filler(fillGroupMemberChanged),
 		fields: []field{
 			identifier(keyGroupID, 1).need(),
 			identifier(keyUserID, 2).need(),
@@ -148,7 +148,7 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "groupProfileChanged", num: 30, build: buildGroupProfileChanged, fill: fillGroupProfileChanged,
+		name: "groupProfileChanged", num: 30, build: buildGroupProfileChanged, fill: filler(fillGroupProfileChanged),
 		profile: true,
 		fields: []field{
 			identifier(keyGroupID, 1).need(),
@@ -171,7 +171,7 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "userProfileChanged", num: 31, build: buildUserProfileChanged, fill: fillUserProfileChanged,
+		name: "userProfileChanged", num: 31, build: buildUserProfileChanged, fill: filler(fillUserProfileChanged),
 		profile: true,
 		fields: []field{
 			identifier(keyUserID, 1).need(),
@@ -191,7 +191,7 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "friendRemarkSet", num: 32, build: buildFriendRemarkSet, fill: fillFriendRemarkSet,
+		name: "friendRemarkSet", num: 32, build: buildFriendRemarkSet, fill: filler(fillFriendRemarkSet),
 		fields: []field{
 			identifier(keyUserID, 1).need(),
 			identifier(keyFriendID, 2).need(),
@@ -199,14 +199,14 @@ var bodySpecs = []bodySpec{
 		},
 	},
 	{
-		name: "appPlanChanged", num: 33, build: buildAppPlanChanged, fill: fillAppPlanChanged,
+		name: "appPlanChanged", num: 33, build: buildAppPlanChanged, fill: filler(fillAppPlanChanged),
 		fields: []field{
 			{key: keyMaxConversations, num: 1, kind: kindInt, presence: true, min: 1, max: 1000},
 			count(keyRetention, 2).optional(),
 		},
 	},
 	{
-		name: "userErased", num: 34, build: buildUserErased, fill: fillUserErased,
+		name: "userErased", num: 34, build: buildUserErased, fill: filler(fillUserErased),
 		fields: []field{identifier(keyUserID, 1).need()},
 	},
 }

@@ -66,7 +66,7 @@ func (r *rawEvent) fill(e Event) error {
 	}
 	r.spec, r.bodies = spec, 1
 	if !spec.fill(r, e.Body) {
-		return fmt.Errorf("%s: nil, or its sender is not in its conversation", spec.name)
+		return fmt.Errorf("%s is %T", spec.name, e.Body)
 	}
 	if err := r.checkUTF8(); err != nil {
 		return err
@@ -87,9 +87,12 @@ func (r *rawEvent) fill(e Event) error {
 const lastMessageNum = 19
 
 func (r *rawEvent) checkUTF8() error {
-	for _, f := range append([]field{fieldID, fieldApp}, r.spec.fields...) {
-		if f.kind == kindText && !utf8.ValidString(r.textOf(f.key)) {
-			return fmt.Errorf("%s is not valid UTF-8", fieldNames[f.key])
+	if notUTF8(r.textOf(keyID)) {
+		return errors.New("id is not valid UTF-8")
+	}
+	for i := range r.spec.fields {
+		if f := &r.spec.fields[i]; f.kind == kindText && notUTF8(r.textOf(f.key)) {
+			return fmt.Errorf("%s is not valid UTF-8", r.path(f))
 		}
 	}
 	if !slices.ContainsFunc(r.texts, notUTF8) &&

@@ -1,8 +1,20 @@
 package events
 
 // The fillers are the way back from bodies to values. They leave out what is
-// absent, and report false for a body of another type (or one whose
-// conversation and sender do not fit).
+// absent; checkBody then sees what is missing or wrong.
+
+// filler makes a bodySpec's fill of a filler of one type. It reports false for
+// a body of another type and for nil.
+func filler[B any](fill func(*rawEvent, *B)) func(*rawEvent, Body) bool {
+	return func(r *rawEvent, body Body) bool {
+		b, ok := any(body).(*B)
+		if !ok || b == nil {
+			return false
+		}
+		fill(r, b)
+		return true
+	}
+}
 
 func (r *rawEvent) putText(key fieldKey, s string) {
 	if s != "" {
@@ -44,15 +56,13 @@ func (r *rawEvent) putPayload(payload []byte) {
 	}
 }
 
-// putAddress writes a conversation, from the sender's point of view if there is one.
-func (r *rawEvent) putAddress(c Conversation, from string) bool {
+// putAddress writes a conversation from its sender's point of view.
+func (r *rawEvent) putAddress(c Conversation, from string) {
+	r.putText(keyFrom, from)
 	switch c.Type {
 	case TypeC2C:
-		if from == "" {
-			from = c.A
-		}
 		if from != c.A && from != c.B {
-			return false
+			r.setWrong(keyFrom, -1, shown(from)+" (no end of its conversation)")
 		}
 		r.putText(keyTo, c.Peer(from))
 	case TypeGroup:
@@ -60,11 +70,15 @@ func (r *rawEvent) putAddress(c Conversation, from string) bool {
 	case TypeSystem:
 		r.putBool(keySystem, true)
 		r.putText(keyTo, c.A)
-	default:
-		return false
 	}
-	r.putText(keyFrom, from)
-	return true
+}
+
+// anEnd is a sender for an event that names none.
+func anEnd(c Conversation) string {
+	if c.Type == TypeC2C {
+		return c.A
+	}
+	return ""
 }
 
 func (r *rawEvent) putConversationOf(of ConversationOf) {
@@ -72,12 +86,8 @@ func (r *rawEvent) putConversationOf(of ConversationOf) {
 	r.putText(keyConversationID, of.ConversationID)
 }
 
-func fillMessageSent(r *rawEvent, body Body) bool {
-	m, ok := body.(*MessageSent)
-	if !ok || m == nil || !r.putAddress(m.Conversation, m.From) {
-		return false
-	}
-	r.putText(keyFrom, m.From)
+func fillMessageSent(r *rawEvent, m *MessageSent) {
+	r.putAddress(m.Conversation, m.From)
 	r.putText(keyMessageID, m.MessageID)
 	r.setNum(keySequence, int64(m.Sequence))
 	r.putText(keyType, m.Type)
@@ -97,25 +107,17 @@ func fillMessageSent(r *rawEvent, body Body) bool {
 	r.putBool(keyOnlineOnly, m.OnlineOnly)
 	r.putBool(keyExcludedFromUnreadCount, m.ExcludedFromUnread)
 	r.putBool(keyExcludedFromLastMessage, m.ExcludedFromLast)
-	return true
 }
 
-func fillMessageRecalled(r *rawEvent, body Body) bool {
-	m, ok := body.(*MessageRecalled)
-	if !ok || m == nil || !r.putAddress(m.Conversation, "") {
-		return false
-	}
+func fillMessageRecalled(r *rawEvent, m *MessageRecalled) {
+	r.putAddress(m.Conversation, anEnd(m.Conversation))
 	r.setNum(keySequence, int64(m.Sequence))
 	r.putText(keyRevoker, m.Revoker)
 	r.putText(keyReason, m.Reason)
-	return true
 }
 
-func fillMessageModified(r *rawEvent, body Body) bool {
-	m, ok := body.(*MessageModified)
-	if !ok || m == nil || !r.putAddress(m.Conversation, "") {
-		return false
-	}
+func fillMessageModified(r *rawEvent, m *MessageModified) {
+	r.putAddress(m.Conversation, anEnd(m.Conversation))
 	r.setNum(keySequence, int64(m.Sequence))
 	r.setNum(keyVersion, int64(m.Version))
 	r.putPayload(m.Payload)
@@ -125,110 +127,60 @@ func fillMessageModified(r *rawEvent, body Body) bool {
 	if m.HasCloudCustomData {
 		r.putOptional(keyCloudCustomData, m.CloudCustomData)
 	}
-	return true
 }
 
-func fillConversationRead(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationRead)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationRead(r *rawEvent, c *ConversationRead) {
 	r.putConversationOf(c.ConversationOf)
 	r.setNum(keySequence, int64(c.Sequence))
-	return true
 }
 
-func fillConversationPinned(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationPinned)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationPinned(r *rawEvent, c *ConversationPinned) {
 	r.putConversationOf(c.ConversationOf)
 	r.setNum(keyIsPinned, 0)
 	r.putBool(keyIsPinned, c.IsPinned)
-	return true
 }
 
-func fillConversationRemindTypeSet(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationRemindTypeSet)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationRemindTypeSet(r *rawEvent, c *ConversationRemindTypeSet) {
 	r.putConversationOf(c.ConversationOf)
 	r.putText(keyMessageRemindType, c.MessageRemindType)
-	return true
 }
 
-func fillConversationMarked(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationMarked)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationMarked(r *rawEvent, c *ConversationMarked) {
 	r.putConversationOf(c.ConversationOf)
 	r.values[keyMarkList].state = present
 	for _, mark := range c.MarkList {
 		r.ints = append(r.ints, int64(mark))
 	}
-	return true
 }
 
-func fillConversationGroupsSet(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationGroupsSet)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationGroupsSet(r *rawEvent, c *ConversationGroupsSet) {
 	r.putConversationOf(c.ConversationOf)
 	r.values[keyConversationGroupList].state = present
 	r.texts = append(r.texts, c.ConversationGroupList...)
-	return true
 }
 
-func fillConversationCustomDataSet(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationCustomDataSet)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationCustomDataSet(r *rawEvent, c *ConversationCustomDataSet) {
 	r.putConversationOf(c.ConversationOf)
 	r.putOptional(keyCustomData, c.CustomData)
-	return true
 }
 
-func fillConversationDraftSet(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationDraftSet)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationDraftSet(r *rawEvent, c *ConversationDraftSet) {
 	r.putConversationOf(c.ConversationOf)
 	r.putOptional(keyDraftText, c.DraftText)
-	return true
 }
 
-func fillConversationDeleted(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationDeleted)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationDeleted(r *rawEvent, c *ConversationDeleted) {
 	r.putConversationOf(c.ConversationOf)
 	r.setNum(keyThroughSequence, int64(c.ThroughSequence))
 	r.putBool(keyClearHistory, c.ClearHistory)
-	return true
 }
 
-func fillConversationCleared(r *rawEvent, body Body) bool {
-	c, ok := body.(*ConversationCleared)
-	if !ok || c == nil {
-		return false
-	}
+func fillConversationCleared(r *rawEvent, c *ConversationCleared) {
 	r.putConversationOf(c.ConversationOf)
 	r.setNum(keyThroughSequence, int64(c.ThroughSequence))
-	return true
 }
 
-func fillGroupMemberChanged(r *rawEvent, body Body) bool {
-	m, ok := body.(*GroupMemberChanged)
-	if !ok || m == nil {
-		return false
-	}
+func fillGroupMemberChanged(r *rawEvent, m *GroupMemberChanged) {
 	r.putText(keyGroupID, m.GroupID)
 	r.putText(keyUserID, m.UserID)
 	r.putText(keyStatus, m.Status)
@@ -240,14 +192,9 @@ func fillGroupMemberChanged(r *rawEvent, body Body) bool {
 	}
 	r.putTime(keyJoinTime, m.JoinTime)
 	r.putText(keyOperatorID, m.OperatorID)
-	return true
 }
 
-func fillGroupProfileChanged(r *rawEvent, body Body) bool {
-	g, ok := body.(*GroupProfileChanged)
-	if !ok || g == nil {
-		return false
-	}
+func fillGroupProfileChanged(r *rawEvent, g *GroupProfileChanged) {
 	r.putText(keyGroupID, g.GroupID)
 	r.putText(keyName, g.Name)
 	r.putText(keyAvatar, g.Avatar)
@@ -265,14 +212,9 @@ func fillGroupProfileChanged(r *rawEvent, body Body) bool {
 	r.putCount(keyInfoSequence, g.InfoSequence)
 	r.putPairs(keyGroupCustomField, g.GroupCustomField)
 	r.putBool(keyDismissed, g.Dismissed)
-	return true
 }
 
-func fillUserProfileChanged(r *rawEvent, body Body) bool {
-	u, ok := body.(*UserProfileChanged)
-	if !ok || u == nil {
-		return false
-	}
+func fillUserProfileChanged(r *rawEvent, u *UserProfileChanged) {
 	r.putText(keyUserID, u.UserID)
 	r.putText(keyNick, u.Nick)
 	r.putText(keyAvatar, u.Avatar)
@@ -287,7 +229,6 @@ func fillUserProfileChanged(r *rawEvent, body Body) bool {
 	r.putCount(keyLevel, uint64(u.Level))
 	r.putCount(keyRole, uint64(u.Role))
 	r.putPairs(keyProfileCustomField, u.ProfileCustomField)
-	return true
 }
 
 func (r *rawEvent) putPairs(key fieldKey, pairs []KeyValue) {
@@ -297,32 +238,17 @@ func (r *rawEvent) putPairs(key fieldKey, pairs []KeyValue) {
 	}
 }
 
-func fillFriendRemarkSet(r *rawEvent, body Body) bool {
-	f, ok := body.(*FriendRemarkSet)
-	if !ok || f == nil {
-		return false
-	}
+func fillFriendRemarkSet(r *rawEvent, f *FriendRemarkSet) {
 	r.putText(keyUserID, f.UserID)
 	r.putText(keyFriendID, f.FriendID)
 	r.putOptional(keyRemark, f.Remark)
-	return true
 }
 
-func fillAppPlanChanged(r *rawEvent, body Body) bool {
-	a, ok := body.(*AppPlanChanged)
-	if !ok || a == nil {
-		return false
-	}
+func fillAppPlanChanged(r *rawEvent, a *AppPlanChanged) {
 	r.setNum(keyMaxConversations, int64(a.MaxConversations))
 	r.setNum(keyRetention, int64(a.Retention))
-	return true
 }
 
-func fillUserErased(r *rawEvent, body Body) bool {
-	u, ok := body.(*UserErased)
-	if !ok || u == nil {
-		return false
-	}
+func fillUserErased(r *rawEvent, u *UserErased) {
 	r.putText(keyUserID, u.UserID)
-	return true
 }

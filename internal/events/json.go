@@ -26,7 +26,7 @@ func (r *rawEvent) fromJSON(value []byte) *Error {
 	if errors.As(err, &syntax) {
 		return malformed(fmt.Sprintf("no valid JSON at byte %d: %v", syntax.ByteOffset, syntax.Err))
 	}
-	return malformed("no valid JSON: " + err.Error())
+	return malformed("no valid JSON")
 }
 
 // jsonError is valid JSON that is no event.

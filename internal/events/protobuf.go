@@ -2,16 +2,26 @@ package events
 
 import (
 	"errors"
-	"fmt"
+	"io"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-var errUTF8 = errors.New("invalid UTF-8 in a string")
+var (
+	errUTF8 = errors.New("a string is not valid UTF-8")
+	errCut  = errors.New("a field is cut off")
+	errWire = errors.New("a field is not in the wire format")
+)
 
-// wireError is a Protobuf wire error at a byte, counted from its end.
-func wireError(n int) error { return protowire.ParseError(n) }
+// wireError is what a negative length of protowire says, in words that stay
+// the same: protobuf's own differ from build to build.
+func wireError(n int) error {
+	if errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
+		return errCut
+	}
+	return errWire
+}
 
 // fromProtobuf reads an event in Protobuf. It reads the wire format itself: the
 // generated code keeps only the last of several bodies.
@@ -19,11 +29,11 @@ func (r *rawEvent) fromProtobuf(b []byte) *Error {
 	err := eachField(b, func(num protowire.Number, typ protowire.Type, value []byte) error {
 		switch {
 		case num == numID && typ == protowire.BytesType:
-			return r.readWire(&fieldID, typ, value)
+			return r.readWire(&fieldID, value)
 		case num == numApp && typ == protowire.BytesType:
-			return r.readWire(&fieldApp, typ, value)
+			return r.readWire(&fieldApp, value)
 		case num == numTime && typ == protowire.BytesType:
-			return r.readWire(&fieldTime, typ, value)
+			return r.readWire(&fieldTime, value)
 		case num <= maxBodyNum && bodyByNum[num] != nil && typ == protowire.BytesType:
 			return r.readWireBody(bodyByNum[num], value)
 		default:
@@ -33,7 +43,7 @@ func (r *rawEvent) fromProtobuf(b []byte) *Error {
 		}
 	})
 	if err != nil {
-		return malformed(fmt.Sprintf("no valid Protobuf: %v", err))
+		return malformed("no valid Protobuf: " + err.Error())
 	}
 	return nil
 }
@@ -75,7 +85,7 @@ func (r *rawEvent) readWireBody(spec *bodySpec, b []byte) error {
 	return eachField(b, func(num protowire.Number, typ protowire.Type, value []byte) error {
 		if num <= maxFieldNumber {
 			if i := spec.byNum[num]; i >= 0 && spec.fields[i].takes(typ) {
-				return r.readWire(&spec.fields[i], typ, value)
+				return r.readWire(&spec.fields[i], value)
 			}
 		}
 		r.unknown++
@@ -97,7 +107,7 @@ func (f *field) takes(typ protowire.Type) bool {
 }
 
 // readWire reads the value of one field.
-func (r *rawEvent) readWire(f *field, typ protowire.Type, value []byte) error {
+func (r *rawEvent) readWire(f *field, value []byte) error {
 	switch f.kind {
 	case kindText:
 		if !utf8.Valid(value) {
