@@ -1,0 +1,186 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Config is what the Kafka side of the projector can be told.
+type Config struct {
+	// Brokers are the hosts and ports asked first; the rest is learnt from them.
+	Brokers []string
+	// ClientID is how the brokers name us in their logs and quotas.
+	ClientID string
+	// GroupID is the consumer group, whose committed offsets say what was projected.
+	GroupID string
+	// Topics are the sources.
+	Topics []string
+	// DeadTopic takes the records that hold no valid event.
+	DeadTopic string
+
+	// FlushInterval is how long the first record of a batch waits for others.
+	FlushInterval time.Duration
+	// MaxBatchEvents and MaxBatchBytes (of records as they came) bound one
+	// batch. Two batches exist at a time: one is written, one is folded.
+	MaxBatchEvents int
+	MaxBatchBytes  int
+	// MaxPieceEvents and MaxPieceBytes bound what one partition folds by itself
+	// before it hands it over to the batch.
+	MaxPieceEvents int
+	MaxPieceBytes  int
+	// MaxDeadLetterBytes bounds the dead letters of one partition that wait for
+	// DeadTopic; past it the partition is not read on.
+	MaxDeadLetterBytes int
+
+	// FetchMaxBytes is how much one fetch from one partition asks for.
+	FetchMaxBytes int
+	// FetchMaxWait is how long a broker holds a fetch that finds nothing.
+	FetchMaxWait time.Duration
+
+	// RetryInterval is the first wait after a failure of Kafka or of the sink;
+	// it grows with every failure up to MaxRetryInterval. There is no last try.
+	RetryInterval    time.Duration
+	MaxRetryInterval time.Duration
+	// DialTimeout bounds connecting to a broker, RequestTimeout the answer to a
+	// request (for a fetch: beyond FetchMaxWait).
+	DialTimeout    time.Duration
+	RequestTimeout time.Duration
+	// MetadataInterval is how old our knowledge of topics and leaders may be,
+	// and how often the number of partitions and the lag are looked at.
+	MetadataInterval time.Duration
+
+	// SessionTimeout is how long the group waits for a silent member.
+	SessionTimeout time.Duration
+	// HeartbeatInterval is how often we speak up, and so how soon we hear that
+	// the group is rebalancing.
+	HeartbeatInterval time.Duration
+	// RebalanceTimeout is how long the group waits for its members to join again.
+	RebalanceTimeout time.Duration
+	// JoinGroupBackoff is the wait after a failed attempt to join.
+	JoinGroupBackoff time.Duration
+
+	// StallTimeout is how long a partition may stand still although it has more
+	// records, before that is reported and its connection made anew.
+	StallTimeout time.Duration
+	// StopTimeout is the whole budget of a stop: writing what is folded,
+	// committing and leaving the group. It must be below the termination grace
+	// period of whatever runs the process.
+	StopTimeout time.Duration
+}
+
+// The names that the contract gives.
+const (
+	defaultMessagesTopic = "chat.messages"
+	defaultStateTopic    = "chat.state"
+	defaultDeadTopic     = "chat.dead"
+)
+
+// DefaultConfig is the contract's topics on a local broker.
+func DefaultConfig() Config {
+	return Config{
+		Brokers:   []string{"localhost:9092"},
+		ClientID:  "convoview-projector",
+		GroupID:   "convoview-projector",
+		Topics:    []string{defaultMessagesTopic, defaultStateTopic},
+		DeadTopic: defaultDeadTopic,
+
+		FlushInterval:      200 * time.Millisecond,
+		MaxBatchEvents:     200_000,
+		MaxBatchBytes:      64 << 20,
+		MaxPieceEvents:     10_000,
+		MaxPieceBytes:      4 << 20,
+		MaxDeadLetterBytes: 4 << 20,
+
+		FetchMaxBytes: 8 << 20,
+		FetchMaxWait:  500 * time.Millisecond,
+
+		RetryInterval:    100 * time.Millisecond,
+		MaxRetryInterval: 10 * time.Second,
+		DialTimeout:      5 * time.Second,
+		RequestTimeout:   10 * time.Second,
+		MetadataInterval: 5 * time.Second,
+
+		SessionTimeout:    10 * time.Second,
+		HeartbeatInterval: 300 * time.Millisecond,
+		RebalanceTimeout:  15 * time.Second,
+		JoinGroupBackoff:  500 * time.Millisecond,
+
+		StallTimeout: 30 * time.Second,
+		StopTimeout:  20 * time.Second,
+	}
+}
+
+// maxFetchBytes is far below the 2 GiB at which Kafka's protocol ends.
+const maxFetchBytes = 1 << 30
+
+// Validate reports everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
+
+	if len(c.Brokers) == 0 || slices.Contains(c.Brokers, "") {
+		wrong("brokers %q: want at least one host:port", c.Brokers)
+	}
+	if c.GroupID == "" {
+		wrong("group ID is empty")
+	}
+	if len(c.Topics) == 0 {
+		wrong("no topics to read")
+	}
+	names := map[string]bool{}
+	for _, topic := range append(slices.Clone(c.Topics), c.DeadTopic) {
+		if topic == "" || names[topic] {
+			wrong("topic %q: want distinct names, the dead-letter topic's included", topic)
+		}
+		names[topic] = true
+	}
+	for _, limit := range []struct {
+		name  string
+		value int
+	}{
+		{"batch events", c.MaxBatchEvents},
+		{"batch bytes", c.MaxBatchBytes},
+		{"piece events", c.MaxPieceEvents},
+		{"piece bytes", c.MaxPieceBytes},
+		{"dead-letter bytes", c.MaxDeadLetterBytes},
+		{"fetch bytes", c.FetchMaxBytes},
+	} {
+		if limit.value < 1 {
+			wrong("%s %d: want at least 1", limit.name, limit.value)
+		}
+	}
+	if c.FetchMaxBytes > maxFetchBytes {
+		wrong("fetch bytes %d: want at most %d", c.FetchMaxBytes, maxFetchBytes)
+	}
+	for _, limit := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"flush interval", c.FlushInterval},
+		{"fetch wait", c.FetchMaxWait},
+		{"retry interval", c.RetryInterval},
+		{"greatest retry interval", c.MaxRetryInterval},
+		{"dial timeout", c.DialTimeout},
+		{"request timeout", c.RequestTimeout},
+		{"metadata interval", c.MetadataInterval},
+		{"session timeout", c.SessionTimeout},
+		{"heartbeat interval", c.HeartbeatInterval},
+		{"rebalance timeout", c.RebalanceTimeout},
+		{"join backoff", c.JoinGroupBackoff},
+		{"stall timeout", c.StallTimeout},
+		{"stop timeout", c.StopTimeout},
+	} {
+		if limit.value < time.Millisecond {
+			wrong("%s %v: want at least 1ms", limit.name, limit.value)
+		}
+	}
+	if c.MaxRetryInterval < c.RetryInterval {
+		wrong("greatest retry interval %v is below the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
+	}
+	if 3*c.HeartbeatInterval > c.SessionTimeout {
+		wrong("heartbeat interval %v: want at most a third of the session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
+	}
+	return errors.Join(errs...)
+}

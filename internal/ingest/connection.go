@@ -1,0 +1,105 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// cluster is our one way to the brokers: how connections are made is decided
+// here and nowhere else.
+type cluster struct {
+	config    Config
+	dialer    *kafka.Dialer
+	transport *kafka.Transport
+	client    *kafka.Client
+}
+
+func newCluster(config Config) *cluster {
+	dialer := &kafka.Dialer{ClientID: config.ClientID, Timeout: config.DialTimeout, DualStack: true}
+	transport := &kafka.Transport{
+		ClientID:    config.ClientID,
+		DialTimeout: config.DialTimeout,
+		MetadataTTL: config.MetadataInterval,
+		// Of a large cluster we need to know but these.
+		MetadataTopics: append(slices.Clone(config.Topics), config.DeadTopic),
+	}
+	return &cluster{
+		config:    config,
+		dialer:    dialer,
+		transport: transport,
+		client:    &kafka.Client{Addr: kafka.TCP(config.Brokers...), Timeout: config.RequestTimeout, Transport: transport},
+	}
+}
+
+func (c *cluster) close() { c.transport.CloseIdleConnections() }
+
+// partitions gives the partitions of the topics, as of the last
+// MetadataInterval. Unlike a metadata request on a kafka.Conn it never makes a
+// broker create a missing topic; that one has an error instead.
+func (c *cluster) topics(ctx context.Context, names ...string) (map[string]kafka.Topic, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
+	defer cancel()
+	res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for topics: %w", strings.Join(c.config.Brokers, ","), err)
+	}
+	topics := map[string]kafka.Topic{}
+	for _, t := range res.Topics {
+		topics[t.Name] = t
+	}
+	return topics, nil
+}
+
+// dialLeader connects to the leader of a partition.
+func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.Conn, error) {
+	topics, err := c.topics(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	t := topics[topic]
+	if t.Error != nil {
+		return nil, fmt.Errorf("find topic %s: %w", topic, t.Error)
+	}
+	i := slices.IndexFunc(t.Partitions, func(p kafka.Partition) bool { return p.ID == id })
+	if i < 0 {
+		return nil, fmt.Errorf("find partition %s/%d: %w", topic, id, kafka.UnknownTopicOrPartition)
+	}
+	if p := t.Partitions[i]; p.Error != nil || p.Leader.Host == "" {
+		return nil, fmt.Errorf("find the leader of %s/%d: %w", topic, id, kafka.LeaderNotAvailable)
+	}
+	conn, err := c.dialer.DialPartition(ctx, "tcp", "", t.Partitions[i])
+	if err != nil {
+		return nil, fmt.Errorf("connect to the leader of %s/%d: %w", topic, id, err)
+	}
+	return conn, nil
+}
+
+// ends gives the high-water marks of partitions.
+func (c *cluster) ends(ctx context.Context, partitions map[string][]int) (map[string]map[int]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
+	defer cancel()
+	req := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{}}
+	for topic, ids := range partitions {
+		for _, id := range ids {
+			req.Topics[topic] = append(req.Topics[topic], kafka.LastOffsetOf(id))
+		}
+	}
+	res, err := c.client.ListOffsets(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the ends of partitions: %w", err)
+	}
+	ends := map[string]map[int]int64{}
+	for topic, offsets := range res.Topics {
+		ends[topic] = map[int]int64{}
+		for _, o := range offsets {
+			if o.Error == nil {
+				ends[topic][o.Partition] = o.LastOffset
+			}
+		}
+	}
+	return ends, nil
+}

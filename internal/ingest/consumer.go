@@ -1,0 +1,255 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+)
+
+// leaveShare is the part of the stop budget, one in leaveShare, that is kept
+// for leaving the group; the rest is for writing and committing.
+const leaveShare = 4
+
+// statusGroup is the name of our complaint about the group.
+const statusGroup = "consumer group"
+
+// Consumer reads the topics as a member of the consumer group and brings what
+// they hold to the sink.
+type Consumer struct {
+	config  Config
+	decoder Decoder
+	logger  *slog.Logger
+	metrics *metrics
+
+	cluster     *cluster
+	status      *status
+	balancer    *balancer
+	accumulator *accumulator
+	deadLetters *deadLetters
+	writer      *writer
+}
+
+// New makes a Consumer, which does nothing before Run.
+func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registerer prometheus.Registerer) (*Consumer, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Consumer{
+		config:   config,
+		decoder:  decoder,
+		logger:   logger,
+		metrics:  newMetrics(registerer),
+		cluster:  newCluster(config),
+		status:   &status{},
+		balancer: &balancer{},
+	}
+	c.accumulator = newAccumulator(config, c.metrics)
+	c.writer = &writer{
+		config: config, sink: sink, accumulator: c.accumulator, status: c.status,
+		logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
+	}
+	c.deadLetters = newDeadLetters(c.cluster, logger, c.metrics, c.writer.wake)
+	c.writer.deadLetters = c.deadLetters
+	c.status.set(statusGroup, errors.New("not joined yet"))
+	return c, nil
+}
+
+// Check tells what keeps the consumer from doing its work; nil if nothing does.
+func (c *Consumer) Check(context.Context) error { return c.status.err() }
+
+// Run reads until ctx ends, then stops in two phases within StopTimeout: it
+// stops reading, then writes what is folded, commits it and leaves the group.
+// Kafka and the sink may be away for any time; the only errors are settings of
+// topics that break the contract and a stop that had to leave something
+// unwritten, to be read again. Run can be called once.
+func (c *Consumer) Run(ctx context.Context) error {
+	defer c.cluster.close()
+	if err := c.checkTopics(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // there is nothing to lose yet
+		}
+		return fmt.Errorf("check topics: %w", err)
+	}
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID:                c.config.GroupID,
+		Brokers:           c.config.Brokers,
+		Dialer:            c.cluster.dialer,
+		Topics:            c.config.Topics,
+		GroupBalancers:    []kafka.GroupBalancer{c.balancer},
+		HeartbeatInterval: c.config.HeartbeatInterval,
+		SessionTimeout:    c.config.SessionTimeout,
+		RebalanceTimeout:  c.config.RebalanceTimeout,
+		JoinGroupBackoff:  c.config.JoinGroupBackoff,
+		Timeout:           c.config.RequestTimeout,
+		// New partitions are our own affair: kafka-go's watcher misses those
+		// that come between an assignment and its first look, and makes missing
+		// topics; see observe.
+		WatchPartitionChanges: false,
+		StartOffset:           kafka.FirstOffset,
+		Logger:                kafka.LoggerFunc(c.debug),
+	})
+	if err != nil {
+		return fmt.Errorf("make the consumer group: %w", err)
+	}
+
+	// Writing and committing outlive ctx: their end is the budget's.
+	working, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
+	written, deadLettersDone := make(chan error, 1), make(chan struct{})
+	go func() { written <- c.writer.run(working) }()
+	go func() { defer close(deadLettersDone); c.deadLetters.run(working) }()
+
+	last := c.join(ctx, group)
+
+	// Phase 1: owners stop reading.
+	begin := time.Now()
+	budget := c.config.StopTimeout - c.config.StopTimeout/leaveShare
+	timer := time.AfterFunc(budget, func() { giveUp(fmt.Errorf("budget of %v used up", budget)) })
+	defer timer.Stop()
+	if last != nil {
+		last.reading.Wait()
+	}
+	// Phase 2: everything folded is written and committed, while heartbeats go on.
+	c.accumulator.close()
+	err = <-written
+	giveUp(nil)
+	<-deadLettersDone
+	left := make(chan struct{})
+	go func() { defer close(left); _ = group.Close() }()
+	select {
+	case <-left:
+	case <-time.After(c.config.StopTimeout - time.Since(begin)):
+		c.logger.Warn("the group could not be left in time; it will notice by itself", "session_timeout", c.config.SessionTimeout)
+	}
+	if err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	c.logger.Info("consumer stopped", "took", time.Since(begin))
+	return nil
+}
+
+// debug shows what kafka-go says of the group. Its errors come back from Next, too.
+func (c *Consumer) debug(format string, args ...any) {
+	if c.logger.Enabled(context.Background(), slog.LevelDebug) {
+		c.logger.Debug("kafka-go", "says", strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+// join takes part in generation after generation until ctx ends. It gives the last one.
+func (c *Consumer) join(ctx context.Context, group *kafka.ConsumerGroup) *session {
+	var last *session
+	for failures := 0; ; {
+		generation, err := group.Next(ctx)
+		if ctx.Err() != nil {
+			return last
+		}
+		if err != nil {
+			failures++
+			c.status.set(statusGroup, err)
+			// kafka-go waits JoinGroupBackoff before it tries again.
+			c.logger.Warn("cannot join the consumer group; trying again", "group", c.config.GroupID, "attempt", failures, "error", err)
+			continue
+		}
+		failures = 0
+		c.status.clear(statusGroup)
+		last = c.start(ctx, generation)
+	}
+}
+
+// start starts an owner for each partition of the generation.
+func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *session {
+	s := newSession(generation)
+	ids, names := s.names()
+	c.logger.Info("generation begins", "group", c.config.GroupID, "generation", s.generation, "partitions", names)
+	c.metrics.generationGauge.Set(float64(s.generation))
+	c.metrics.partitions.Set(float64(len(s.partitions)))
+	c.metrics.lag.Reset() // the owners of the generation before are gone
+	c.writer.session.Store(s)
+
+	// A function that returns before the generation's end ends it. That is what
+	// observe is for, and what owners must not do when told to stop.
+	generation.Start(func(ended context.Context) {
+		<-ended.Done()
+		close(s.done)
+		c.logger.Info("generation ends", "generation", s.generation)
+	})
+	for _, p := range s.partitions {
+		s.reading.Add(1)
+		o := c.newOwner(p)
+		generation.Start(func(ended context.Context) {
+			reading, stop := context.WithCancel(ended)
+			defer context.AfterFunc(ctx, stop)()
+			o.run(reading)
+			stop()
+			s.reading.Done()
+			<-ended.Done()
+		})
+	}
+	spread := c.balancer.take()
+	generation.Start(func(ended context.Context) { c.observe(ended, s, ids, spread) })
+	return s
+}
+
+func (c *Consumer) newOwner(p *partition) *owner {
+	return &owner{
+		partition:   p,
+		fetcher:     &fetcher{cluster: c.cluster, topic: p.topic, id: p.id},
+		decoder:     c.decoder,
+		accumulator: c.accumulator,
+		deadLetters: c.deadLetters,
+		status:      c.status,
+		logger:      c.logger.With("topic", p.topic, "partition", p.id),
+		metrics:     c.metrics,
+		config:      c.config,
+		watchdog:    watchdog{timeout: c.config.StallTimeout},
+	}
+}
+
+// observe looks, every MetadataInterval, how far the partitions are behind and,
+// if this process is the group's leader, whether there are still as many of
+// them as it has spread. It returns, which ends the generation and leads to a
+// new assignment, when there are not.
+func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]int, spread map[string]int) {
+	for sleep(ended, c.config.MetadataInterval) {
+		if ends, err := c.cluster.ends(ended, ids); err == nil {
+			for _, p := range s.partitions {
+				if end, known := ends[p.topic][p.id]; known {
+					showLag(c.metrics, p, p.sawEnd(end))
+				}
+			}
+		} else if ended.Err() == nil {
+			c.logger.Warn("the ends of partitions are not known; lags are out of date", "error", err)
+		}
+		if changed := c.changed(ended, spread); changed != "" {
+			c.logger.Info("number of partitions changed; spreading them anew", "topic", changed)
+			return
+		}
+	}
+}
+
+// changed names a topic that has not as many partitions as were spread.
+func (c *Consumer) changed(ctx context.Context, spread map[string]int) string {
+	if spread == nil {
+		return ""
+	}
+	topics, err := c.cluster.topics(ctx, c.config.Topics...)
+	if err != nil {
+		return ""
+	}
+	for _, name := range c.config.Topics {
+		t := topics[name]
+		if t.Error != nil && !errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
+			continue
+		}
+		if len(t.Partitions) != spread[name] {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,117 @@
+package ingest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+func TestConsumer_ProjectsAndCommitsEverything(t *testing.T) {
+	h := newHarness(t, 3)
+	r := h.run(h.config(), h.sink)
+	for i := range 30 {
+		h.produce(messagesTopic, i%3, h.messages(20)...)
+		h.produce(stateTopic, i%3, h.event(&events.ConversationRead{
+			ConversationOf: events.ConversationOf{UserID: "bob", ConversationID: "C2Calice"}, Sequence: h.seq,
+		}))
+	}
+	h.awaitAll()
+	h.checkModel()
+	if err := r.Check(h.ctx); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	r.mustStop()
+	if g := h.cluster.GroupInfo(group); len(g.Members) != 0 {
+		t.Errorf("%d members after the stop, want none: the group must be left", len(g.Members))
+	}
+	if n := h.logs.count("data lost: records were deleted before they were read; going on at the earliest offset"); n > 0 {
+		t.Error("a loss was reported")
+	}
+}
+
+func TestConsumer_CrashBetweenWriteAndCommit(t *testing.T) {
+	h := newHarness(t, 2)
+	noCommits := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Count: -1})
+	h.produce(messagesTopic, 0, h.messages(50)...)
+	h.produce(messagesTopic, 1, h.messages(50)...)
+	config := h.config()
+	config.StopTimeout = 100 * time.Millisecond
+	r := h.run(config, h.sink)
+	h.sink.await(h, 100)
+	if err := r.stop(); err == nil {
+		t.Error("the stop did not say that offsets are not committed")
+	}
+	if got := h.commits(); len(got) > 0 {
+		t.Fatalf("committed %v, want nothing", got)
+	}
+	noCommits.Remove()
+
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	r = h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+func TestConsumer_SinkAwayCommitsNothing(t *testing.T) {
+	h := newHarness(t, 2)
+	const failures = 7
+	early := make(chan map[string]int64, failures)
+	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		if call > failures {
+			return nil
+		}
+		early <- h.commits()
+		return errSink
+	})
+	r := h.run(h.config(), h.sink)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.produce(messagesTopic, 1, h.messages(5)...)
+	line := h.logs.await(h, "batch cannot be written; nothing of it is committed", 3)
+	if line["events"] == "" || line["bytes"] == "" || line["level"] != "ERROR" || line["attempt"] != "3" {
+		t.Errorf("log line %v, want one with sizes", line)
+	}
+	h.awaitAll()
+	for range failures {
+		if offsets := <-early; len(offsets) > 0 {
+			t.Errorf("committed %v before the sink had written", offsets)
+		}
+	}
+	h.checkModel()
+	r.mustStop()
+}
+
+// A member that is busy must not be taken for a dead one.
+func TestConsumer_HeartbeatsWhileTheSinkIsAway(t *testing.T) {
+	h := newHarness(t, 1)
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		if call == 1 {
+			close(entered)
+			<-release
+		}
+		return nil
+	})
+	r := h.run(h.config(), h.sink)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	<-entered
+	before := h.cluster.GroupInfo(group)
+	beats := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Observe: true, Count: -1})
+	if err := beats.Wait(h.ctx, 20); err != nil {
+		t.Fatal(err)
+	}
+	after := h.cluster.GroupInfo(group)
+	if before.Epoch != after.Epoch || after.State != "Stable" {
+		t.Errorf("generation %d became %d (%s) while the sink was away", before.Epoch, after.Epoch, after.State)
+	}
+	close(release)
+	h.awaitAll()
+	r.mustStop()
+}

@@ -1,0 +1,292 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// The headers that a dead letter has beyond its own.
+const (
+	headerTopic     = "convoview-topic"
+	headerPartition = "convoview-partition"
+	headerOffset    = "convoview-offset"
+	headerCode      = "convoview-code"
+	headerReason    = "convoview-reason"
+)
+
+// maxProduceBytes is how much is sent to the dead-letter topic at once, unless
+// one record alone is more.
+const maxProduceBytes = 256 << 10
+
+// deadLetter is a record that holds no valid event.
+type deadLetter struct {
+	partition  *partition
+	offset     int64
+	key, value []byte
+	headers    []kafka.Header
+	bytes      int
+}
+
+// newDeadLetter makes the dead letter of a message: unchanged, and why.
+func newDeadLetter(p *partition, m kafka.Message, bytes int, cause *events.Error) deadLetter {
+	headers := append(m.Headers[:len(m.Headers):len(m.Headers)],
+		kafka.Header{Key: headerTopic, Value: []byte(p.topic)},
+		kafka.Header{Key: headerPartition, Value: []byte(strconv.Itoa(p.id))},
+		kafka.Header{Key: headerOffset, Value: strconv.AppendInt(nil, m.Offset, 10)},
+		kafka.Header{Key: headerCode, Value: []byte(cause.Code)},
+		kafka.Header{Key: headerReason, Value: []byte(reason(cause))},
+	)
+	return deadLetter{partition: p, offset: m.Offset, key: m.Key, value: m.Value, headers: headers, bytes: bytes}
+}
+
+// record is the dead letter as it is sent. It can be sent once.
+func (l deadLetter) record() kafka.Record {
+	r := kafka.Record{
+		// The time is ours: with the producer's, which may be what is wrong
+		// with the record, brokers would refuse it or delete it at once.
+		Time:    time.Now(),
+		Headers: l.headers,
+	}
+	if l.key != nil {
+		r.Key = kafka.NewBytes(l.key)
+	}
+	if l.value != nil {
+		r.Value = kafka.NewBytes(l.value)
+	}
+	return r
+}
+
+func reason(e *events.Error) string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return e.Field + " " + e.Reason
+}
+
+// deadLetters writes dead letters, beside everything else: a topic that is away
+// holds back commits, and no reading before a partition's bound is reached.
+type deadLetters struct {
+	cluster *cluster
+	logger  *slog.Logger
+	metrics *metrics
+	wake    func() // something can be committed
+
+	mu      sync.Mutex
+	queue   []deadLetter
+	changed chan struct{} // closed and replaced with every change
+}
+
+func newDeadLetters(c *cluster, logger *slog.Logger, m *metrics, wake func()) *deadLetters {
+	return &deadLetters{cluster: c, logger: logger, metrics: m, wake: wake, changed: make(chan struct{})}
+}
+
+func (d *deadLetters) signal() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+	d.metrics.deadLettersWaiting.Set(float64(len(d.queue)))
+}
+
+// add takes over a dead letter, whose offset is not committed from now on until
+// it is written. While too many of the partition wait it blocks; it reports
+// false when ctx ends before.
+func (d *deadLetters) add(ctx context.Context, letter deadLetter) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !letter.partition.holdDead(letter.offset, letter.bytes, d.cluster.config.MaxDeadLetterBytes) {
+		if !d.await(ctx) {
+			return false
+		}
+	}
+	d.queue = append(d.queue, letter)
+	d.signal()
+	return true
+}
+
+// await waits for a change, with mu held before and after.
+func (d *deadLetters) await(ctx context.Context) bool {
+	changed := d.changed
+	d.mu.Unlock()
+	defer d.mu.Lock()
+	select {
+	case <-changed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drain waits until every dead letter is written. It reports false when ctx ends before.
+func (d *deadLetters) drain(ctx context.Context) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.queue) > 0 {
+		if !d.await(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
+// run writes dead letters until ctx ends.
+func (d *deadLetters) run(ctx context.Context) {
+	waits := newBackoff(d.cluster.config)
+	for {
+		letters := d.next(ctx)
+		if letters == nil {
+			return
+		}
+		err := d.write(ctx, letters)
+		if err == nil {
+			waits.Reset()
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait := waits.NextBackOff()
+		d.metrics.deadLetterFailures.Inc()
+		d.logger.Error("dead letters cannot be written; their offsets are not committed",
+			"topic", d.cluster.config.DeadTopic, "waiting", len(letters), "first", describe(letters[0]), "error", err, "retry_in", wait)
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+func describe(l deadLetter) string {
+	return fmt.Sprintf("%s/%d at %d", l.partition.topic, l.partition.id, l.offset)
+}
+
+// next waits for dead letters and gives all that wait. Those of generations
+// that have ended are dropped: whoever has their partitions now meets them again.
+func (d *deadLetters) next(ctx context.Context) []deadLetter {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for {
+		kept := d.queue[:0]
+		for _, l := range d.queue {
+			if !l.partition.session.ended() {
+				kept = append(kept, l)
+			}
+		}
+		if len(kept) != len(d.queue) {
+			clear(d.queue[len(kept):])
+			d.queue = kept
+			d.signal()
+		}
+		if len(d.queue) > 0 {
+			return append([]deadLetter(nil), d.queue...)
+		}
+		if !d.await(ctx) {
+			return nil
+		}
+	}
+}
+
+// written takes dead letters off the queue and lets their offsets be committed.
+func (d *deadLetters) written(letters []deadLetter) {
+	type place struct {
+		p      *partition
+		offset int64
+	}
+	done := map[place]bool{}
+	for _, l := range letters {
+		done[place{l.partition, l.offset}] = true
+		l.partition.releaseDead(l.offset, l.bytes)
+	}
+	d.mu.Lock()
+	kept := d.queue[:0]
+	for _, l := range d.queue {
+		if !done[place{l.partition, l.offset}] {
+			kept = append(kept, l)
+		}
+	}
+	clear(d.queue[len(kept):])
+	d.queue = kept
+	d.signal()
+	d.mu.Unlock()
+	d.wake()
+}
+
+// write tries each dead letter once and gives the last error. Those of one
+// source partition go to one partition of the topic, in order.
+func (d *deadLetters) write(ctx context.Context, letters []deadLetter) error {
+	topics, err := d.cluster.topics(ctx, d.cluster.config.DeadTopic)
+	if err != nil {
+		return err
+	}
+	topic := topics[d.cluster.config.DeadTopic]
+	if topic.Error != nil || len(topic.Partitions) == 0 {
+		return fmt.Errorf("find topic %s: %w", d.cluster.config.DeadTopic, kafka.UnknownTopicOrPartition)
+	}
+	targets := map[int][]deadLetter{}
+	for _, l := range letters {
+		target := l.partition.id % len(topic.Partitions)
+		targets[target] = append(targets[target], l)
+	}
+	var last error
+	for target, letters := range targets {
+		for len(letters) > 0 {
+			n, bytes := 1, letters[0].bytes
+			for n < len(letters) && bytes+letters[n].bytes <= maxProduceBytes {
+				bytes += letters[n].bytes
+				n++
+			}
+			if err := d.produceAll(ctx, target, letters[:n]); err != nil {
+				last = err
+			}
+			letters = letters[n:]
+		}
+	}
+	return last
+}
+
+// produceAll sends dead letters together; when the broker refuses them so, one
+// by one, lest one that cannot be written keeps the others.
+func (d *deadLetters) produceAll(ctx context.Context, target int, letters []deadLetter) error {
+	err := d.produce(ctx, target, letters)
+	if err == nil || judge(err) != refused || len(letters) == 1 {
+		return err
+	}
+	var last error
+	for i := range letters {
+		if err := d.produce(ctx, target, letters[i:i+1]); err != nil {
+			last = err
+		}
+	}
+	return last
+}
+
+func (d *deadLetters) produce(ctx context.Context, target int, letters []deadLetter) error {
+	ctx, cancel := context.WithTimeout(ctx, d.cluster.config.RequestTimeout)
+	defer cancel()
+	records := make([]kafka.Record, len(letters))
+	bytes := 0
+	for i, l := range letters {
+		records[i] = l.record()
+		bytes += l.bytes
+	}
+	res, err := d.cluster.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic:        d.cluster.config.DeadTopic,
+		Partition:    target,
+		RequiredAcks: kafka.RequireAll,
+		Records:      kafka.NewRecordReader(records...),
+	})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		return fmt.Errorf("write %d dead letters (%d bytes) to %s/%d, the first from %s: %w",
+			len(letters), bytes, d.cluster.config.DeadTopic, target, describe(letters[0]), err)
+	}
+	d.written(letters)
+	return nil
+}

@@ -1,0 +1,419 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+const (
+	messagesTopic = "chat.messages"
+	stateTopic    = "chat.state"
+	deadTopic     = "chat.dead"
+	group         = "projector"
+)
+
+// patience is how long a test waits for what must happen. It decides nothing
+// but how soon a broken test ends.
+const patience = 30 * time.Second
+
+// harness is an in-process broker and what a test wants to see.
+type harness struct {
+	*testing.T
+	ctx     context.Context
+	cluster *kfake.Cluster
+	client  *kafka.Client
+	logs    *logs
+	sink    *memorySink
+	want    *projection.Model // of everything produced
+	next    map[string]int64  // produced so far, by topic/partition
+	seq     uint64
+}
+
+func newHarness(t *testing.T, partitions int32, opts ...kfake.Opt) *harness {
+	t.Helper()
+	cluster, err := kfake.NewCluster(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	transport := &kafka.Transport{MetadataTTL: 50 * time.Millisecond}
+	t.Cleanup(transport.CloseIdleConnections)
+	h := &harness{
+		T: t, ctx: ctx, cluster: cluster,
+		client: &kafka.Client{Addr: kafka.TCP(cluster.ListenAddrs()...), Transport: transport},
+		logs:   newLogs(t),
+		sink:   newMemorySink(),
+		want:   projection.NewModel(),
+		next:   map[string]int64{},
+	}
+	if partitions > 0 {
+		h.createTopic(messagesTopic, partitions, nil)
+		h.createTopic(stateTopic, partitions, nil)
+		h.createTopic(deadTopic, 2, nil)
+	}
+	return h
+}
+
+// createTopic creates a topic as operators should.
+func (h *harness) createTopic(name string, partitions int32, settings map[string]string) {
+	h.Helper()
+	all := map[string]string{settingTimestampType: logAppendTime, settingMaxBytes: "1048588"}
+	if name == deadTopic {
+		all[settingMaxBytes] = "1114124"
+	}
+	maps.Copy(all, settings)
+	if err := h.cluster.CreateTopic(name, partitions, all); err != nil {
+		h.Fatal(err)
+	}
+}
+
+func (h *harness) config() Config {
+	c := DefaultConfig()
+	c.Brokers = h.cluster.ListenAddrs()
+	c.GroupID = group
+	// What is slow to protect brokers makes tests slow.
+	c.FlushInterval = 10 * time.Millisecond
+	c.FetchMaxWait = 20 * time.Millisecond
+	c.RetryInterval = 5 * time.Millisecond
+	c.MaxRetryInterval = 50 * time.Millisecond
+	c.MetadataInterval = 50 * time.Millisecond
+	c.HeartbeatInterval = 20 * time.Millisecond
+	c.JoinGroupBackoff = 20 * time.Millisecond
+	return c
+}
+
+// runner is a running consumer.
+type runner struct {
+	*Consumer
+	h      *harness
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func (h *harness) run(config Config, sink Sink) *runner {
+	h.Helper()
+	return h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()))
+}
+
+func (h *harness) runWith(config Config, sink Sink, decoder Decoder) *runner {
+	h.Helper()
+	c, err := New(config, sink, decoder, slog.New(h.logs), prometheus.NewRegistry())
+	if err != nil {
+		h.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(h.ctx)
+	r := &runner{Consumer: c, h: h, cancel: cancel, done: make(chan error, 1)}
+	go func() { r.done <- c.Run(ctx) }()
+	h.Cleanup(func() { cancel() })
+	return r
+}
+
+// stop stops the consumer and gives what Run returned.
+func (r *runner) stop() error {
+	r.cancel()
+	return <-r.done
+}
+
+// mustStop stops the consumer, which must have nothing to complain of.
+func (r *runner) mustStop() {
+	r.h.Helper()
+	if err := r.stop(); err != nil {
+		r.h.Error(err)
+	}
+}
+
+// produce writes values to a partition.
+func (h *harness) produce(topic string, partition int, records ...kafka.Record) {
+	h.Helper()
+	res, err := h.client.Produce(h.ctx, &kafka.ProduceRequest{
+		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
+		Records: kafka.NewRecordReader(records...),
+	})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		h.Fatalf("produce to %s/%d: %v", topic, partition, err)
+	}
+	h.next[key(topic, partition)] += int64(len(records))
+}
+
+// message is the next message of a conversation, which is expected to be projected.
+func (h *harness) message() kafka.Record {
+	h.Helper()
+	h.seq++
+	return h.event(&events.MessageSent{
+		Conversation: events.C2C("alice", "bob"), From: "alice", Sequence: h.seq,
+		MessageID: fmt.Sprint("m", h.seq), Type: events.TypeText, MessageForShow: "hi", Payload: []byte(`{"text":"hi"}`),
+	})
+}
+
+func (h *harness) messages(n int) []kafka.Record {
+	h.Helper()
+	records := make([]kafka.Record, n)
+	for i := range records {
+		records[i] = h.message()
+	}
+	return records
+}
+
+// event is the record of an event that is expected to be projected.
+func (h *harness) event(body events.Body) kafka.Record {
+	h.Helper()
+	h.seq++
+	e := events.Event{ID: fmt.Sprint("e", h.seq), App: "demo", Time: events.MicrosOf(time.Now()), Body: body}
+	value, err := events.AppendJSON(nil, e)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.want.Fold(e)
+	return kafka.Record{Key: kafka.NewBytes([]byte(events.Key(e))), Value: kafka.NewBytes(value), Time: time.Now()}
+}
+
+func bad(key, value string, headers ...kafka.Header) kafka.Record {
+	return kafka.Record{Key: kafka.NewBytes([]byte(key)), Value: kafka.NewBytes([]byte(value)), Headers: headers, Time: time.Now()}
+}
+
+func key(topic string, partition int) string { return fmt.Sprintf("%s/%d", topic, partition) }
+
+// commits are the group's committed offsets by topic/partition. Those of 0, the
+// beginnings of partitions, are left out.
+func (h *harness) commits() map[string]int64 {
+	return flatten(h.cluster.GroupInfo(group))
+}
+
+func flatten(g *kfake.GroupInfo) map[string]int64 {
+	offsets := map[string]int64{}
+	if g == nil {
+		return offsets
+	}
+	for topic, partitions := range g.Commits {
+		for partition, c := range partitions {
+			if c.Offset > 0 {
+				offsets[key(topic, int(partition))] = c.Offset
+			}
+		}
+	}
+	return offsets
+}
+
+// awaitCommits waits until exactly these offsets are committed.
+func (h *harness) awaitCommits(want map[string]int64) {
+	h.Helper()
+	g, err := h.cluster.WaitGroupInfo(h.ctx, group, func(g *kfake.GroupInfo) bool { return maps.Equal(flatten(g), want) })
+	if err != nil {
+		h.Fatalf("committed %v, want %v: %v", flatten(g), want, err)
+	}
+}
+
+// awaitAll waits until all that was produced to the sources is committed.
+func (h *harness) awaitAll() {
+	h.Helper()
+	want := maps.Clone(h.next)
+	maps.DeleteFunc(want, func(k string, _ int64) bool { return k == key(deadTopic, 0) || k == key(deadTopic, 1) })
+	h.awaitCommits(want)
+}
+
+func (h *harness) checkModel() {
+	h.Helper()
+	if got := h.sink.snapshot(); !sameModel(got, h.want) {
+		h.Errorf("model differs: %d messages, %d states; want %d and %d",
+			len(got.Messages), len(got.States), len(h.want.Messages), len(h.want.States))
+	}
+}
+
+// sameModel compares registers. Conflicts are a count of what batches saw.
+func sameModel(a, b *projection.Model) bool {
+	x, y := *a, *b
+	x.Conflicts, y.Conflicts = 0, 0
+	return reflect.DeepEqual(x, y)
+}
+
+// read gives everything in a topic, partition by partition.
+func (h *harness) read(topic string, partitions int) []kafka.Message {
+	h.Helper()
+	var messages []kafka.Message
+	for id := range partitions {
+		conn, err := (&kafka.Dialer{}).DialLeader(h.ctx, "tcp", h.cluster.ListenAddrs()[0], topic, id)
+		if err != nil {
+			h.Fatal(err)
+		}
+		first, last, err := conn.ReadOffsets()
+		if err != nil {
+			h.Fatal(err)
+		}
+		for offset := first; offset < last; {
+			m, err := conn.ReadMessage(1 << 20)
+			if err != nil {
+				h.Fatal(err)
+			}
+			messages, offset = append(messages, m), m.Offset+1
+		}
+		_ = conn.Close()
+	}
+	return messages
+}
+
+var errSink = errors.New("clickhouse is away")
+
+// memorySink merges what it gets into a model, under the test's control.
+type memorySink struct {
+	mu      sync.Mutex
+	model   *projection.Model
+	calls   int
+	changed chan struct{}
+	// before is called before each write, without the lock; its error refuses the write.
+	before func(ctx context.Context, call int, m *projection.Model) error
+}
+
+func newMemorySink() *memorySink {
+	return &memorySink{model: projection.NewModel(), changed: make(chan struct{})}
+}
+
+func (s *memorySink) Write(ctx context.Context, m *projection.Model) error {
+	s.mu.Lock()
+	s.calls++
+	call, before := s.calls, s.before
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(ctx, call, m); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.model.Merge(m)
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return nil
+}
+
+func (s *memorySink) snapshot() *projection.Model {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := projection.NewModel()
+	m.Merge(s.model)
+	return m
+}
+
+func (s *memorySink) setBefore(before func(ctx context.Context, call int, m *projection.Model) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = before
+}
+
+// await waits until the model holds as many messages.
+func (s *memorySink) await(h *harness, messages int) {
+	h.Helper()
+	for {
+		s.mu.Lock()
+		n, changed := len(s.model.Messages), s.changed
+		s.mu.Unlock()
+		if n >= messages {
+			return
+		}
+		select {
+		case <-changed:
+		case <-h.ctx.Done():
+			h.Fatalf("%d messages written, want %d", n, messages)
+		}
+	}
+}
+
+// logs is a handler that tests can wait on.
+type logs struct {
+	t       *testing.T
+	mu      *sync.Mutex
+	attrs   []slog.Attr
+	records *[]map[string]string
+	changed *chan struct{}
+}
+
+func newLogs(t *testing.T) *logs {
+	changed := make(chan struct{})
+	return &logs{t: t, mu: &sync.Mutex{}, records: &[]map[string]string{}, changed: &changed}
+}
+
+func (l *logs) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+
+func (l *logs) WithAttrs(attrs []slog.Attr) slog.Handler {
+	c := *l
+	c.attrs = append(slices.Clone(l.attrs), attrs...)
+	return &c
+}
+
+func (l *logs) WithGroup(string) slog.Handler { return l }
+
+func (l *logs) Handle(_ context.Context, r slog.Record) error {
+	line := map[string]string{"msg": r.Message, "level": r.Level.String()}
+	for _, a := range l.attrs {
+		line[a.Key] = a.Value.String()
+	}
+	r.Attrs(func(a slog.Attr) bool { line[a.Key] = a.Value.String(); return true })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*l.records = append(*l.records, line)
+	close(*l.changed)
+	*l.changed = make(chan struct{})
+	return nil
+}
+
+// await waits for the nth line (from 1) with this message.
+func (l *logs) await(h *harness, message string, n int) map[string]string {
+	h.Helper()
+	for {
+		l.mu.Lock()
+		changed, left := *l.changed, n
+		for _, line := range *l.records {
+			if line["msg"] == message {
+				if left--; left == 0 {
+					l.mu.Unlock()
+					return line
+				}
+			}
+		}
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-h.ctx.Done():
+			h.Fatalf("no %d lines %q in the log", n, message)
+		}
+	}
+}
+
+func (l *logs) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range *l.records {
+		if line["msg"] == message {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *logs) dump() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range *l.records {
+		l.t.Log(line)
+	}
+}

@@ -1,0 +1,231 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// Decoder reads the event of a record. Its error is events.ErrEmptyValue or
+// events.ErrUnknownBody for records to skip, or an *events.Error for a dead
+// letter. It is called by many goroutines at once.
+type Decoder interface {
+	Decode(record events.Record) (events.Event, error)
+}
+
+// owner reads one partition for as long as one generation lasts: fetches,
+// decodes, folds, and hands pieces over. Everything that takes processor time
+// and can be done partition by partition is done here, in parallel.
+type owner struct {
+	partition   *partition
+	fetcher     *fetcher
+	decoder     Decoder
+	accumulator *accumulator
+	deadLetters *deadLetters
+	status      *status
+	logger      *slog.Logger
+	metrics     *metrics
+	config      Config
+
+	watchdog watchdog
+	piece    *piece
+	headers  []events.Header // reused
+}
+
+// errStopped ends a fetch whose owner has to stop.
+var errStopped = errors.New("reading stopped")
+
+// run reads until ctx ends: with the generation, or with the wish to stop.
+func (o *owner) run(ctx context.Context) {
+	defer o.finish()
+	waits := newBackoff(o.config)
+	for o.accumulator.wait(ctx) {
+		begin := time.Now()
+		before, _ := o.partition.position()
+		err := o.read(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if err == nil {
+			waits.Reset()
+		} else {
+			wait := waits.NextBackOff()
+			o.metrics.fetchFailures.WithLabelValues(o.partition.topic).Inc()
+			o.logger.Warn("partition cannot be read; trying again", "offset", before, "error", err, "retry_in", wait)
+			if !sleep(ctx, wait) {
+				break
+			}
+		}
+		o.watch(time.Since(begin), before)
+	}
+}
+
+func (o *owner) finish() {
+	o.fetcher.close()
+	// What is folded is worth writing if the group still lets us commit it.
+	if o.piece != nil && !o.partition.session.ended() {
+		o.accumulator.addLast(o.piece)
+	}
+	o.status.clear(o.trouble())
+}
+
+// trouble is the name of our complaints.
+func (o *owner) trouble() string {
+	return "partition " + o.partition.topic + "/" + strconv.Itoa(o.partition.id)
+}
+
+// read makes one fetch, after finding out where to begin if nobody knows.
+func (o *owner) read(ctx context.Context) error {
+	next, _ := o.partition.position()
+	if next < 0 {
+		first, _, err := o.fetcher.offsets(ctx)
+		if err != nil {
+			return err
+		}
+		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
+		o.partition.reset(first)
+		next = first
+	}
+	result, err := o.fetcher.fetch(ctx, next, func(m kafka.Message) error { return o.handle(ctx, m) })
+	if result.highWater > 0 {
+		o.sawEnd(result.highWater)
+	}
+	if result.next > next && ctx.Err() == nil {
+		o.current().to = result.next
+		o.partition.advance(result.next)
+		if !o.handOver(ctx) {
+			return errStopped
+		}
+	}
+	if err != nil && judge(err) == outOfRange {
+		return o.outOfRange(ctx, result.next)
+	}
+	return err
+}
+
+// current gives the piece that is being folded. A new one begins where the one
+// before ended, so that pieces have no gaps where compaction has left some.
+func (o *owner) current() *piece {
+	if o.piece == nil {
+		next, resets := o.partition.position()
+		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModel()}
+	}
+	return o.piece
+}
+
+// handOver puts the piece into the batch and waits for room to do so.
+func (o *owner) handOver(ctx context.Context) bool {
+	if !o.accumulator.add(ctx, o.piece) {
+		return false
+	}
+	o.piece = nil
+	o.fetcher.extend()
+	return true
+}
+
+// handle takes one record. No record makes it fail: the error says that the
+// owner has to stop.
+func (o *owner) handle(ctx context.Context, m kafka.Message) error {
+	bytes := len(m.Key) + len(m.Value)
+	o.headers = o.headers[:0]
+	for _, h := range m.Headers {
+		bytes += len(h.Key) + len(h.Value)
+		o.headers = append(o.headers, events.Header{Key: h.Key, Value: h.Value})
+	}
+
+	p := o.current()
+	event, err := o.decoder.Decode(events.Record{Value: m.Value, Headers: o.headers, Timestamp: m.Time})
+	var bad *events.Error
+	switch {
+	case err == nil:
+		if event.UnknownFields > 0 {
+			o.metrics.unknownFields.Add(float64(event.UnknownFields))
+		}
+		p.model.Fold(event)
+		p.events++
+	case errors.Is(err, events.ErrEmptyValue):
+		o.metrics.skipped.WithLabelValues("empty_value").Inc()
+	case errors.Is(err, events.ErrUnknownBody):
+		o.metrics.skipped.WithLabelValues("unknown_body").Inc()
+	default:
+		if !errors.As(err, &bad) {
+			bad = &events.Error{Code: events.CodeMalformed, Reason: err.Error()}
+		}
+		o.metrics.deadLetters.WithLabelValues(string(bad.Code)).Inc()
+		if p.dead++; p.dead == 1 { // of a flood the log shows one per piece
+			o.logger.Warn("dead letter", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad), "bytes", bytes)
+		}
+		if !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bytes, bad)) {
+			return errStopped
+		}
+	}
+	p.records++
+	p.bytes += bytes
+	p.to = m.Offset + 1
+	if p.records >= o.config.MaxPieceEvents || p.bytes >= o.config.MaxPieceBytes {
+		o.partition.advance(p.to)
+		if !o.handOver(ctx) {
+			return errStopped
+		}
+	}
+	return nil
+}
+
+// outOfRange goes on at the earliest offset when the one wanted is not in the
+// partition: it names what was lost, and never skips in silence.
+func (o *owner) outOfRange(ctx context.Context, want int64) error {
+	first, last, err := o.fetcher.offsets(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case want < first:
+		o.logger.Error("data lost: records were deleted before they were read; going on at the earliest offset",
+			"lost_from", want, "lost_to", first, "lost_offsets", first-want)
+		o.metrics.lostRecords.WithLabelValues(o.partition.topic).Add(float64(first - want))
+	case want > last:
+		o.logger.Error("the partition ends before the offset that was to be read next: its topic was made anew or has lost records; going on at the earliest offset",
+			"wanted", want, "first", first, "end", last)
+	default:
+		return errors.New("an offset between the first and the last is said to be out of range")
+	}
+	o.metrics.outOfRange.WithLabelValues(o.partition.topic).Inc()
+	o.partition.reset(first)
+	// Commit it even if nothing comes: the loss is said once.
+	o.piece = nil
+	o.current()
+	if !o.handOver(ctx) {
+		return errStopped
+	}
+	return nil
+}
+
+// watch reports a partition that stands still, and makes its connection anew.
+func (o *owner) watch(took time.Duration, before int64) {
+	next, _ := o.partition.position()
+	if next != before {
+		o.status.clear(o.trouble())
+	}
+	if o.watchdog.observe(took, next != before, o.partition.behind()) {
+		o.metrics.stalls.WithLabelValues(o.partition.topic).Inc()
+		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
+		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "for", o.config.StallTimeout)
+		o.fetcher.close()
+	}
+}
+
+// sawEnd takes a high-water mark and keeps the lag up to date.
+func (o *owner) sawEnd(end int64) {
+	showLag(o.metrics, o.partition, o.partition.sawEnd(end))
+}
+
+func showLag(m *metrics, p *partition, lag int64) {
+	m.lag.WithLabelValues(p.topic, strconv.Itoa(p.id)).Set(float64(lag))
+}

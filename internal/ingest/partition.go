@@ -1,0 +1,127 @@
+package ingest
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// partition is what one generation of the group knows of one partition. It
+// belongs to that generation: the next one starts with a new value, so nothing
+// learnt before a rebalance can be committed after it.
+type partition struct {
+	topic   string
+	id      int
+	session *session
+
+	mu sync.Mutex
+	// next is where to read on. written: the sink holds everything before it.
+	// committed: so the group knows. All are -1 until known.
+	next, written, committed int64
+	// dead are the offsets of the dead letters that wait to be written, ascending.
+	dead      []int64
+	deadBytes int
+	// resets counts how often reading was moved elsewhere by force; what was
+	// folded before says nothing about positions after.
+	resets int
+	// end is the high-water mark, as far as we know.
+	end int64
+}
+
+func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) *partition {
+	p := &partition{topic: topic, id: assigned.ID, session: s, next: -1, written: -1, committed: -1}
+	if assigned.Offset >= 0 {
+		p.next, p.written, p.committed = assigned.Offset, assigned.Offset, assigned.Offset
+	}
+	return p
+}
+
+// reset moves reading to an offset by force.
+func (p *partition) reset(offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next, p.written = offset, offset
+	p.resets++
+}
+
+func (p *partition) position() (next int64, resets int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next, p.resets
+}
+
+// advance sets where to read on.
+func (p *partition) advance(next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = next
+}
+
+// wrote says that the sink holds a piece.
+func (p *partition) wrote(piece *piece) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if piece.resets == p.resets {
+		p.written = max(p.written, piece.to)
+	}
+}
+
+// committable is the offset up to which everything is in the sink or in the
+// dead-letter topic, and whether committing it would say anything new.
+func (p *partition) committable() (offset int64, news bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	offset = p.written
+	if len(p.dead) > 0 {
+		offset = min(offset, p.dead[0])
+	}
+	return offset, offset >= 0 && offset != p.committed
+}
+
+func (p *partition) didCommit(offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.committed = offset
+}
+
+// holdDead keeps the offset of a dead letter from being committed. It reports
+// false, and does nothing, when too many bytes of them wait already.
+func (p *partition) holdDead(offset int64, bytes, maxBytes int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.deadBytes > 0 && p.deadBytes+bytes > maxBytes {
+		return false
+	}
+	p.dead = append(p.dead, offset)
+	p.deadBytes += bytes
+	return true
+}
+
+// releaseDead says that a dead letter is written.
+func (p *partition) releaseDead(offset int64, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.dead, offset); i >= 0 {
+		p.dead = slices.Delete(p.dead, i, i+1)
+		p.deadBytes -= bytes
+	}
+}
+
+// sawEnd takes a high-water mark. It reports how far the sink is behind it.
+func (p *partition) sawEnd(end int64) (lag int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end = end
+	if p.written < 0 {
+		return 0
+	}
+	return max(0, p.end-p.written)
+}
+
+// behind reports whether the end is ahead of where reading goes on.
+func (p *partition) behind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end > p.next
+}

@@ -1,0 +1,67 @@
+package ingest
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// session is our part in one generation of the consumer group.
+type session struct {
+	generation int32
+	partitions []*partition
+	// commit is fenced by the generation: the coordinator refuses it afterwards.
+	commit func(map[string]map[int]int64) error
+	// done is closed when the generation has ended.
+	done chan struct{}
+	// lost: the coordinator said so before the heartbeat noticed.
+	lost atomic.Bool
+	// reading counts the owners that have not stopped reading.
+	reading sync.WaitGroup
+}
+
+func newSession(g *kafka.Generation) *session {
+	s := &session{generation: g.ID, commit: g.CommitOffsets, done: make(chan struct{})}
+	for topic, assigned := range g.Assignments {
+		for _, a := range assigned {
+			s.partitions = append(s.partitions, newPartition(topic, a, s))
+		}
+	}
+	return s
+}
+
+// ended reports whether nothing may be committed any more.
+func (s *session) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return s.lost.Load()
+	}
+}
+
+// committable gives the offsets that are news to the group.
+func (s *session) committable() map[*partition]int64 {
+	offsets := map[*partition]int64{}
+	for _, p := range s.partitions {
+		if offset, news := p.committable(); news {
+			offsets[p] = offset
+		}
+	}
+	return offsets
+}
+
+// names gives the IDs of the partitions by topic, and one readable list.
+func (s *session) names() (map[string][]int, []string) {
+	ids := map[string][]int{}
+	var names []string
+	for _, p := range s.partitions {
+		ids[p.topic] = append(ids[p.topic], p.id)
+		names = append(names, p.topic+"/"+strconv.Itoa(p.id))
+	}
+	slices.Sort(names)
+	return ids, names
+}

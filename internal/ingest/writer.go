@@ -1,0 +1,196 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// Sink takes what a batch of events came to.
+type Sink interface {
+	// Write makes m durable and visible, and returns nil only then. It is
+	// called by one goroutine at a time and again with the same model after an
+	// error, however much of it was written before; models of the same events
+	// come again after a crash, in other batches. So it must be idempotent,
+	// which merging registers is. It may block as long as it likes: nothing is
+	// committed, and no more than the configured bounds are read meanwhile. ctx
+	// ends with the budget of a stop, not with its begin.
+	Write(ctx context.Context, m *projection.Model) error
+}
+
+// writer is the one that writes and commits: batch by batch, each of all the
+// partitions of the process, so that the sink sees few and large writes.
+type writer struct {
+	config      Config
+	sink        Sink
+	accumulator *accumulator
+	deadLetters *deadLetters
+	status      *status
+	logger      *slog.Logger
+	metrics     *metrics
+
+	// session is the current one; only its partitions are ever committed.
+	session atomic.Pointer[session]
+	wakeup  chan struct{}
+	// waits grow with every failed commit.
+	waits *backoff.ExponentialBackOff
+}
+
+// wake makes the writer look for something to commit.
+func (w *writer) wake() {
+	select {
+	case w.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// run writes batches until the accumulator is closed and everything is
+// written, its dead letters too, and committed; or until ctx ends.
+func (w *writer) run(ctx context.Context) error {
+	for {
+		pieces, done := w.accumulator.take(ctx, w.wakeup)
+		if done {
+			break
+		}
+		if err := w.flush(ctx, pieces); err != nil {
+			return err
+		}
+	}
+	if events, bytes := w.accumulator.counts(); events > 0 {
+		return fmt.Errorf("%d events (%d bytes) not written: %w", events, bytes, context.Cause(ctx))
+	}
+	if !w.deadLetters.drain(ctx) {
+		// What they hold back is read again; commit the rest.
+		w.logger.Warn("stopping although dead letters are not written: they will be read again")
+	}
+	for !w.commit() {
+		if !sleep(ctx, w.waits.NextBackOff()) {
+			return fmt.Errorf("last offsets not committed: %w", context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// flush takes the pieces of one batch through the two steps that make delivery
+// at least once. Between them is the place for telling others what is now
+// visible (2): a crash after that only repeats it, the other order could lose it.
+func (w *writer) flush(ctx context.Context, pieces []*piece) error {
+	b := merge(pieces)
+	// 1 write
+	if b.events > 0 {
+		if err := w.write(ctx, b); err != nil {
+			return err
+		}
+	}
+	for _, p := range b.pieces {
+		p.partition.wrote(p)
+	}
+	// 3 commit
+	if !w.commit() {
+		time.AfterFunc(w.waits.NextBackOff(), w.wake)
+	}
+	return nil
+}
+
+// batch is what one write holds.
+type batch struct {
+	pieces                 []*piece
+	model                  *projection.Model
+	events, records, bytes int
+}
+
+// merge makes one batch of pieces. Those of generations that have ended are
+// left out: they could not be committed, and their partitions' owners read them again.
+func merge(pieces []*piece) batch {
+	b := batch{model: projection.NewModel()}
+	for _, p := range pieces {
+		if p.partition.session.ended() {
+			continue
+		}
+		b.pieces = append(b.pieces, p)
+		b.model.Merge(p.model)
+		b.events += p.events
+		b.records += p.records
+		b.bytes += p.bytes
+	}
+	return b
+}
+
+// statusSink is the name of our complaint about the sink.
+const statusSink = "sink"
+
+// write tries until the sink has taken the batch. Only the end of ctx stops it.
+func (w *writer) write(ctx context.Context, b batch) error {
+	begin := time.Now()
+	attempt := time.Time{}
+	err := retry(ctx, w.config, func() error {
+		attempt = time.Now()
+		return w.sink.Write(ctx, b.model)
+	}, func(err error, attempts int, wait time.Duration) {
+		w.metrics.writeFailures.Inc()
+		waiting, waitingBytes := w.accumulator.counts()
+		w.status.set(statusSink, fmt.Errorf("%d attempts to write failed, the last with: %w", attempts, err))
+		w.logger.Error("batch cannot be written; nothing of it is committed",
+			"events", b.events, "bytes", b.bytes, "partitions", len(b.pieces),
+			"attempt", attempts, "since", time.Since(begin), "retry_in", wait,
+			"waiting_events", waiting, "waiting_bytes", waitingBytes, "error", err)
+	})
+	if err != nil {
+		return fmt.Errorf("write %d events (%d bytes): %w", b.events, b.bytes, err)
+	}
+	w.status.clear(statusSink)
+	w.metrics.writeSeconds.Observe(time.Since(attempt).Seconds())
+	w.metrics.batchEvents.Observe(float64(b.events))
+	w.metrics.batchBytes.Observe(float64(b.bytes))
+	if b.model.Conflicts > 0 {
+		w.metrics.conflicts.Add(float64(b.model.Conflicts))
+		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", b.model.Conflicts, "events", b.events)
+	}
+	return nil
+}
+
+// commit tells the group what is written. It is fenced twice: a session that
+// has ended does not commit, and if it ends meanwhile the coordinator refuses
+// the generation. It reports false when it should be tried again.
+func (w *writer) commit() bool {
+	s := w.session.Load()
+	if s == nil || s.ended() {
+		return true
+	}
+	committable := s.committable()
+	if len(committable) == 0 {
+		return true
+	}
+	offsets := map[string]map[int]int64{}
+	for p, offset := range committable {
+		if offsets[p.topic] == nil {
+			offsets[p.topic] = map[int]int64{}
+		}
+		offsets[p.topic][p.id] = offset
+	}
+	if err := s.commit(offsets); err != nil {
+		w.metrics.commitFailures.Inc()
+		if judge(err) == fenced || s.ended() {
+			s.lost.Store(true)
+			w.logger.Warn("offsets not committed: the generation is over; others read these records again",
+				"generation", s.generation, "partitions", len(committable), "error", err)
+			return true
+		}
+		w.logger.Error("offsets cannot be committed; trying again",
+			"generation", s.generation, "partitions", len(committable), "error", err)
+		return false
+	}
+	w.metrics.commits.Inc()
+	w.waits.Reset()
+	for p, offset := range committable {
+		p.didCommit(offset)
+	}
+	w.logger.Debug("committed", "generation", s.generation, "offsets", offsets)
+	return true
+}
