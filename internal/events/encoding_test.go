@@ -187,6 +187,7 @@ func TestDecode_Wire(t *testing.T) {
 		{"cut tag", append(wireHeader(), 0x80), CodeMalformed, ""},
 		{"cut value", wireHeader().bytes(34, erased)[:len(wireHeader().bytes(34, erased))-1], CodeMalformed, ""},
 		{"field number 0", append(wireHeader(), 0x02, 0x00), CodeMalformed, ""},
+		{"field number 2^29", append(wireHeader(), 0x80, 0x80, 0x80, 0x80, 0x10, 0x00), CodeMalformed, ""},
 		{"reserved wire type", append(wireHeader(), 0x0f), CodeMalformed, ""},
 		{"end of no group", append(wireHeader(), 0x0c), CodeMalformed, ""},
 		{"group without an end", append(wireHeader(), 0x0b), CodeMalformed, ""},

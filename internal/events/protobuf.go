@@ -56,6 +56,9 @@ func eachField(b []byte, read func(protowire.Number, protowire.Type, []byte) err
 		if n < 0 {
 			return wireError(n)
 		}
+		if num > protowire.MaxValidNumber { // ConsumeTag lets these pass
+			return errWire
+		}
 		b = b[n:]
 		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
 			return wireError(n)
