@@ -190,7 +190,7 @@ func (r *rawEvent) readJSON(dec *jsontext.Decoder, f *field) error {
 		return nil
 	case k == '{' && f.kind == kindObject:
 		r.values[f.key].state = present
-		r.payload = appendCompact(make([]byte, 0, len(raw)), raw)
+		r.payload = compact(raw)
 		return nil
 	}
 	r.setWrong(f.key, -1, shownJSON(raw))

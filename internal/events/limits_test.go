@@ -141,8 +141,11 @@ func TestDecode_LimitsCountWhatWasSent(t *testing.T) {
 	mustDecode(t, repeated(500))
 	wantError(t, repeated(501), CodeTooLarge, "messageSent.atUserList")
 
-	mustDecode(t, jsonRecord(eventJSON(`"messageSent":{"from":"a","groupID":"g","messageID":"m","sequence":1,"type":"t","payload":{`+
+	e := mustDecode(t, jsonRecord(eventJSON(`"messageSent":{"from":"a","groupID":"g","messageID":"m","sequence":1,"type":"t","payload":{`+
 		strings.Repeat(" ", 100*1024)+`}}`)))
+	if payload := e.Body.(*MessageSent).Payload; cap(payload) > 1024 {
+		t.Errorf("a payload of %d bytes keeps %d", len(payload), cap(payload))
+	}
 }
 
 // TestDecode_PayloadDepth holds the bound of a payload's nesting.

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -16,6 +17,16 @@ const maxPayloadDepth = 1000
 func validPayload(p []byte) bool {
 	v := jsontext.Value(p)
 	return v.Kind() == '{' && v.IsValid(jsontext.AllowDuplicateNames(true))
+}
+
+// compact is a copy of valid JSON without its whitespace. It keeps no memory for
+// whitespace that an event would hold on to.
+func compact(src []byte) []byte {
+	dst := appendCompact(make([]byte, 0, len(src)), src)
+	if cap(dst) > 2*len(dst) {
+		return bytes.Clone(dst)
+	}
+	return dst
 }
 
 // appendCompact appends valid JSON without its whitespace and otherwise

@@ -178,7 +178,7 @@ func (r *rawEvent) readWireObject(f *field, value []byte) error {
 		r.values[f.key] = rawValue{}
 	case validPayload(value):
 		r.values[f.key] = rawValue{state: present}
-		r.payload = appendCompact(make([]byte, 0, len(value)), value)
+		r.payload = compact(value)
 	default:
 		r.setWrong(f.key, -1, shown(value))
 	}
