@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,15 +30,20 @@ func ago(d time.Duration) events.Micros { return events.MicrosOf(now.Add(-d)) }
 
 // memory is a Store: a projection.Model that events are folded into.
 type memory struct {
-	// before, when set, is called before every call of the store.
-	before func(ctx context.Context, name string) error
-
-	mu    sync.Mutex
-	model *projection.Model
-	count int
+	mu     sync.Mutex
+	before func(ctx context.Context, name string) error // see intercept
+	model  *projection.Model
+	count  int
 }
 
 func newMemory() *memory { return &memory{model: projection.NewModel()} }
+
+// intercept has before called before every call of the store.
+func (m *memory) intercept(before func(ctx context.Context, name string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before = before
+}
 
 // fold folds bodies of one time, each as an event of its own.
 func (m *memory) fold(t events.Micros, bodies ...events.Body) {
@@ -51,8 +57,11 @@ func (m *memory) fold(t events.Micros, bodies ...events.Body) {
 
 // lookUp gives a copy of what exists of keys.
 func lookUp[K comparable, V any](ctx context.Context, m *memory, name string, keys []K, find func(K) (V, bool)) (map[K]V, error) {
-	if m.before != nil {
-		if err := m.before(ctx, name); err != nil {
+	m.mu.Lock()
+	before := m.before
+	m.mu.Unlock()
+	if before != nil {
+		if err := before(ctx, name); err != nil {
 			return nil, err
 		}
 	}
@@ -218,6 +227,7 @@ type fixture struct {
 	t      *testing.T
 	client *nats.Conn
 	worker *Worker
+	clock  atomic.Pointer[func() time.Time] // nil: it is now
 	log    *lines
 	stop   func() error // once
 }
@@ -253,7 +263,7 @@ func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	nc := connect(t, s)
-	f.worker = New(cfg, nc, store, func() time.Time { return now },
+	f.worker = New(cfg, nc, store, f.now,
 		slog.New(slog.NewTextHandler(f.log, nil)), prometheus.NewRegistry())
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -267,6 +277,13 @@ func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
 	})
 	f.awaitService()
 	return f
+}
+
+func (f *fixture) now() time.Time {
+	if clock := f.clock.Load(); clock != nil {
+		return (*clock)()
+	}
+	return now
 }
 
 // awaitService asks until the worker answers.

@@ -1,0 +1,247 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// slow is a load that takes a second, and remembers its calls.
+type slow struct {
+	mu    sync.Mutex
+	calls [][]int
+	fail  func(keys []int) error
+	ended []error // of the contexts
+}
+
+func (s *slow) load(ctx context.Context, keys []int) (map[int]string, error) {
+	s.mu.Lock()
+	sorted := slices.Sorted(slices.Values(keys))
+	s.calls = append(s.calls, sorted)
+	started := len(s.calls)
+	s.mu.Unlock()
+
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, ctx.Err())
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if s.fail != nil {
+		if err := s.fail(keys); err != nil {
+			return nil, err
+		}
+	}
+	values := map[int]string{}
+	for _, k := range keys {
+		if k >= 0 { // a negative key does not exist
+			values[k] = fmt.Sprintf("%d of call %d", k, started)
+		}
+	}
+	return values, nil
+}
+
+// asked is what one caller got.
+type asked struct {
+	values map[int]string
+	err    error
+	after  time.Duration
+}
+
+// ask asks in a goroutine of its own and returns when that waits or has ended.
+func ask(ctx context.Context, b *batcher[int, string], keys ...int) *asked {
+	a := &asked{}
+	begin := time.Now()
+	go func() {
+		a.values, a.err = b.get(ctx, keys)
+		a.after = time.Since(begin)
+	}()
+	synctest.Wait()
+	return a
+}
+
+// pass lets d of the bubble's time pass and all that follows from it happen.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestBatcher_LoneRequestStartsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 10, 1)
+		a := ask(t.Context(), b, 1, -1)
+		pass(2 * time.Second)
+		if diff := cmp.Diff(map[int]string{1: "1 of call 1"}, a.values); diff != "" || a.err != nil {
+			t.Errorf("(-want +got)\n%s %v", diff, a.err)
+		}
+		if a.after != time.Second {
+			t.Errorf("took %s, want the load's second", a.after)
+		}
+	})
+}
+
+func TestBatcher_CoalescesWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 10, 1)
+		first := ask(t.Context(), b, 1)
+		second := ask(t.Context(), b, 1, 2) // 1 is being loaded, but was asked for before: not fresh enough
+		third := ask(t.Context(), b, 2, 3)
+		pass(3 * time.Second)
+
+		if diff := cmp.Diff([][]int{{1}, {1, 2, 3}}, s.calls); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+		for i, got := range []*asked{first, second, third} {
+			want := []map[int]string{
+				{1: "1 of call 1"},
+				{1: "1 of call 2", 2: "2 of call 2"},
+				{2: "2 of call 2", 3: "3 of call 2"},
+			}[i]
+			if diff := cmp.Diff(want, got.values); diff != "" || got.err != nil {
+				t.Errorf("caller %d (-want +got)\n%s %v", i+1, diff, got.err)
+			}
+		}
+		if second.after != 2*time.Second {
+			t.Errorf("the second caller waited %s, want the rest of one load and its own", second.after)
+		}
+	})
+}
+
+func TestBatcher_BoundsKeysAndCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 2, 2)
+		a := ask(t.Context(), b, 1, 2, 3, 4, 5)
+		if len(s.calls) != 2 {
+			t.Errorf("%d calls at the same time, want 2", len(s.calls))
+		}
+		c := ask(t.Context(), b, 6, 5) // room is left beside 5
+		pass(3 * time.Second)
+		if len(a.values) != 5 || a.err != nil || len(c.values) != 2 || c.err != nil {
+			t.Errorf("got %v and %v", a, c)
+		}
+		want := [][]int{{1, 2}, {3, 4}, {5, 6}}
+		slices.SortFunc(s.calls, slices.Compare)
+		if diff := cmp.Diff(want, s.calls); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+		if a.after != 2*time.Second {
+			t.Errorf("took %s, want two loads", a.after)
+		}
+	})
+}
+
+func TestBatcher_OneWhoLeavesHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 10, 1)
+		ask(t.Context(), b, 0)
+		why := errors.New("had enough")
+		ctx, leave := context.WithCancelCause(t.Context())
+		leaver, stayer := ask(ctx, b, 1), ask(t.Context(), b, 1, 2)
+		pass(1500 * time.Millisecond) // their load runs
+		leave(why)
+		pass(2 * time.Second)
+		if !errors.Is(leaver.err, why) || leaver.after != 1500*time.Millisecond {
+			t.Errorf("the leaver got %v after %s", leaver.err, leaver.after)
+		}
+		if stayer.err != nil || len(stayer.values) != 2 {
+			t.Errorf("the stayer got %v, %v", stayer.values, stayer.err)
+		}
+	})
+}
+
+func TestBatcher_WhatNobodyWaitsForIsCancelledOrNeverStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 10, 1)
+		runs, leaveRunning := context.WithCancel(t.Context())
+		waits, leaveWaiting := context.WithCancel(t.Context())
+		running, waiting := ask(runs, b, 1), ask(waits, b, 2)
+		leaveWaiting()
+		synctest.Wait()
+		leaveRunning()
+		synctest.Wait()
+		if running.err == nil || waiting.err == nil || running.after+waiting.after != 0 {
+			t.Errorf("got %v, %v", running, waiting)
+		}
+		if diff := cmp.Diff([][]int{{1}}, s.calls); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+		if len(s.ended) != 1 || !errors.Is(s.ended[0], context.Canceled) {
+			t.Errorf("the load ended with %v, want it cancelled", s.ended)
+		}
+		next := ask(t.Context(), b, 2)
+		pass(2 * time.Second)
+		if next.err != nil || next.values[2] != "2 of call 2" {
+			t.Errorf("the next caller got %v, %v", next.values, next.err)
+		}
+		if len(b.places) != 0 || len(b.waiting) != 0 || b.running != 0 {
+			t.Errorf("left behind: %v", b)
+		}
+	})
+}
+
+func TestBatcher_AbandonedBatchIsJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 10, 1)
+		ask(t.Context(), b, 0)
+		ctx, leave := context.WithCancel(t.Context())
+		ask(ctx, b, 1)
+		leave()
+		synctest.Wait()
+		joined := ask(t.Context(), b, 1)
+		pass(3 * time.Second)
+		if joined.err != nil || joined.values[1] != "1 of call 2" {
+			t.Errorf("got %v, %v", joined.values, joined.err)
+		}
+	})
+}
+
+func TestBatcher_ErrorGoesToAllOfItsBatchOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		s := &slow{fail: func(keys []int) error {
+			if slices.Contains(keys, 13) {
+				return broken
+			}
+			return nil
+		}}
+		b := newBatcher(s.load, 10, 1)
+		before := ask(t.Context(), b, 1)
+		one, two := ask(t.Context(), b, 13), ask(t.Context(), b, 2)
+		pass(1500 * time.Millisecond)
+		after := ask(t.Context(), b, 2)
+		pass(3 * time.Second)
+		if before.err != nil || after.err != nil {
+			t.Errorf("other batches: %v, %v", before.err, after.err)
+		}
+		if !errors.Is(one.err, broken) || !errors.Is(two.err, broken) {
+			t.Errorf("its batch: %v, %v", one.err, two.err)
+		}
+	})
+}
+
+func TestBatcher_DoneContextAsksForNothing(t *testing.T) {
+	s := &slow{}
+	b := newBatcher(s.load, 10, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.get(ctx, []int{1}); !errors.Is(err, context.Canceled) || len(s.calls) != 0 {
+		t.Errorf("got %v after %d calls", err, len(s.calls))
+	}
+}

@@ -1,0 +1,28 @@
+package query
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestConfig_Validate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	const want = `version "1.0": expected a semantic version
+max running 0: expected at least 1
+max queued -1: expected at least 0
+max request bytes 0: expected at least 1
+load concurrency 0: expected at least 1
+batch inboxes 0: expected at least 1
+batch keys 0: expected at least 1
+drain timeout 0s: expected more than 0`
+	err := Config{Version: "1.0", MaxQueued: -1}.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

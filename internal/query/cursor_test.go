@@ -1,0 +1,147 @@
+package query
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// listQuery decodes a list request.
+func listQuery(t testing.TB, app, request string) *query {
+	t.Helper()
+	q, err := decode(app, []byte(request), decodeList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+var place = projection.Position{Pinned: true, Time: 1_795_431_600_123_456, ConversationID: "C2Cben 😀"}
+
+func TestCursor_RoundTrip(t *testing.T) {
+	q := listQuery(t, "demo", `{"userID":"ann"}`)
+	for _, p := range []projection.Position{
+		place,
+		{Time: 1, ConversationID: "@TIM#SYSTEM"},
+		{Pinned: true, Time: events.Micros(1 << 62), ConversationID: "GROUP" + strings.Repeat("x", 128)},
+	} {
+		cursor := q.encodeCursor(p)
+		if len(cursor) != cursorLength(p) {
+			t.Errorf("%+v: %d bytes, foretold %d", p, len(cursor), cursorLength(p))
+		}
+		got, err := q.decodeCursor(cursor)
+		if err != nil {
+			t.Errorf("%+v: %v", p, err)
+		}
+		if diff := cmp.Diff(p, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
+// A cursor must outlive the worker and the version that made it.
+func TestCursor_Golden(t *testing.T) {
+	q := listQuery(t, "demo", `{"userID":"ann","conversationIDList":["GROUPg","C2Cben"],"type":"C2C","markType":0,"groupName":"","hasUnreadCount":true,"hasGroupAtInfo":false}`)
+	const want = "AZ-zYkqz3XW_sd-SXDLq89EBAAZg736-bkBDMkNiZW4g8J-YgA"
+	if got := q.encodeCursor(place); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestCursor_IsBoundToAppUserAndFilters(t *testing.T) {
+	base := `"userID":"ann","conversationIDList":["C2Cx","C2Cy"],"type":"C2C","markType":1,"groupName":"a","hasUnreadCount":true,"hasGroupAtInfo":true`
+	cursor := listQuery(t, "demo", "{"+base+"}").encodeCursor(place)
+
+	for _, same := range []string{
+		base + `,"limit":7,"timeoutMs":3`,
+		strings.Replace(base, `"C2Cx","C2Cy"`, `"C2Cy","C2Cx","C2Cy"`, 1),
+	} {
+		if _, err := listQuery(t, "demo", "{"+same+"}").decodeCursor(cursor); err != nil {
+			t.Errorf("%s: %v", same, err)
+		}
+	}
+	if _, err := listQuery(t, "other", "{"+base+"}").decodeCursor(cursor); err == nil {
+		t.Error("taken for another app")
+	}
+	for _, change := range [][2]string{
+		{`"ann"`, `"ben"`},
+		{`"C2Cx","C2Cy"`, `"C2Cx"`},
+		{`"C2Cx","C2Cy"`, ``},
+		{`["C2Cx","C2Cy"]`, `null`},
+		{`"C2C",`, `"GROUP",`},
+		{`"C2C",`, `null,`},
+		{`"markType":1`, `"markType":0`},
+		{`"markType":1`, `"markType":null`},
+		{`"a",`, `"",`},
+		{`"a",`, `null,`},
+		{`"hasUnreadCount":true`, `"hasUnreadCount":false`},
+		{`"hasUnreadCount":true`, `"hasUnreadCount":null`},
+		{`"hasGroupAtInfo":true`, `"hasGroupAtInfo":false`},
+		{`"hasGroupAtInfo":true`, `"hasGroupAtInfo":null`},
+	} {
+		changed := strings.Replace(base, change[0], change[1], 1)
+		if changed == base {
+			t.Fatalf("%s is not in the request", change[0])
+		}
+		if _, err := listQuery(t, "demo", "{"+changed+"}").decodeCursor(cursor); err == nil {
+			t.Errorf("taken with %s", changed)
+		}
+	}
+}
+
+func TestCursor_RefusesWhatItDidNotMake(t *testing.T) {
+	q := listQuery(t, "demo", `{"userID":"ann"}`)
+	good := q.encodeCursor(place)
+	raw, err := cursorEncoding.DecodeString(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := map[string]string{
+		"empty":           "",
+		"no base64":       "!!!!",
+		"a word":          "garbage",
+		"one byte":        "AQ",
+		"cut":             good[:len(good)-4],
+		"longer":          good + "AAAA",
+		"padded":          base64.URLEncoding.EncodeToString(raw[:len(raw)-1]),
+		"a line break":    good[:8] + "\n" + good[8:],
+		"a line break at": good + "\r\n",
+		"standard base64": base64.RawStdEncoding.EncodeToString(append([]byte{cursorFormat}, "\xff\xff\xff\xff"...)),
+	}
+	for i := range raw {
+		flipped := []byte(string(raw))
+		flipped[i] ^= 1
+		bad["a flipped bit in byte "+string(rune('0'+i))] = cursorEncoding.EncodeToString(flipped)
+	}
+	for name, cursor := range bad {
+		_, err := q.decodeCursor(cursor)
+		var refused *replyError
+		if !errors.As(err, &refused) || refused.Code != 400 || !strings.HasPrefix(refused.Message, `cursor "`) {
+			t.Errorf("%s: %q: got %v", name, cursor, err)
+		}
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	const request = `{"userID":"ann","type":"C2C"}`
+	f.Add("")
+	f.Add(listQuery(f, "demo", request).encodeCursor(place))
+	f.Add(listQuery(f, "demo", `{"userID":"ben"}`).encodeCursor(place))
+	f.Fuzz(func(t *testing.T, cursor string) {
+		q := listQuery(t, "demo", request)
+		position, err := q.decodeCursor(cursor)
+		var refused *replyError
+		switch {
+		case err == nil && q.encodeCursor(position) != cursor:
+			t.Errorf("%q is %+v, which is %q", cursor, position, q.encodeCursor(position))
+		case err != nil && (!errors.As(err, &refused) || refused.Code != 400):
+			t.Errorf("%q: %v", cursor, err)
+		}
+	})
+}

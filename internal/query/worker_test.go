@@ -1,0 +1,450 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// gate holds calls of the store until it is opened, and says when one has come.
+type gate struct {
+	came chan string
+	open chan struct{}
+}
+
+func newGate(m *memory) *gate {
+	g := &gate{came: make(chan string, 100), open: make(chan struct{})}
+	m.intercept(func(ctx context.Context, name string) error {
+		g.came <- name
+		select {
+		case <-g.open:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return g
+}
+
+// send asks without waiting; the reply comes on the channel.
+func (f *fixture) send(endpoint, request string) <-chan *nats.Msg {
+	f.t.Helper()
+	replies := make(chan *nats.Msg, 1)
+	inbox := f.client.NewRespInbox()
+	if _, err := f.client.Subscribe(inbox, func(m *nats.Msg) { replies <- m }); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := f.client.PublishRequest("convoview.v1.demo.conversation."+endpoint, inbox, []byte(request)); err != nil {
+		f.t.Fatal(err)
+	}
+	return replies
+}
+
+// codeOf is a reply's code.
+func codeOf(m *nats.Msg) string {
+	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
+		return code
+	}
+	if m.Header.Get("Status") == "503" && len(m.Data) == 0 {
+		return "no responders"
+	}
+	return "0"
+}
+
+func TestWorker_Overload(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.MaxRunning, c.MaxQueued = 1, 2 })
+
+	const ask = `{"userID":"ann"}`
+	accepted := []<-chan *nats.Msg{f.send("unread", ask)}
+	<-g.came // it runs
+	<-g.came
+	// One runs, two wait; the rest is refused at once, whatever is asked.
+	for range 2 {
+		accepted = append(accepted, f.send("unread", ask))
+	}
+	for range 3 {
+		if got := codeOf(<-f.send("unread", ask)); got != "429" {
+			t.Errorf("past the bounds: %s", got)
+		}
+	}
+	f.refuses("list", `{"userID":"ann"}`, "429", "overloaded: too many requests are waiting, ask again later")
+	f.refuses("profile", `malformed`, "429", "overloaded: too many requests are waiting, ask again later")
+	if running, queued := testutil.ToFloat64(f.worker.metrics.running), testutil.ToFloat64(f.worker.metrics.queued); running != 1 || queued != 2 {
+		t.Errorf("%v running, %v queued", running, queued)
+	}
+
+	close(g.open)
+	for i, reply := range accepted {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("request %d: %s", i, got)
+		}
+	}
+	if got := codeOf(<-f.send("unread", ask)); got != "0" {
+		t.Errorf("afterwards: %s", got)
+	}
+	if got := testutil.ToFloat64(f.worker.metrics.requests.WithLabelValues("unread", "429")); got != 3 {
+		t.Errorf("%v refusals counted", got)
+	}
+}
+
+func TestWorker_Deadline(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.MaxRunning = 1 })
+	const late = "timeoutMs 1: expected an answer by then, and there is none yet"
+	for endpoint, fields := range map[string]string{"list": "", "unread": "", "profile": `,"conversationID":"C2Cben"`} {
+		f.refuses(endpoint, `{"userID":"ann","timeoutMs":1`+fields+`}`, "504", late)
+	}
+	close(g.open)
+	if code, _ := f.ask("list", `{"userID":"ann"}`); code != "0" {
+		t.Errorf("afterwards: %s", code)
+	}
+}
+
+// The time in the queue counts.
+func TestWorker_DeadlineInTheQueue(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.MaxRunning = 1 })
+	first := f.send("unread", `{"userID":"ann","timeoutMs":20}`)
+	<-g.came
+	second := f.send("unread", `{"userID":"ann","timeoutMs":1}`)
+	for _, reply := range []<-chan *nats.Msg{first, second} {
+		if got := codeOf(<-reply); got != "504" {
+			t.Errorf("got %s", got)
+		}
+	}
+	for len(g.came) > 0 {
+		<-g.came // the first one's other call
+	}
+	if got := testutil.CollectAndCount(f.worker.metrics.loadKeys); got == 0 {
+		t.Error("nothing was loaded for the first")
+	}
+}
+
+type away struct{ error }
+
+func (away) Unavailable() bool { return true }
+
+func TestWorker_StoreErrors(t *testing.T) {
+	secret := errors.New("code 62: syntax error in SELECT secret FROM inbox")
+	for _, c := range []struct {
+		err           error
+		code, message string
+	}{
+		{secret, "500", "internal error, see the worker's log"},
+		{fmt.Errorf("load: %w", away{secret}), "503", "the store is not available, ask again later"},
+		{fmt.Errorf("load: %w", context.DeadlineExceeded), "504", "the store did not answer in time"},
+	} {
+		m := some()
+		f := start(t, m)
+		for _, call := range []struct{ endpoint, fields, breaks string }{
+			{"list", ``, "inboxes"},
+			{"list", ``, "apps"},
+			{"list", ``, "states"},
+			{"list", ``, "groups"},
+			{"list", ``, "users"},
+			{"list", ``, "senders"},
+			{"list", `,"conversationIDList":["C2Cben"]`, "states"},
+			{"unread", ``, "inboxes"},
+			{"profile", `,"conversationID":"C2Cben"`, "full_states"},
+			{"profile", `,"conversationID":"C2Cben"`, "full_users"},
+			{"profile", `,"conversationID":"GROUPg1"`, "full_groups"},
+		} {
+			m.intercept(func(_ context.Context, name string) error {
+				if name == call.breaks {
+					return c.err
+				}
+				return nil
+			})
+			f.refuses(call.endpoint, `{"userID":"ann"`+call.fields+`}`, c.code, c.message)
+			if log := f.log.String(); !strings.Contains(log, c.err.Error()) || !strings.Contains(log, call.breaks) {
+				t.Errorf("%s is not in the log: %s", call.breaks, log)
+			}
+		}
+	}
+}
+
+func TestWorker_SurvivesPanics(t *testing.T) {
+	m := some()
+	f := start(t, m)
+	m.intercept(func(context.Context, string) error { panic("at the store") })
+	f.refuses("list", `{"userID":"ann"}`, "500", "internal error, see the worker's log")
+	m.intercept(nil)
+	f.clock.Store(new(func() time.Time { panic("at the clock") }))
+	f.refuses("list", `{"userID":"ann"}`, "500", "internal error, see the worker's log")
+	for _, where := range []string{"panic: at the store", "panic: at the clock"} {
+		if log := f.log.String(); !strings.Contains(log, where) {
+			t.Errorf("no %q in the log: %s", where, log)
+		}
+	}
+}
+
+func TestWorker_RequestSize(t *testing.T) {
+	f := start(t, some())
+	blank := `{"userID":"ann"}`
+	fits := blank + strings.Repeat(" ", 256<<10-len(blank))
+	if code, body := f.ask("unread", fits); code != "0" {
+		t.Errorf("%s %s", code, body)
+	}
+	f.refuses("unread", fits+" ", "400", "request of 262145 bytes: expected at most 262144")
+}
+
+func TestWorker_Apps(t *testing.T) {
+	f := start(t, some())
+	if code, message := f.askApp("a:b", "unread", `{"userID":"ann"}`); code != "400" || !strings.HasPrefix(message, `app "a:b": expected 1 to 64`) {
+		t.Errorf("%s %s", code, message)
+	}
+}
+
+// One request has one now.
+func TestWorker_AsksTheClockOnce(t *testing.T) {
+	f := start(t, some())
+	var calls atomic.Int64
+	f.clock.Store(new(func() time.Time { calls.Add(1); return now }))
+	f.ask("list", `{"userID":"ann"}`)
+	f.ask("profile", `{"userID":"ann","conversationID":"C2Cben"}`)
+	f.ask("unread", `{"userID":"ann"}`)
+	if calls.Load() != 3 {
+		t.Errorf("%d calls for 3 requests", calls.Load())
+	}
+}
+
+func TestWorker_CoalescesRequests(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.LoadConcurrency = 1 })
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	var herd []<-chan *nats.Msg
+	for i := range 20 {
+		herd = append(herd, f.send("unread", fmt.Sprintf(`{"userID":"u%d"}`, i%4)))
+	}
+	// All wait for the slot when as many are in hand.
+	for f.worker.inHand.Load() != 21 || testutil.ToFloat64(f.worker.metrics.queued) != 0 {
+		if err := f.client.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := func() int {
+		b := f.worker.loads.inboxes
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		callers := 0
+		for _, batch := range b.waiting {
+			callers += batch.callers
+		}
+		return callers
+	}
+	for waiting() != 20 {
+		if err := f.client.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(f.worker.loads.inboxes.places); got != 4 {
+		t.Errorf("%d keys wait, want the 4 users", got)
+	}
+	close(g.open)
+	for _, reply := range append(herd, first) {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+func TestWorker_Drain(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.MaxRunning = 2 })
+	const ask = `{"userID":"ann"}`
+	var inHand []<-chan *nats.Msg
+	for range 10 {
+		inHand = append(inHand, f.send("unread", ask))
+	}
+	if err := f.client.Flush(); err != nil { // the server has handed them on
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- f.stop() }()
+	// It leaves: the endpoints first, then micro's own subjects.
+	for {
+		if _, err := f.client.Request("$SRV.PING.convoview", nil, 10*time.Second); errors.Is(err, nats.ErrNoResponders) {
+			break
+		}
+	}
+	if got := codeOf(<-f.send("unread", ask)); got != "no responders" {
+		t.Errorf("a new request: %s", got)
+	}
+	close(g.open)
+	for i, reply := range inHand {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("request %d in hand: %s", i, got)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	// What still comes, by a message that was under way, is refused and not lost.
+	if got := f.worker.enqueue(job{}); got != errDraining {
+		t.Errorf("after the drain: %v", got)
+	}
+}
+
+func TestWorker_DrainIsBounded(t *testing.T) {
+	m := some()
+	g := newGate(m) // never opened
+	f := start(t, m, func(c *Config) { c.MaxRunning, c.DrainTimeout = 1, time.Second })
+	running, queued := f.send("unread", `{"userID":"ann"}`), f.send("list", `{"userID":"ann"}`)
+	<-g.came
+	if err := f.client.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+	for _, reply := range []<-chan *nats.Msg{running, queued} {
+		m := <-reply
+		if got, want := string(m.Data), `{"code":503,"message":"this worker is stopping, ask again"}`; codeOf(m) != "503" || got != want {
+			t.Errorf("%s %s", codeOf(m), got)
+		}
+	}
+}
+
+func TestWorker_NoReplySubject(t *testing.T) {
+	f := start(t, some())
+	if err := f.client.Publish("convoview.v1.demo.conversation.unread", []byte(`{"userID":"ann"}`)); err != nil {
+		t.Fatal(err)
+	}
+	// The same subscription sees the next message after it.
+	f.ask("unread", `{"userID":"ann"}`)
+	if got := testutil.ToFloat64(f.worker.metrics.dropped); got != 1 {
+		t.Errorf("%v dropped, want 1", got)
+	}
+	if got := testutil.ToFloat64(f.worker.metrics.requests.WithLabelValues("unread", "0")); got != 1 {
+		t.Errorf("%v answered, want 1", got)
+	}
+}
+
+func TestWorker_Micro(t *testing.T) {
+	f := start(t, some())
+	f.ask("list", `{"userID":"ann"}`)
+	f.ask("list", `{}`)
+	verb := func(verb string, to any) {
+		t.Helper()
+		m, err := f.client.Request("$SRV."+verb+".convoview", nil, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(m.Data, to); err != nil {
+			t.Fatalf("%s: %v", m.Data, err)
+		}
+	}
+	var ping micro.Ping
+	if verb("PING", &ping); ping.Name != "convoview" || ping.Version != "0.1.0" || ping.Type != micro.PingResponseType {
+		t.Errorf("ping: %+v", ping)
+	}
+	var info micro.Info
+	verb("INFO", &info)
+	want := []micro.EndpointInfo{
+		{Name: "list", Subject: "convoview.v1.*.conversation.list", QueueGroup: "convoview"},
+		{Name: "profile", Subject: "convoview.v1.*.conversation.profile", QueueGroup: "convoview"},
+		{Name: "unread", Subject: "convoview.v1.*.conversation.unread", QueueGroup: "convoview"},
+	}
+	if diff := cmp.Diff(want, info.Endpoints); diff != "" || info.Description == "" {
+		t.Errorf("info (-want +got)\n%s", diff)
+	}
+	var stats micro.Stats
+	verb("STATS", &stats)
+	var data statsData
+	if err := json.Unmarshal(stats.Endpoints[0].Data, &data); err != nil {
+		t.Fatal(err)
+	}
+	if data.NumRequests != 2 || data.NumErrors != 1 || !strings.HasPrefix(data.LastError, "400: userID is missing") ||
+		data.ProcessingTime <= 0 || data.AverageProcessingTime != data.ProcessingTime/2 {
+		t.Errorf("stats: %+v", data)
+	}
+	if n := stats.Endpoints[0].NumRequests; n != 2 {
+		t.Errorf("micro counts %d", n)
+	}
+}
+
+// Two workers share what is asked; a cursor of one works with the other.
+func TestWorker_Several(t *testing.T) {
+	m := some()
+	s := startServer(t, 0)
+	client := connect(t, s)
+	f := &fixture{memory: m, t: t, client: client}
+	connections := []*nats.Conn{connect(t, s), connect(t, s)}
+	var ended sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(ended.Wait)
+	t.Cleanup(stop)
+	var workers []*Worker
+	for _, nc := range connections {
+		w := New(DefaultConfig(), nc, m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		workers = append(workers, w)
+		ended.Go(func() {
+			if err := w.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	f.awaitService()
+	answered := func(w *Worker) float64 {
+		return testutil.ToFloat64(w.metrics.requests.WithLabelValues("list", "0"))
+	}
+	for answered(workers[0]) == 0 || answered(workers[1]) == 0 {
+		var got []string
+		cursor := ""
+		for {
+			page := f.list(`{"userID":"ann","limit":1` + cursor + `}`)
+			got = append(got, page.ids(t)...)
+			if page.NextCursor == "" {
+				break
+			}
+			cursor = `,"cursor":"` + page.NextCursor + `"`
+		}
+		if diff := cmp.Diff([]string{"@TIM#SYSTEM", "GROUPg1", "C2Cben", "C2Cann", "GROUPg2", "C2Ccid"}, got); diff != "" {
+			t.Fatalf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestWorker_RefusesASmallMaximumPayload(t *testing.T) {
+	s := startServer(t, 1<<20-1)
+	w := New(DefaultConfig(), connect(t, s), newMemory(), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	err := w.Run(t.Context())
+	if err == nil || !strings.HasSuffix(err.Error(), "takes messages of up to 1048575 bytes: expected at least 1048576 (max_payload)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWorker_EndsWithItsConnection(t *testing.T) {
+	s := startServer(t, 0)
+	nc := connect(t, s)
+	f := &fixture{t: t, client: connect(t, s)}
+	w := New(DefaultConfig(), nc, newMemory(), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(t.Context()) }()
+	f.awaitService()
+	nc.Close()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "its nats connection was closed") {
+		t.Errorf("got %v", err)
+	}
+}
