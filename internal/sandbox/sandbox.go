@@ -39,6 +39,29 @@ type Topic struct {
 	Config map[string]string
 }
 
+// maxMessageBytes is Kafka's own default. A dead letter is an event with
+// headers about it, for which its topic has room.
+const (
+	maxMessageBytes = 1048588
+	deadLetterRoom  = 64 << 10
+)
+
+// ChatTopics are the topics of the project under their default names.
+func ChatTopics(partitions int) []Topic {
+	config := func(bytes int, pairs ...string) map[string]string {
+		m := map[string]string{"max.message.bytes": strconv.Itoa(bytes)}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	return []Topic{
+		{"chat.messages", partitions, config(maxMessageBytes, "message.timestamp.type", "LogAppendTime")},
+		{"chat.state", partitions, config(maxMessageBytes, "message.timestamp.type", "LogAppendTime", "cleanup.policy", "compact")},
+		{"chat.dead", partitions, config(maxMessageBytes + deadLetterRoom)},
+	}
+}
+
 // Config describes a sandbox.
 type Config struct {
 	// Parts are those to start; 0 means all.
@@ -181,13 +204,18 @@ func (s *Sandbox) startNATS(context.Context) error {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	var err error
+	// The server itself would say nothing of a port that is taken.
+	probe, err := net.Listen("tcp", loopback(s.config.NATSPort))
+	if err != nil {
+		return fmt.Errorf("start NATS: %w", err)
+	}
+	_ = probe.Close()
 	if s.nats, err = server.NewServer(&server.Options{ServerName: "convoview-sandbox", Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true}); err != nil {
 		return fmt.Errorf("start NATS: %w", err)
 	}
 	s.nats.Start()
 	if !s.nats.ReadyForConnections(natsStart) {
-		return fmt.Errorf("start NATS on port %d: it does not listen: is the port taken?", s.config.NATSPort)
+		return fmt.Errorf("start NATS on port %d: it does not listen after %v", s.config.NATSPort, natsStart)
 	}
 	return nil
 }

@@ -1,56 +1,37 @@
 package sandboxtest_test
 
 import (
-	"fmt"
 	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 func TestMain(m *testing.M) { sandboxtest.Main(m) }
 
-func TestClickHouse(t *testing.T) {
-	conn := sandboxtest.ClickHouse(t)
-	ctx := t.Context()
-	if err := conn.Exec(ctx, "CREATE TABLE t (id UInt64, name LowCardinality(String), tags Array(String)) ENGINE = MergeTree ORDER BY id"); err != nil {
-		t.Fatal(err)
-	}
-	batch, err := conn.PrepareBatch(ctx, "INSERT INTO t (id, name, tags)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer batch.Close()
-	for i := range 10 {
-		if err := batch.Append(uint64(i), fmt.Sprint("n;", i%3), []string{"a", "\x00"}); err != nil {
-			t.Fatal(err)
+func TestDatabase_IsTheTestsOwn(t *testing.T) {
+	var first string
+	t.Run("first", func(t *testing.T) {
+		first = sandboxtest.Database(t)
+		if second := sandboxtest.Database(t); second == first {
+			t.Errorf("two databases with the name %s", first)
 		}
-	}
-	if err := batch.Send(); err != nil {
+	})
+	var n uint64
+	if err := sandboxtest.ClickHouse(t).QueryRow(t.Context(), "SELECT count() FROM system.databases WHERE name = {name:String}", clickhouse.Named("name", first)).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
-	var n, sum uint64
-	if err := conn.QueryRow(ctx, "SELECT count(), sum(id) FROM t").Scan(&n, &sum); err != nil {
-		t.Fatal(err)
+	if n != 0 {
+		t.Errorf("%s is still there after its test", first)
 	}
-	if n != 10 || sum != 45 {
-		t.Fatal(n, sum)
+}
+
+func TestStart_IsShared(t *testing.T) {
+	if a, b := sandboxtest.Start(t), sandboxtest.Start(t); a != b {
+		t.Error("two sandboxes in one process")
 	}
-	rows, err := conn.Query(ctx, "SELECT * FROM t WHERE id > 100")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rows.Next() {
-		t.Error("row")
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.QueryRow(ctx, "SELECT nope FROM t").Scan(&n); err == nil {
-		t.Fatal("no error")
-	} else {
-		t.Log(err)
-	}
-	if err := conn.Ping(ctx); err != nil {
-		t.Fatal(err)
+	if a, b := sandboxtest.Topic(t, 1), sandboxtest.Topic(t, 1); a == b {
+		t.Errorf("two topics with the name %s", a)
 	}
 }
