@@ -150,3 +150,6 @@ func (g *Generator) Users(app string) []string {
 	}
 	return nil
 }
+
+// Clock is the time of the latest event.
+func (g *Generator) Clock() time.Time { return g.clock.Time() }

@@ -42,7 +42,7 @@ var slotWords = [slots][]string{
 	slotDay:    {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "tomorrow", "the 14th"},
 	slotHour:   {"seven", "half past eight", "noon", "18:30", "9 sharp", "quarter to ten", "three-ish", "20:15"},
 	slotThing:  {"the login page", "the search index", "the invoice export", "the mobile build", "the dashboard", "the staging server", "the map view", "the upload"},
-	slotNumber: {"2", "3", "4", "5", "7", "12", "20", "99", "180", "1,200"},
+	slotNumber: {"2", "3", "4", "5", "6", "7", "8", "12", "20", "25"},
 }
 
 var foods = []string{"ramen", "tacos", "falafel", "pancakes", "sushi", "pizza", "dumplings", "curry", "bibimbap", "soup", "arepas", "pierogi"}

@@ -13,8 +13,9 @@ type session struct {
 	pair   *pair  // or
 	group  *group // in which they talk
 	people []int32
-	turns  int // that are left; 0: it is over
-	said   int // how much was said
+	turns  int    // that are left; 0: it is over
+	said   int    // how much was said
+	used   uint32 // the topic's replies that were given, as bits
 	talk   talk
 
 	// The latest message of a person in it.

@@ -187,24 +187,10 @@ func cut(text string) string {
 // line is what the session's speaker says next.
 func (w *world) line(s *session) string {
 	var b strings.Builder
-	list := s.talk.topic.replies
-	switch {
-	case s.said == 0:
-		list = s.talk.topic.openers
-	case s.turns == 0:
-		list = s.talk.topic.closers
-	case w.chance(0.15):
-		list = chatter
-	}
-	at := w.rng.IntN(len(s.people))
-	if s.people[at] == s.speaker {
-		at = (at + 1) % len(s.people)
-	}
-	other := s.people[at]
-	for _, part := range pick(w.Generator, list) {
+	for _, part := range w.sentence(s) {
 		switch {
 		case part.slot == slotName:
-			b.WriteString(w.people[other].first)
+			b.WriteString(w.people[w.another(s)].first)
 		case part.slot != 0:
 			b.WriteString(s.talk.words[part.slot])
 		default:
@@ -212,4 +198,37 @@ func (w *world) line(s *session) string {
 		}
 	}
 	return b.String()
+}
+
+// sentence draws a line of the session's topic, a reply only once if it can.
+func (w *world) sentence(s *session) line {
+	switch {
+	case s.said == 0:
+		return pick(w.Generator, s.talk.topic.openers)
+	case s.turns == 0:
+		return pick(w.Generator, s.talk.topic.closers)
+	case w.chance(0.15):
+		return pick(w.Generator, chatter)
+	}
+	at := 0
+	for range 4 {
+		at = w.rng.IntN(len(s.talk.topic.replies))
+		if s.used&(1<<at) == 0 {
+			s.used |= 1 << at
+			return s.talk.topic.replies[at]
+		}
+	}
+	if w.chance(0.7) {
+		return pick(w.Generator, chatter)
+	}
+	return s.talk.topic.replies[at]
+}
+
+// another is somebody else in the session, where there is anybody else.
+func (w *world) another(s *session) int32 {
+	at := w.rng.IntN(len(s.people))
+	if s.people[at] == s.speaker {
+		at = (at + 1) % len(s.people)
+	}
+	return s.people[at]
 }

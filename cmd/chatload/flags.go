@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+)
+
+// operand is an argument that is no flag.
+type operand struct {
+	name  string
+	value *string
+}
+
+// flags makes the flags of a command. The usage is its name and operands, the
+// text what --help says of it, with an example.
+func (c *console) flags(usage, text string) *lifecycle.Flags {
+	return lifecycle.NewFlags("chatload "+usage, strings.TrimSpace(text), c.getenv, c.stdout)
+}
+
+// kafkaFlag binds --kafka-brokers, --brokers for short.
+func kafkaFlag(f *lifecycle.Flags, brokers *[]string) {
+	*brokers = []string{"127.0.0.1:9092"}
+	f.Strings(brokers, "kafka-brokers", "Kafka's bootstrap brokers (--brokers for short).")
+}
+
+// errOperand is that of an operand that is not there.
+var errOperand = errors.New("want")
+
+// switches are the flags that take no value: they tell operands from values.
+var switches = []string{"json", "all", "sync", "has-unread", "has-at", "include-muted", "unique-keys"}
+
+// parse sets flags and operands, in any order. What follows "--" is operands.
+func parse(f *lifecycle.Flags, args []string, operands ...operand) error {
+	if slices.ContainsFunc(args, isHelp) {
+		return f.Parse([]string{"--help"})
+	}
+	given, rest := splitOperands(args)
+	if err := f.Parse(rest); err != nil {
+		return err
+	}
+	for i, o := range operands {
+		if i >= len(given) || given[i] == "" {
+			return fmt.Errorf("%w %s", errOperand, o.name)
+		}
+		*o.value = given[i]
+	}
+	if len(given) > len(operands) {
+		return fmt.Errorf("unexpected argument %q", given[len(operands)])
+	}
+	return nil
+}
+
+func isHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
+
+// splitOperands parts operands from flags and their values.
+func splitOperands(args []string) (given, rest []string) {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(given, args[i+1:]...), rest
+		}
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
+			given = append(given, arg)
+			continue
+		}
+		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if !hasValue && !slices.Contains(switches, name) && i+1 < len(args) {
+			i++
+			value, hasValue = args[i], true
+		}
+		if name == "brokers" {
+			name = "kafka-brokers"
+		}
+		if hasValue {
+			name += "=" + value
+		}
+		rest = append(rest, "--"+name)
+	}
+	return given, rest
+}
+
+// optional is a flag that may be absent, which differs from every value.
+type optional[T any] struct {
+	value *T
+	parse func(string) (T, error)
+	bool  bool
+}
+
+// String is empty: an absent flag has no default.
+func (o *optional[T]) String() string { return "" }
+
+func (o *optional[T]) IsBoolFlag() bool { return o.bool }
+
+func (o *optional[T]) Set(s string) error {
+	v, err := o.parse(s)
+	if err == nil {
+		o.value = &v
+	}
+	return err
+}
+
+var _ flag.Value = (*optional[int])(nil)
+
+func optionalText() optional[string] {
+	return optional[string]{parse: func(s string) (string, error) { return s, nil }}
+}
+
+func optionalNumber() optional[uint64] {
+	return optional[uint64]{parse: func(s string) (uint64, error) {
+		v, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return 0, errors.New("want a whole number")
+		}
+		return v, nil
+	}}
+}
+
+func optionalBool() optional[bool] {
+	return optional[bool]{bool: true, parse: func(s string) (bool, error) {
+		v, err := strconv.ParseBool(s)
+		if err != nil {
+			return false, errors.New("want true or false")
+		}
+		return v, nil
+	}}
+}
+
+// optionalList reads a,b or, where a part has a comma, a JSON array.
+func optionalList() optional[[]string] {
+	return optional[[]string]{parse: func(s string) ([]string, error) {
+		list := []string{}
+		if strings.HasPrefix(s, "[") {
+			err := json.Unmarshal([]byte(s), &list)
+			return list, err
+		}
+		for part := range strings.SplitSeq(s, ",") {
+			if part != "" {
+				list = append(list, part)
+			}
+		}
+		return list, nil
+	}}
+}
+
+func optionalTime() optional[time.Time] {
+	return optional[time.Time]{parse: func(s string) (time.Time, error) {
+		for _, layout := range []string{time.RFC3339, time.DateOnly} {
+			if t, err := time.Parse(layout, s); err == nil {
+				return t, nil
+			}
+		}
+		return time.Time{}, errors.New("want a time such as 2026-11-23T09:00:00Z, or a date")
+	}}
+}
+
+// fraction is a flag of a number that is not negative.
+type fraction float64
+
+func (f *fraction) String() string { return strconv.FormatFloat(float64(*f), 'g', -1, 64) }
+
+func (f *fraction) Set(s string) error {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v >= 0) || v > 1e9 {
+		return errors.New("want a number from 0 to 1e9")
+	}
+	*f = fraction(v)
+	return nil
+}
+
+// whole is a flag of a number that is not negative and not a fraction.
+type whole uint64
+
+func (n *whole) String() string { return strconv.FormatUint(uint64(*n), 10) }
+
+func (n *whole) Set(s string) error {
+	v, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return errors.New("want a whole number")
+	}
+	*n = whole(v)
+	return nil
+}
+
+// choice is a flag of one of some words.
+type choice struct {
+	value string
+	of    []string
+}
+
+func (c *choice) String() string { return c.value }
+
+func (c *choice) Set(s string) error {
+	if !slices.Contains(c.of, s) {
+		return fmt.Errorf("want %s", strings.Join(c.of, ", "))
+	}
+	c.value = s
+	return nil
+}

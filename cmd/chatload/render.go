@@ -1,0 +1,394 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/rivo/uniseg"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// listReply is the reply to a list request.
+type listReply struct {
+	// UserID is whose list it is; it is not in the reply.
+	UserID string `json:"-"`
+	Data   struct {
+		ConversationList []conversation `json:"conversationList"`
+		Removed          []string       `json:"removed"`
+		Reset            bool           `json:"reset"`
+	} `json:"data"`
+	NextCursor string `json:"nextCursor"`
+	SyncToken  string `json:"syncToken"`
+}
+
+// add appends the next page.
+func (r *listReply) add(page listReply) {
+	r.Data.ConversationList = append(r.Data.ConversationList, page.Data.ConversationList...)
+	r.Data.Removed = append(r.Data.Removed, page.Data.Removed...)
+	r.Data.Reset = r.Data.Reset || page.Data.Reset
+	r.NextCursor = page.NextCursor
+	if page.SyncToken != "" {
+		r.SyncToken = page.SyncToken
+	}
+}
+
+// profileReply is the reply to a profile request.
+type profileReply struct {
+	Data struct {
+		Conversation conversation `json:"conversation"`
+	} `json:"data"`
+}
+
+// conversation is an item with its profiles, incomplete in a list.
+type conversation struct {
+	projection.Item
+	UserProfile  *projection.UserDetails  `json:"userProfile"`
+	GroupProfile *projection.GroupDetails `json:"groupProfile"`
+}
+
+const (
+	defaultWidth = 100
+	nameColumns  = 28 // at most
+	textColumns  = 16 // at least
+)
+
+// renderList draws a list as a table of at most so many columns.
+func renderList(w io.Writer, r listReply, now time.Time, width int) error {
+	var b strings.Builder
+	if r.Data.Reset {
+		b.WriteString("(the token did not fit: this is the whole list)\n")
+	}
+	if len(r.Data.ConversationList) == 0 {
+		b.WriteString("no conversations\n")
+	} else {
+		t := table{
+			head:  []string{"", "CONVERSATION", "UNREAD", "LAST MESSAGE", "WHEN"},
+			right: []bool{false, false, true, false, true},
+			most:  []int{0, nameColumns, 0, 0, 0},
+			grow:  3,
+		}
+		for _, item := range r.Data.ConversationList {
+			t.rows = append(t.rows, []string{badges(item), name(item), unread(item), lastLine(item, r.UserID), ago(item.LastMessage.LastTime, now)})
+		}
+		t.render(&b, width)
+	}
+	for _, id := range r.Data.Removed {
+		b.WriteString("removed: " + plain(id) + "\n")
+	}
+	if r.NextCursor != "" {
+		b.WriteString("more: --cursor " + r.NextCursor + "\n")
+	}
+	if r.SyncToken != "" {
+		b.WriteString("since now: --since " + r.SyncToken + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// badges are what a conversation carries besides its messages.
+func badges(item conversation) string {
+	var b strings.Builder
+	if item.IsPinned {
+		b.WriteString("📌")
+	}
+	if muted(item) {
+		b.WriteString("🔕")
+	}
+	for _, m := range item.MarkList {
+		switch m {
+		case 1:
+			b.WriteString("⭐")
+		case 2:
+			b.WriteString("🔵")
+		case 3:
+			b.WriteString("📁")
+		case events.MarkHidden:
+			b.WriteString("🙈")
+		}
+	}
+	return b.String()
+}
+
+func muted(item conversation) bool {
+	return item.MessageRemindType == events.RemindDiscard || item.MessageRemindType == events.RemindAcceptNotNotify
+}
+
+// name is what the user knows a conversation by.
+func name(item conversation) string {
+	for _, s := range []string{item.Remark, nick(item), groupName(item)} {
+		if s != "" {
+			return s
+		}
+	}
+	if item.Type == "@TIM#SYSTEM" {
+		return "System"
+	}
+	_, id, _ := events.SplitConversationID(item.ConversationID)
+	return id
+}
+
+func nick(item conversation) string {
+	if item.UserProfile == nil {
+		return ""
+	}
+	return item.UserProfile.Nick
+}
+
+func groupName(item conversation) string {
+	if item.GroupProfile == nil {
+		return ""
+	}
+	return item.GroupProfile.Name
+}
+
+// unread is the number of unread messages, with an @ where one is a mention.
+func unread(item conversation) string {
+	if item.UnreadCount == 0 && len(item.GroupAtInfoList) == 0 {
+		return ""
+	}
+	mention := ""
+	for _, at := range item.GroupAtInfoList {
+		if slices.Contains(at.AtTypeArray, 1) || slices.Contains(at.AtTypeArray, 3) {
+			mention = "@me "
+			break
+		}
+		mention = "@all "
+	}
+	return mention + "●" + strconv.FormatUint(item.UnreadCount, 10)
+}
+
+// lastLine is the last message in one line, the draft before it.
+func lastLine(item conversation, userID string) string {
+	draft := ""
+	if item.DraftText != "" {
+		draft = "[Draft] " + item.DraftText + " │ "
+	}
+	m := item.LastMessage
+	if m.LastSequence == 0 {
+		return draft
+	}
+	by := ""
+	switch {
+	case userID != "" && m.FromAccount == userID:
+		by = "You: "
+		if item.Type == "C2C" && m.IsPeerRead {
+			by = "You ✓✓: "
+		}
+	case item.Type == "GROUP":
+		if by = sender(m); by != "" {
+			by += ": "
+		}
+	}
+	switch {
+	case m.IsRevoked:
+		return draft + by + recalled(m)
+	case m.Version > 0:
+		return draft + by + m.MessageForShow + " (edited)"
+	}
+	return draft + by + m.MessageForShow
+}
+
+func sender(m projection.LastMessage) string {
+	for _, s := range []string{m.NameCard, m.Nick, m.FromAccount} {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func recalled(m projection.LastMessage) string {
+	s := "recalled"
+	if m.Revoker != nil && *m.Revoker != m.FromAccount {
+		s += " by " + *m.Revoker
+	}
+	if m.RevokeReason != "" {
+		s += ": " + m.RevokeReason
+	}
+	return "⟲ " + s
+}
+
+// ago is how long ago a time in seconds was.
+func ago(seconds int64, now time.Time) string {
+	if seconds == 0 {
+		return ""
+	}
+	t := time.Unix(seconds, 0).UTC()
+	switch d := now.Sub(t); {
+	case d < 5*time.Second:
+		return "now"
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + "s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + "m"
+	case d < 24*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + "h"
+	case d < 7*24*time.Hour:
+		return strconv.Itoa(int(d.Hours()/24)) + "d"
+	case t.Year() == now.UTC().Year():
+		return t.Format("2 Jan")
+	default:
+		return t.Format(time.DateOnly)
+	}
+}
+
+// table aligns cells by the columns that they take on a terminal.
+type table struct {
+	head  []string
+	right []bool // aligned to the right
+	most  []int  // columns at most; 0: any number
+	grow  int    // which one takes what is left
+	rows  [][]string
+}
+
+const gap = "  "
+
+func (t *table) render(b *strings.Builder, width int) {
+	widths := make([]int, len(t.head))
+	rows := append([][]string{t.head}, t.rows...)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = plain(row[i])
+			widths[i] = max(widths[i], columns(row[i]))
+			if t.most[i] > 0 {
+				widths[i] = min(widths[i], t.most[i])
+			}
+		}
+	}
+	taken := len(gap) * (len(widths) - 1)
+	for i, n := range widths {
+		if i != t.grow {
+			taken += n
+		}
+	}
+	widths[t.grow] = max(textColumns, min(widths[t.grow], width-taken))
+	for _, row := range rows {
+		var l strings.Builder
+		for i, cell := range row {
+			cell = fit(cell, widths[i])
+			pad := strings.Repeat(" ", widths[i]-columns(cell))
+			if i > 0 {
+				l.WriteString(gap)
+			}
+			if t.right[i] {
+				l.WriteString(pad + cell)
+			} else {
+				l.WriteString(cell + pad)
+			}
+		}
+		b.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+	}
+}
+
+// columns is how many columns a text takes on a terminal.
+func columns(s string) int { return uniseg.StringWidth(s) }
+
+// fit cuts a text to so many columns.
+func fit(s string, width int) string {
+	if columns(s) <= width {
+		return s
+	}
+	var b strings.Builder
+	taken := 0
+	for g := uniseg.NewGraphemes(s); g.Next(); {
+		if taken+g.Width() > width-1 {
+			break
+		}
+		taken += g.Width()
+		b.WriteString(g.Str())
+	}
+	return b.String() + "…"
+}
+
+// plain makes a text safe for one line of a terminal: what people write may
+// hold line breaks, escape sequences and changes of direction.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\u2028' || r == '\u2029':
+			return ' '
+		case unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' || r == '\u200e' || r == '\u200f' || r == '\u061c':
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// renderProfile draws one conversation, a line for each of its fields.
+func renderProfile(w io.Writer, item conversation, userID string, now time.Time, width int) error {
+	r := listReply{UserID: userID}
+	r.Data.ConversationList = []conversation{item}
+	if err := renderList(w, r, now, width); err != nil {
+		return err
+	}
+	t := table{head: []string{"", ""}, right: []bool{false, false}, most: []int{0, 0}, grow: 1}
+	line := func(label string, value any) {
+		if s := fmt.Sprint(value); s != "" && s != "0" && s != "false" && s != "[]" {
+			t.rows = append(t.rows, []string{label, s})
+		}
+	}
+	line("conversation", item.ConversationID)
+	line("type", strings.TrimSpace(item.Type+" "+item.SubType))
+	line("last sequence", item.LastMessage.LastSequence)
+	line("last time", at(item.LastMessage.LastTime))
+	line("message", strings.TrimSpace(item.LastMessage.Type+" "+item.LastMessage.MessageID))
+	line("payload", string(item.LastMessage.Payload))
+	line("version", item.LastMessage.Version)
+	for _, m := range item.GroupAtInfoList {
+		line("mention", fmt.Sprintf("by %s in message %d", m.From, m.MessageSequence))
+	}
+	line("peer read", at(item.PeerReadTime))
+	line("reminds", item.MessageRemindType)
+	line("marks", item.MarkList)
+	line("groups", strings.Join(item.ConversationGroupList, ", "))
+	line("draft", item.DraftText)
+	line("custom data", item.CustomData)
+	line("remark", item.Remark)
+	if u := item.UserProfile; u != nil {
+		line("user", strings.TrimSpace(u.UserID+" · "+u.Nick))
+		line("avatar", u.Avatar)
+		line("gender", u.Gender)
+		line("birthday", u.Birthday)
+		line("location", u.Location)
+		line("signature", u.SelfSignature)
+		line("level", u.Level)
+		line("updated", at(u.LastUpdatedTime))
+	}
+	if g := item.GroupProfile; g != nil {
+		line("group", strings.TrimSpace(g.GroupID+" · "+g.Name))
+		line("avatar", g.Avatar)
+		line("introduction", g.Introduction)
+		line("notification", g.Notification)
+		line("owner", g.OwnerID)
+		line("created", at(g.CreateTime))
+		line("members", g.MemberCount)
+		line("muted for all", g.MuteAllMembers)
+		line("next sequence", g.NextMessageSeq)
+		line("my role", g.SelfInfo.Role)
+		line("my name card", g.SelfInfo.NameCard)
+		line("joined", at(g.SelfInfo.JoinTime))
+		line("joined at", g.SelfInfo.JoinSequence)
+		line("read up to", g.SelfInfo.ReadedSequence)
+	}
+	var b strings.Builder
+	t.head, t.rows = t.rows[0], t.rows[1:] // the conversation's ID is always there
+	b.WriteString("\n")
+	t.render(&b, width)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// at is a time in seconds, for people.
+func at(seconds int64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return time.Unix(seconds, 0).UTC().Format("2006-01-02 15:04:05 UTC")
+}
