@@ -29,6 +29,8 @@ func (e *Error) Unavailable() bool { return e.Away }
 // awayCodes are the server's codes for "not now", with what each means.
 var awayCodes = map[int32]string{
 	3:    "UNEXPECTED_END_OF_FILE: the connection broke",
+	60:   "UNKNOWN_TABLE: projector migrate has not run yet",
+	81:   "UNKNOWN_DATABASE: projector migrate has not run yet",
 	159:  "TIMEOUT_EXCEEDED: too slow now",
 	160:  "TOO_SLOW: too slow now",
 	202:  "TOO_MANY_SIMULTANEOUS_QUERIES: overloaded",

@@ -31,7 +31,8 @@ func TestClassify(t *testing.T) {
 		"broken off":         {t.Context(), fmt.Errorf("read: %w", io.EOF), true, false, true},
 		"no free connection": {t.Context(), clickhouse.ErrAcquireConnTimeout, true, false, true},
 		"too many parts":     {t.Context(), &clickhouse.Exception{Code: 252}, true, false, true},
-		"unknown table":      {t.Context(), fmt.Errorf("insert: %w", &clickhouse.Exception{Code: 60}), false, false, true},
+		"not migrated":       {t.Context(), fmt.Errorf("insert: %w", &clickhouse.Exception{Code: 60}), true, false, true},
+		"a type mismatch":    {t.Context(), &clickhouse.Exception{Code: 53}, false, false, true},
 		"something else":     {t.Context(), errors.New("odd"), false, false, true},
 		"the caller gave up": {ended, io.EOF, false, true, true},
 	} {
