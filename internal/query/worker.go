@@ -82,7 +82,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("nats server %s takes messages of up to %d bytes: expected at least %d (max_payload)",
 			w.nc.ConnectedUrlRedacted(), most, minPayload)
 	}
-	base, stop := context.WithCancelCause(context.Background())
+	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
 	defer stop(nil)
 	var running sync.WaitGroup
 	for range w.cfg.MaxRunning {
@@ -107,7 +107,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-lost:
 		err = errors.New("the service stopped: its nats connection was closed")
 	}
-	return errors.Join(err, w.drain(service, &running, stop))
+	return errors.Join(err, w.drain(context.WithoutCancel(ctx), service, &running, stop))
 }
 
 // serviceOn adds the service with its endpoints. lost is closed when it stops.
@@ -137,8 +137,8 @@ func (w *Worker) serviceOn(lost chan struct{}) (micro.Service, error) {
 }
 
 // drain leaves in order. Nothing that the server handed to us is dropped.
-func (w *Worker) drain(service micro.Service, running *sync.WaitGroup, stop context.CancelCauseFunc) error {
-	whole, cancel := context.WithTimeout(context.Background(), w.cfg.DrainTimeout)
+func (w *Worker) drain(ctx context.Context, service micro.Service, running *sync.WaitGroup, stop context.CancelCauseFunc) error {
+	whole, cancel := context.WithTimeout(ctx, w.cfg.DrainTimeout)
 	defer cancel()
 	answers, cancel := context.WithTimeout(whole, w.cfg.DrainTimeout/2)
 	defer cancel()
@@ -240,7 +240,7 @@ func (w *Worker) answer(base context.Context, j job) (data []byte, err error) {
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
 	defer cancel()
 	q.now = events.MicrosOf(w.clock())
-	return j.endpoint.answer(ctx, q, int(w.nc.MaxPayload()))
+	return j.answer(ctx, q, int(w.nc.MaxPayload()))
 }
 
 // respond sends the reply, data or an error, and counts it.
