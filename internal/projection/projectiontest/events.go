@@ -1,11 +1,8 @@
-// Package projectiontest draws chats for property tests: few users, groups and
-// sequences, so that everything that can meet does meet.
 package projectiontest
 
 import (
 	"fmt"
-	"slices"
-	"strings"
+	"math"
 	"time"
 
 	"pgregory.net/rapid"
@@ -23,188 +20,190 @@ var (
 	Groups = []string{"g1", "GROUP'2\\", "g {x:String} 3"}
 )
 
-// Events draws up to n events in no particular order.
+// Events draws up to n events in no particular order. IDs are distinct within
+// an app. Each draw has its own few users, groups, moments, sequences and kinds
+// of events, so that in some of them the rarest things meet.
 func Events(t *rapid.T, n int) []events.Event {
-	count := rapid.IntRange(0, n).Draw(t, "events")
-	list := make([]events.Event, count)
+	d := newDrawer(t)
+	list := make([]events.Event, many(t, n))
+	counts := make(map[string]int)
 	for i := range list {
-		list[i] = event(t, i)
+		app := rapid.SampledFrom(d.apps).Draw(t, "app")
+		list[i] = events.Event{
+			ID:   fmt.Sprintf("e%d", counts[app]),
+			App:  app,
+			Time: d.time(),
+			Body: rapid.SampledFrom(d.kinds).Draw(t, "kind")(d),
+		}
+		counts[app]++
 	}
 	return list
 }
 
-func event(t *rapid.T, i int) events.Event {
-	return events.Event{
-		ID:   fmt.Sprintf("e%d", i),
-		App:  rapid.SampledFrom(Apps).Draw(t, "app"),
-		Time: eventTime(t),
-		Body: body(t),
+// many draws up to n, more often a lot than a little.
+func many(t *rapid.T, n int) int {
+	count := rapid.IntRange(0, n)
+	return max(count.Draw(t, "events"), count.Draw(t, "events"), count.Draw(t, "events"))
+}
+
+// drawer draws the events of one chat.
+type drawer struct {
+	t                   *rapid.T
+	apps, users, groups []string
+	types               []events.ConversationType
+	// moments are times that several events have.
+	moments []events.Micros
+	// lastSequence is the greatest sequence that is not far away.
+	lastSequence uint64
+	// loud says that all messages count, mention everyone, follow each other
+	// in one group, and come from one user: some then see more mentions than
+	// an item names.
+	loud bool
+	// places are those of the messages so far.
+	places []place
+	// kinds are the bodies to draw, the frequent ones several times.
+	kinds []func(*drawer) events.Body
+}
+
+// place is where a message is.
+type place struct {
+	conversation events.Conversation
+	sequence     uint64
+}
+
+func newDrawer(t *rapid.T) *drawer {
+	d := &drawer{
+		t:            t,
+		apps:         some(t, "apps", Apps),
+		users:        some(t, "users", Users),
+		groups:       some(t, "groups", Groups),
+		types:        some(t, "types", []events.ConversationType{events.TypeC2C, events.TypeGroup, events.TypeSystem}),
+		lastSequence: rapid.SampledFrom([]uint64{12, 3, 60}).Draw(t, "lastSequence"),
+		loud:         rapid.IntRange(0, 7).Draw(t, "loud") == 7,
 	}
-}
-
-// eventTime draws from the two weeks before Now, so that some are expired, and often the same.
-func eventTime(t *rapid.T) events.Micros {
-	hours := rapid.IntRange(0, 14*24).Draw(t, "hoursAgo")
-	return Now - events.Micros(hours)*3_600_000_000
-}
-
-func user(t *rapid.T) string  { return rapid.SampledFrom(Users).Draw(t, "user") }
-func group(t *rapid.T) string { return rapid.SampledFrom(Groups).Draw(t, "group") }
-
-func conversation(t *rapid.T) events.Conversation {
-	switch rapid.IntRange(0, 4).Draw(t, "type") {
-	case 0, 1:
-		return events.C2C(user(t), user(t))
-	case 2, 3:
-		return events.Group(group(t))
-	default:
-		return events.System(user(t))
+	if d.loud {
+		d.apps, d.groups, d.types = d.apps[:1], d.groups[:1], []events.ConversationType{events.TypeGroup}
 	}
-}
-
-func sequence(t *rapid.T) uint64 {
-	if rapid.IntRange(0, 9).Draw(t, "far") == 0 {
-		return rapid.SampledFrom([]uint64{1 << 32, 1<<32 - 1, events.MaxSequence, 100_000}).Draw(t, "sequence")
+	for range rapid.IntRange(1, 4).Draw(t, "moments") {
+		d.moments = append(d.moments, moment(t))
 	}
-	return rapid.Uint64Range(1, 12).Draw(t, "sequence")
+	// Messages come first: rapid draws the first of several most often.
+	for range rapid.IntRange(1, 16).Draw(t, "messages") {
+		d.kinds = append(d.kinds, (*drawer).messageSent)
+	}
+	all := rapid.Bool().Draw(t, "allKinds")
+	for _, k := range kinds {
+		if all || rapid.Bool().Draw(t, "withKind") {
+			for range k.weight {
+				d.kinds = append(d.kinds, k.draw)
+			}
+		}
+	}
+	return d
 }
 
-func of(t *rapid.T) events.ConversationOf {
-	u := user(t)
-	c := conversation(t)
-	switch c.Type {
+// some draws at least one of a few.
+func some[T any](t *rapid.T, label string, all []T) []T {
+	order := rapid.Permutation(all).Draw(t, label)
+	return order[:rapid.IntRange(1, len(all)).Draw(t, label)]
+}
+
+// moment draws from the nine days before Now, so that some are expired, or from long ago.
+func moment(t *rapid.T) events.Micros {
+	if rapid.IntRange(0, 19).Draw(t, "old") == 0 {
+		return events.MicrosOf(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+	}
+	hours := rapid.IntRange(0, 9*24).Draw(t, "hoursAgo")
+	return Now - events.Micros(hours)*3_600_000_000 - events.Micros(rapid.SampledFrom([]int64{0, 1, 999_999}).Draw(t, "microsAgo"))
+}
+
+// time is an event's: often that of another one.
+func (d *drawer) time() events.Micros {
+	if rapid.IntRange(0, 2).Draw(d.t, "own") == 0 {
+		return moment(d.t)
+	}
+	return rapid.SampledFrom(d.moments).Draw(d.t, "moment")
+}
+
+// anyTime is a time within a body, which no rule keeps near.
+func (d *drawer) anyTime() events.Micros {
+	return rapid.SampledFrom([]events.Micros{
+		0, Now, Now - 1, -1, -1_000_001,
+		events.MicrosOf(time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)),
+		events.MicrosOf(time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)),
+	}).Draw(d.t, "anyTime")
+}
+
+func (d *drawer) user() string  { return rapid.SampledFrom(d.users).Draw(d.t, "user") }
+func (d *drawer) group() string { return rapid.SampledFrom(d.groups).Draw(d.t, "group") }
+
+// userOrNone draws a user, or none.
+func (d *drawer) userOrNone() string {
+	if d.flag() {
+		return ""
+	}
+	return d.user()
+}
+
+func (d *drawer) conversation() events.Conversation {
+	switch rapid.SampledFrom(d.types).Draw(d.t, "type") {
 	case events.TypeC2C:
-		c = events.C2C(u, c.A)
-	case events.TypeSystem:
-		c = events.System(u)
-	}
-	return events.ConversationOf{UserID: u, ConversationID: c.IDFor(u)}
-}
-
-func text(t *rapid.T) string {
-	return rapid.SampledFrom([]string{"", "hello", "it's \\ \t\n", "世界"}).Draw(t, "text")
-}
-
-func flag(t *rapid.T) bool { return rapid.IntRange(0, 3).Draw(t, "flag") == 0 }
-
-func payload(t *rapid.T) []byte {
-	switch rapid.IntRange(0, 3).Draw(t, "payload") {
-	case 0:
-		return nil
-	case 1:
-		return []byte(`{"data":"` + strings.Repeat("x", 2000) + `"}`)
-	default:
-		return []byte(`{"text":"hello"}`)
-	}
-}
-
-func messageSent(t *rapid.T) events.Body {
-	m := &events.MessageSent{
-		Conversation:       conversation(t),
-		MessageID:          fmt.Sprintf("m%d", rapid.IntRange(0, 99).Draw(t, "messageID")),
-		Sequence:           sequence(t),
-		Type:               rapid.SampledFrom([]string{events.TypeText, "TIMImageElem", "mine"}).Draw(t, "type"),
-		Payload:            payload(t),
-		MessageForShow:     text(t),
-		Nick:               text(t),
-		Avatar:             text(t),
-		NameCard:           text(t),
-		CloudCustomData:    text(t),
-		OnlineOnly:         flag(t),
-		ExcludedFromUnread: flag(t),
-		ExcludedFromLast:   flag(t),
-	}
-	switch m.Conversation.Type {
-	case events.TypeC2C:
-		m.From = rapid.SampledFrom([]string{m.Conversation.A, m.Conversation.B}).Draw(t, "from")
+		return events.C2C(d.user(), d.user())
 	case events.TypeGroup:
-		m.From = user(t)
-		m.AtAll = flag(t)
-		for range rapid.IntRange(0, 2).Draw(t, "mentions") {
-			m.AtUsers = append(m.AtUsers, user(t))
-		}
-		slices.Sort(m.AtUsers)
-		m.AtUsers = slices.Compact(m.AtUsers)
+		return events.Group(d.group())
 	default:
-		m.From = rapid.SampledFrom([]string{"", user(t)}).Draw(t, "from")
+		return events.System(d.user())
 	}
-	return m
 }
 
-func body(t *rapid.T) events.Body {
-	switch rapid.IntRange(0, 24).Draw(t, "body") {
-	default:
-		return messageSent(t)
-	case 0, 1:
-		return &events.MessageRecalled{
-			Conversation: conversation(t), Sequence: sequence(t),
-			Revoker: rapid.SampledFrom([]string{"", user(t)}).Draw(t, "revoker"), Reason: text(t),
-		}
-	case 2:
-		m := &events.MessageModified{
-			Conversation: conversation(t), Sequence: sequence(t), Version: rapid.Uint64Range(1, 3).Draw(t, "version"),
-			Payload: payload(t), HasMessageForShow: flag(t), HasCloudCustomData: flag(t),
-		}
-		if m.Payload != nil {
-			m.PayloadText = text(t)
-		}
-		if m.HasMessageForShow {
-			m.MessageForShow = text(t)
-		}
-		if m.HasCloudCustomData {
-			m.CloudCustomData = text(t)
-		}
-		return m
-	case 3, 4:
-		return &events.ConversationRead{ConversationOf: of(t), Sequence: rapid.SampledFrom([]uint64{0, sequence(t)}).Draw(t, "read")}
-	case 5:
-		return &events.ConversationPinned{ConversationOf: of(t), IsPinned: flag(t)}
-	case 6:
-		return &events.ConversationRemindTypeSet{ConversationOf: of(t), MessageRemindType: rapid.SampledFrom(
-			[]string{events.RemindAccept, events.RemindDiscard, events.RemindAcceptNotNotify}).Draw(t, "remind")}
-	case 7:
-		return &events.ConversationMarked{ConversationOf: of(t), MarkList: rapid.SampledFrom(
-			[][]uint64{{}, {1}, {4}, {1, 4, events.MaxSequence}}).Draw(t, "marks")}
-	case 8:
-		return &events.ConversationGroupsSet{ConversationOf: of(t), ConversationGroupList: rapid.SampledFrom(
-			[][]string{{}, {"work"}, {"it's \\", "work"}}).Draw(t, "groups")}
-	case 9:
-		return &events.ConversationCustomDataSet{ConversationOf: of(t), CustomData: text(t)}
-	case 10:
-		return &events.ConversationDraftSet{ConversationOf: of(t), DraftText: text(t)}
-	case 11:
-		return &events.ConversationDeleted{ConversationOf: of(t), ThroughSequence: sequence(t), ClearHistory: flag(t)}
-	case 12:
-		return &events.ConversationCleared{ConversationOf: of(t), ThroughSequence: sequence(t)}
-	case 13, 14, 15:
-		return &events.GroupMemberChanged{
-			GroupID: group(t), UserID: user(t),
-			Status: rapid.SampledFrom([]string{events.StatusJoined, events.StatusJoined, events.StatusLeft, events.StatusKicked}).Draw(t, "status"),
-			Role:   "Member", NameCard: text(t),
-			JoinSequence: rapid.Uint64Range(0, 6).Draw(t, "joinSequence"), JoinTime: eventTime(t), OperatorID: user(t),
-		}
-	case 16:
-		return &events.GroupProfileChanged{
-			GroupID: group(t), Name: text(t), Avatar: text(t),
-			Type:         rapid.SampledFrom([]string{"", "Public", events.GroupTypeChatRoom}).Draw(t, "groupType"),
-			Introduction: text(t), OwnerID: user(t), CreateTime: eventTime(t),
-			MemberCount: 7, MuteAllMembers: flag(t), Dismissed: flag(t),
-			GroupCustomField: []events.KeyValue{{Key: text(t), Value: text(t)}},
-		}
-	case 17:
-		return &events.UserProfileChanged{
-			UserID: user(t), Nick: text(t), Avatar: text(t), Gender: events.DefaultGender, Birthday: 20_000_101,
-			AllowType: events.DefaultAllowType, AdminForbidType: events.DefaultAdminForbidType,
-		}
-	case 18:
-		return &events.FriendRemarkSet{UserID: user(t), FriendID: user(t), Remark: text(t)}
-	case 19:
-		if flag(t) && flag(t) {
-			return &events.UserErased{UserID: user(t)}
-		}
-		return &events.AppPlanChanged{
-			MaxConversations: rapid.Uint32Range(1, 5).Draw(t, "max"),
-			Retention:        rapid.SampledFrom([]uint64{0, 86_400, 604_800}).Draw(t, "retention"),
-		}
+func (d *drawer) sequence() uint64 {
+	if rapid.IntRange(0, 31).Draw(d.t, "far") == 31 {
+		return rapid.SampledFrom([]uint64{1 << 32, 1<<32 - 1, events.MaxSequence, 100_000}).Draw(d.t, "sequence")
 	}
+	return rapid.Uint64Range(1, d.lastSequence).Draw(d.t, "sequence")
 }
+
+// place draws the place of a message: usually of one that is there.
+func (d *drawer) place() place {
+	if len(d.places) > 0 && !d.flag() {
+		return rapid.SampledFrom(d.places).Draw(d.t, "place")
+	}
+	return place{d.conversation(), d.sequence()}
+}
+
+// of draws a user and one of their conversations.
+func (d *drawer) of() events.ConversationOf {
+	c := d.place().conversation
+	user := d.oneOf(c.A, c.Peer(c.A))
+	switch c.Type {
+	case events.TypeGroup:
+		user = d.user()
+	case events.TypeSystem:
+		user = c.A
+	case events.TypeC2C:
+	}
+	return events.ConversationOf{UserID: user, ConversationID: c.IDFor(user)}
+}
+
+// sequenceOrZero draws a sequence up to which something is reached.
+func (d *drawer) sequenceOrZero() uint64 {
+	if rapid.IntRange(0, 5).Draw(d.t, "zero") == 0 {
+		return 0
+	}
+	return d.place().sequence
+}
+
+// number draws a count, which has no bound but that of its encoding.
+func (d *drawer) number() uint64 {
+	return rapid.SampledFrom([]uint64{0, 7, events.MaxSequence, math.MaxInt64}).Draw(d.t, "number")
+}
+
+func (d *drawer) number32() uint32 {
+	return rapid.SampledFrom([]uint32{0, 20_000_101, math.MaxUint32}).Draw(d.t, "number32")
+}
+
+func (d *drawer) text() string { return d.oneOf("", "hello", "it's \\ \t\n\"<&>", "世界") }
+
+func (d *drawer) oneOf(values ...string) string { return rapid.SampledFrom(values).Draw(d.t, "value") }
+
+func (d *drawer) flag() bool { return rapid.IntRange(0, 3).Draw(d.t, "flag") == 0 }

@@ -1,0 +1,128 @@
+package projection_test
+
+import (
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/bruteforce"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
+)
+
+// reader answers requests about one app from a model, as a query worker does
+// from the rows that it loaded.
+type reader struct {
+	app   string
+	model *projection.Model
+	rules projection.Rules
+}
+
+func newReader(app string, model *projection.Model) reader {
+	var plan projection.Plan
+	if p := model.Plans[app]; p != nil {
+		plan = *p
+	}
+	return reader{app: app, model: model, rules: projection.NewRules(plan, projectiontest.Now, func(userID string) bool {
+		_, ok := model.Erased[projection.UserKey{App: app, UserID: userID}]
+		return ok
+	})}
+}
+
+// conversation gathers what a user sees of a conversation.
+func (r reader) conversation(user, id string) (*projection.Conversation, bool) {
+	var shared *projection.State
+	var group *projection.GroupProfile
+	if t, name, _ := events.SplitConversationID(id); t == events.TypeGroup {
+		shared = r.model.States[projection.Key{App: r.app, ConversationID: id}]
+		group = r.model.Groups[projection.GroupKey{App: r.app, GroupID: name}]
+	}
+	own := r.model.States[projection.Key{App: r.app, Owner: user, ConversationID: id}]
+	return projection.NewConversation(user, id, own, shared, group)
+}
+
+// selected is the user's list before its cut.
+func (r reader) selected(user string, f bruteforce.Filter) []projection.Listing {
+	var all []*projection.Conversation
+	for k := range r.model.States {
+		if k.App != r.app || k.Owner != user {
+			continue
+		}
+		if c, ok := r.conversation(user, k.ConversationID); ok {
+			all = append(all, c)
+		}
+	}
+	return projection.Select(all, translated(f), r.rules)
+}
+
+func (r reader) list(user string, f bruteforce.Filter) []projection.Item {
+	items := []projection.Item{}
+	for _, l := range projection.Cut(r.selected(user, f), translated(f), r.rules) {
+		items = append(items, l.Item(r.details(l.Conversation), r.rules, false))
+	}
+	return items
+}
+
+func (r reader) unread(user string, f bruteforce.Filter, includeMuted bool) uint64 {
+	var total uint64
+	for _, l := range r.selected(user, f) {
+		if includeMuted || !l.Muted() {
+			total += l.Unread
+		}
+	}
+	return total
+}
+
+func (r reader) profile(user, id string) (projection.Item, bool) {
+	c, ok := r.conversation(user, id)
+	if !ok || !c.Known(r.rules) {
+		return projection.Item{}, false
+	}
+	return c.Profile(r.details(c), r.rules), true
+}
+
+// details looks up what an item shows beyond the registers.
+func (r reader) details(c *projection.Conversation) projection.Details {
+	var d projection.Details
+	if k, ok := c.HeadEdit(r.app, r.rules); ok {
+		if e := r.model.Edits[k]; e != nil {
+			d.Edit = *e
+		}
+	}
+	if c.Type == events.TypeC2C {
+		if p := r.model.Users[projection.UserKey{App: r.app, UserID: c.Name}]; p != nil {
+			d.Peer = *p
+		}
+	}
+	d.Sender = func(m projection.Mention) string {
+		var from string
+		var latest projection.Version
+		for k, message := range r.model.Messages {
+			if k.App != r.app || k.Conversation != events.Group(c.Name) || k.Day != m.Day || k.Sequence != m.Sequence {
+				continue
+			}
+			if k.Time > latest.Time || k.Time == latest.Time && k.ID > latest.ID {
+				from, latest = message.From, projection.Version{Time: k.Time, ID: k.ID}
+			}
+		}
+		return from
+	}
+	return d
+}
+
+// translated is the same filter in the projection's types.
+func translated(f bruteforce.Filter) projection.Filter {
+	p := projection.Filter{
+		MarkType: f.MarkType, GroupName: f.GroupName,
+		HasUnreadCount: f.HasUnreadCount, HasGroupAtInfo: f.HasGroupAtInfo,
+	}
+	for _, t := range []events.ConversationType{events.TypeC2C, events.TypeGroup, events.TypeSystem} {
+		if f.Type == t.String() {
+			p.Type = t
+		}
+	}
+	if f.IDs != nil {
+		p.IDs = make(map[string]struct{})
+		for _, id := range f.IDs {
+			p.IDs[id] = struct{}{}
+		}
+	}
+	return p
+}
