@@ -58,7 +58,7 @@ func newHarness(t *testing.T, partitions int32, opts ...kfake.Opt) *harness {
 	h := &harness{
 		T: t, ctx: ctx, cluster: cluster,
 		client: &kafka.Client{Addr: kafka.TCP(cluster.ListenAddrs()...), Transport: transport},
-		logs:   newLogs(t),
+		logs:   newLogs(),
 		sink:   newMemorySink(),
 		want:   projection.NewModel(),
 		next:   map[string]int64{},
@@ -339,16 +339,15 @@ func (s *memorySink) await(h *harness, messages int) {
 
 // logs is a handler that tests can wait on.
 type logs struct {
-	t       *testing.T
 	mu      *sync.Mutex
 	attrs   []slog.Attr
 	records *[]map[string]string
 	changed *chan struct{}
 }
 
-func newLogs(t *testing.T) *logs {
+func newLogs() *logs {
 	changed := make(chan struct{})
-	return &logs{t: t, mu: &sync.Mutex{}, records: &[]map[string]string{}, changed: &changed}
+	return &logs{mu: &sync.Mutex{}, records: &[]map[string]string{}, changed: &changed}
 }
 
 func (l *logs) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
@@ -362,7 +361,7 @@ func (l *logs) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (l *logs) WithGroup(string) slog.Handler { return l }
 
 func (l *logs) Handle(_ context.Context, r slog.Record) error {
-	line := map[string]string{"msg": r.Message, "level": r.Level.String()}
+	line := map[string]string{"time": r.Time.Format("05.000"), "msg": r.Message, "level": r.Level.String()}
 	for _, a := range l.attrs {
 		line[a.Key] = a.Value.String()
 	}
@@ -408,12 +407,4 @@ func (l *logs) count(message string) int {
 		}
 	}
 	return n
-}
-
-func (l *logs) dump() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range *l.records {
-		l.t.Log(line)
-	}
 }

@@ -90,8 +90,7 @@ func (o *owner) read(ctx context.Context) error {
 			return err
 		}
 		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
-		o.partition.reset(first)
-		next = first
+		return o.begin(ctx, first)
 	}
 	result, err := o.fetcher.fetch(ctx, next, func(m kafka.Message) error { return o.handle(ctx, m) })
 	if result.highWater > 0 {
@@ -197,8 +196,14 @@ func (o *owner) outOfRange(ctx context.Context, want int64) error {
 		return errors.New("an offset between the first and the last is said to be out of range")
 	}
 	o.metrics.outOfRange.WithLabelValues(o.partition.topic).Inc()
-	o.partition.reset(first)
-	// Commit it even if nothing comes: the loss is said once.
+	return o.begin(ctx, first)
+}
+
+// begin moves reading to an offset that is not the next one, and has it
+// committed even if nothing comes: what was lost before it is said once, and
+// what is lost after it is noticed.
+func (o *owner) begin(ctx context.Context, offset int64) error {
+	o.partition.reset(offset)
 	o.piece = nil
 	o.current()
 	if !o.handOver(ctx) {

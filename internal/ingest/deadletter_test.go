@@ -1,0 +1,238 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// letter is what a dead letter must keep and say.
+type letter struct {
+	Key, Value string
+	Headers    []string
+}
+
+func letters(messages []kafka.Message) []letter {
+	var all []letter
+	for _, m := range messages {
+		l := letter{Key: string(m.Key), Value: string(m.Value)}
+		for _, h := range m.Headers {
+			if h.Key == headerReason {
+				if len(h.Value) > 0 {
+					l.Headers = append(l.Headers, h.Key)
+				}
+				continue
+			}
+			l.Headers = append(l.Headers, h.Key+"="+string(h.Value))
+		}
+		all = append(all, l)
+	}
+	slices.SortFunc(all, func(a, b letter) int { return slices.Compare(a.Headers, b.Headers) })
+	return all
+}
+
+func TestConsumer_DeadLetters(t *testing.T) {
+	h := newHarness(t, 2)
+	r := h.run(h.config(), h.sink)
+	own := []kafka.Header{{Key: "content-type", Value: []byte("application/json")}, {Key: "trace", Value: []byte("\x00\xff")}, {Key: "trace", Value: []byte("2")}}
+	h.produce(messagesTopic, 0, h.message(), bad("k1", `{"id":`, own...), h.message())
+	h.produce(messagesTopic, 1, h.message(), bad("k2", "\x01\x02"))
+	h.produce(stateTopic, 1, kafka.Record{Value: kafka.NewBytes([]byte(`{"id":"x","app":"demo","time":"2026-01-01T00:00:00Z"}`))})
+	h.awaitAll()
+	h.checkModel()
+	want := []letter{
+		{"k1", `{"id":`, []string{"content-type=application/json", "trace=\x00\xff", "trace=2",
+			"convoview-topic=chat.messages", "convoview-partition=0", "convoview-offset=1", "convoview-code=malformed", "convoview-reason"}},
+		{"k2", "\x01\x02", []string{"convoview-topic=chat.messages", "convoview-partition=1", "convoview-offset=1", "convoview-code=unknown_encoding", "convoview-reason"}},
+		{"", `{"id":"x","app":"demo","time":"2026-01-01T00:00:00Z"}`,
+			[]string{"convoview-topic=chat.state", "convoview-partition=1", "convoview-offset=0", "convoview-code=body_count", "convoview-reason"}},
+	}
+	if diff := cmp.Diff(want, letters(h.read(deadTopic, 2))); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+	if n := testutil.ToFloat64(r.metrics.deadLetters.WithLabelValues("malformed")); n != 1 {
+		t.Errorf("%v malformed counted, want 1", n)
+	}
+	r.mustStop()
+}
+
+func TestConsumer_CountsWhatItSkips(t *testing.T) {
+	h := newHarness(t, 1)
+	r := h.run(h.config(), h.sink)
+	h.produce(stateTopic, 0,
+		kafka.Record{Key: kafka.NewBytes([]byte("tombstone"))},
+		bad("k", `{"id":"a","app":"demo","time":"2026-01-01T00:00:00Z","reactionAdded":{"emoji":"x"}}`),
+		bad("k", `{"id":"b","app":"demo","time":"2026-01-01T00:00:00Z","shard":7,"userErased":{"userID":"u","why":"gdpr"}}`),
+	)
+	h.want.Fold(events.Event{ID: "b", App: "demo", Body: &events.UserErased{UserID: "u"}})
+	h.awaitAll()
+	h.checkModel()
+	if got := len(h.read(deadTopic, 2)); got > 0 {
+		t.Errorf("%d dead letters, want none", got)
+	}
+	got := map[string]float64{
+		"empty":   testutil.ToFloat64(r.metrics.skipped.WithLabelValues("empty_value")),
+		"unknown": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("unknown_body")),
+		"fields":  testutil.ToFloat64(r.metrics.unknownFields),
+		"records": testutil.ToFloat64(r.metrics.records.WithLabelValues(stateTopic)),
+	}
+	if diff := cmp.Diff(map[string]float64{"empty": 1, "unknown": 1, "fields": 2, "records": 3}, got); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	r.mustStop()
+}
+
+func TestConsumer_DeadLetterTopicAway(t *testing.T) {
+	h := newHarness(t, 2)
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	h.produce(messagesTopic, 0, bad("k", "{"))
+	h.produce(messagesTopic, 0, h.messages(4)...)
+	h.produce(messagesTopic, 1, h.messages(5)...)
+	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
+	r := h.run(h.config(), h.sink)
+	if err := away.Wait(h.ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	// Everything is read and written, also after the dead letter; committed is up to it.
+	h.sink.await(h, 12)
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 3, key(messagesTopic, 1): 5})
+	h.produce(messagesTopic, 1, h.messages(5)...)
+	h.sink.await(h, 17)
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 3, key(messagesTopic, 1): 10})
+	away.Remove()
+	// Nothing new has to come for the commit to be made up.
+	h.awaitAll()
+	h.checkModel()
+	if got := letters(h.read(deadTopic, 2)); len(got) != 1 || got[0].Value != "{" {
+		t.Errorf("dead letters %v, want one", got)
+	}
+	r.mustStop()
+}
+
+func TestConsumer_DeadLettersAreRedeliveredAfterACrash(t *testing.T) {
+	h := newHarness(t, 1)
+	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
+	h.produce(messagesTopic, 0, h.message(), bad("k", "{"), h.message())
+	config := h.config()
+	config.StopTimeout = config.StopTimeout / 100
+	r := h.run(config, h.sink)
+	h.sink.await(h, 2)
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 1})
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 1})
+	away.Remove()
+	r = h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	if got := letters(h.read(deadTopic, 2)); len(got) != 1 {
+		t.Errorf("dead letters %v, want one", got)
+	}
+	r.mustStop()
+}
+
+// One dead letter that cannot be written must not keep back others.
+func TestConsumer_RefusedDeadLetter(t *testing.T) {
+	h := newHarness(t, 2)
+	// Refused are requests that hold the poisonous record.
+	refused := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.MessageTooLarge, Count: -1,
+		When: func(r kmsg.Request) bool { return slices.Contains(produced(r.(*kmsg.ProduceRequest)), "poison") }})
+	h.produce(messagesTopic, 0, bad("k", "before"), bad("k", "poison"), bad("k", "after"), h.message())
+	r := h.run(h.config(), h.sink)
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 1})
+	for len(h.read(deadTopic, 2)) < 2 {
+		if err := refused.Wait(h.ctx, refused.Hits()+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused.Remove()
+	h.awaitAll()
+	var values []string
+	for _, l := range letters(h.read(deadTopic, 2)) {
+		values = append(values, l.Value)
+	}
+	slices.Sort(values)
+	if want := []string{"after", "before", "poison"}; !slices.Equal(values, want) {
+		t.Errorf("dead letters %q, want %q", values, want)
+	}
+	r.mustStop()
+}
+
+// produced are the values in a request.
+func produced(r *kmsg.ProduceRequest) []string {
+	var values []string
+	for _, topic := range r.Topics {
+		for _, p := range topic.Partitions {
+			var b kmsg.RecordBatch
+			if err := b.ReadFrom(p.Records); err != nil {
+				continue
+			}
+			records, err := kfake.BatchRecords(b)
+			if err != nil {
+				continue
+			}
+			for _, record := range records {
+				values = append(values, string(record.Value))
+			}
+		}
+	}
+	return values
+}
+
+// While the topic is away only so many dead letters wait; then their partition does.
+func TestConsumer_DeadLettersAreBounded(t *testing.T) {
+	h := newHarness(t, 2)
+	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
+	for i := range 100 {
+		h.produce(messagesTopic, 0, bad("k", fmt.Sprintf("%09d", i)))
+	}
+	config := h.config()
+	config.MaxDeadLetterBytes = 100 // ten of them
+	r := h.run(config, h.sink)
+	if err := away.Wait(h.ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	h.produce(messagesTopic, 1, h.messages(7)...)
+	h.sink.await(h, 7)
+	h.awaitCommits(map[string]int64{key(messagesTopic, 1): 7})
+	r.deadLetters.mu.Lock()
+	waiting := len(r.deadLetters.queue)
+	r.deadLetters.mu.Unlock()
+	if waiting > 10 {
+		t.Errorf("%d dead letters wait, want at most 10", waiting)
+	}
+	away.Remove()
+	h.awaitAll()
+	if got := len(h.read(deadTopic, 2)); got != 100 {
+		t.Errorf("%d dead letters, want 100", got)
+	}
+	r.mustStop()
+}
+
+// A decoder's error of another kind must not stop the partition either.
+func TestConsumer_UnexpectedDecoderError(t *testing.T) {
+	h := newHarness(t, 1)
+	r := h.runWith(h.config(), h.sink, decoderFunc(func(events.Record) (events.Event, error) { return events.Event{}, errors.New("out of luck") }))
+	h.produce(messagesTopic, 0, bad("k", "v"))
+	h.awaitAll()
+	got := letters(h.read(deadTopic, 2))
+	if len(got) != 1 || !slices.Contains(got[0].Headers, "convoview-code=malformed") {
+		t.Errorf("dead letters %v", got)
+	}
+	r.mustStop()
+}
+
+type decoderFunc func(events.Record) (events.Event, error)
+
+func (f decoderFunc) Decode(r events.Record) (events.Event, error) { return f(r) }

@@ -1,0 +1,349 @@
+package ingest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+const (
+	lossLine  = "data lost: records were deleted before they were read; going on at the earliest offset"
+	anewLine  = "the partition ends before the offset that was to be read next: its topic was made anew or has lost records; going on at the earliest offset"
+	stallLine = "partition stands still although its end is ahead; connecting anew"
+)
+
+func TestConsumer_TruncatedBeforeItWasRead(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+
+	survivors := h.want // what was projected, and what comes after the hole
+	h.want = projection.NewModel()
+	h.produce(messagesTopic, 0, h.messages(20)...) // 10 to 29
+	h.want = survivors
+	h.produce(messagesTopic, 0, h.messages(5)...) // 30 to 34
+	if err := h.cluster.DeleteRecords(messagesTopic, 0, 30); err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(h.config(), h.sink)
+	line := h.logs.await(h, lossLine, 1)
+	got := fmt.Sprint(line["level"], line["topic"], line["partition"], line["lost_from"], line["lost_to"], line["lost_offsets"])
+	if want := fmt.Sprint("ERROR", messagesTopic, "0", "10", "30", "20"); got != want {
+		t.Errorf("log line %q, want %q", got, want)
+	}
+	h.awaitAll()
+	h.checkModel()
+	if n := testutil.ToFloat64(r.metrics.lostRecords.WithLabelValues(messagesTopic)); n != 20 {
+		t.Errorf("%v lost offsets counted, want 20", n)
+	}
+	r.mustStop()
+
+	// It is said once.
+	h.run(h.config(), h.sink).stopAfter(func() { h.awaitMembers(1, 2) })
+	if n := h.logs.count(lossLine); n != 1 {
+		t.Errorf("the loss was reported %d times", n)
+	}
+}
+
+// stopAfter stops the consumer once what is awaited has come.
+func (r *runner) stopAfter(await func()) {
+	r.h.Helper()
+	await()
+	r.mustStop()
+}
+
+// Nothing is left after the hole: that nothing was lost beyond it must be
+// committed all the same.
+func TestConsumer_TruncatedToItsEnd(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(4)...)
+	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+	h.produce(messagesTopic, 0, h.messages(6)...)
+	if err := h.cluster.DeleteRecords(messagesTopic, 0, -1); err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(h.config(), h.sink)
+	h.logs.await(h, lossLine, 1)
+	h.awaitAll()
+	r.mustStop()
+}
+
+func TestConsumer_TopicMadeAnew(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	// A commit beyond the end, as of a topic that had more.
+	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 99}}); err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(h.config(), h.sink)
+	line := h.logs.await(h, anewLine, 1)
+	if line["wanted"] != "99" || line["first"] != "0" || line["end"] != "10" || line["level"] != "ERROR" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// commitAs commits offsets of the empty group, as an operator's tool does.
+func (h *harness) commitAs(offsets map[string]map[int]int64) error {
+	req := &kafka.OffsetCommitRequest{GroupID: group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{}}
+	for topic, partitions := range offsets {
+		for id, offset := range partitions {
+			req.Topics[topic] = append(req.Topics[topic], kafka.OffsetCommit{Partition: id, Offset: offset})
+		}
+	}
+	res, err := h.client.OffsetCommit(h.ctx, req)
+	if err != nil {
+		return err
+	}
+	for _, partitions := range res.Topics {
+		for _, p := range partitions {
+			if p.Error != nil {
+				return p.Error
+			}
+		}
+	}
+	return nil
+}
+
+// Compaction leaves gaps: between records, and at the end of what can be read.
+func TestConsumer_CompactionGaps(t *testing.T) {
+	h := newHarness(t, 0)
+	h.createTopic(messagesTopic, 1, nil)
+	h.createTopic(deadTopic, 1, nil)
+	h.createTopic(stateTopic, 1, map[string]string{"cleanup.policy": "compact", "segment.bytes": "1", "min.cleanable.dirty.ratio": "0"})
+	read := func(sequence uint64) kafka.Record {
+		return h.event(&events.ConversationRead{
+			ConversationOf: events.ConversationOf{UserID: "bob", ConversationID: "C2Calice"}, Sequence: sequence,
+		})
+	}
+	for i := range 30 {
+		// Several to a batch, so that batches lose records at their ends.
+		h.produce(stateTopic, 0, read(uint64(i)+1), h.event(&events.ConversationPinned{
+			ConversationOf: events.ConversationOf{UserID: "bob", ConversationID: fmt.Sprint("C2C", i%7)}, IsPinned: true,
+		}), read(uint64(i)+2))
+	}
+	h.cluster.Compact()
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	got, records := h.sink.snapshot(), testutil.ToFloat64(r.metrics.records.WithLabelValues(stateTopic))
+	if records >= 90 {
+		t.Errorf("%v records read: nothing was compacted", records)
+	}
+	if len(got.States) != len(h.want.States) {
+		t.Errorf("%d states, want %d", len(got.States), len(h.want.States))
+	}
+	h.produce(stateTopic, 0, read(100))
+	h.awaitAll()
+	r.mustStop()
+}
+
+// A leader that shows an end but gives nothing is noticed, named and left.
+func TestConsumer_Stall(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	stalled := func(r kmsg.Request) bool {
+		for _, topic := range r.(*kmsg.FetchRequest).Topics {
+			if topic.Topic == messagesTopic {
+				return true
+			}
+		}
+		return false
+	}
+	fetches := 0
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		if !stalled(r) {
+			return nil, nil, false
+		}
+		if fetches++; fetches > 40 {
+			h.cluster.DropControl()
+			return nil, nil, false
+		}
+		res := req.ResponseKind().(*kmsg.FetchResponse)
+		p := kmsg.NewFetchResponseTopicPartition()
+		p.HighWatermark, p.LastStableOffset = 5, 5
+		topic := kmsg.NewFetchResponseTopic()
+		topic.Topic, topic.Partitions = messagesTopic, []kmsg.FetchResponseTopicPartition{p}
+		res.Topics = append(res.Topics, topic)
+		return res, nil, true
+	})
+	config := h.config()
+	config.StallTimeout = 20 * time.Millisecond
+	r := h.run(config, h.sink)
+	line := h.logs.await(h, stallLine, 2)
+	if line["topic"] != messagesTopic || line["partition"] != "0" || line["offset"] != "0" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	if n := testutil.ToFloat64(r.metrics.stalls.WithLabelValues(messagesTopic)); n < 2 {
+		t.Errorf("%v stalls counted", n)
+	}
+	r.mustStop()
+}
+
+func TestWatchdog(t *testing.T) {
+	w := watchdog{timeout: 30 * time.Second}
+	for i, step := range []struct {
+		took             time.Duration
+		progress, behind bool
+		want             bool
+	}{
+		{10 * time.Second, true, true, false},
+		{29 * time.Second, false, true, false},
+		{time.Second, true, true, false}, // progress starts it anew
+		{20 * time.Second, false, true, false},
+		{20 * time.Second, false, true, true},
+		{20 * time.Second, false, true, false}, // and so does an alarm
+		{20 * time.Second, false, true, true},
+		{20 * time.Second, false, true, false},
+		{20 * time.Second, false, false, false}, // at the end: a quiet topic
+		{20 * time.Second, false, true, false},
+	} {
+		if got := w.observe(step.took, step.progress, step.behind); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+func TestConsumer_WaitsForTopics(t *testing.T) {
+	h := newHarness(t, 0)
+	h.createTopic(messagesTopic, 1, nil)
+	r := h.run(h.config(), h.sink)
+	line := h.logs.await(h, "waiting for Kafka and its topics", 2)
+	if want := "missing topics: chat.state, chat.dead"; line["error"] != want {
+		t.Errorf("log says %q, want %q", line["error"], want)
+	}
+	if err := r.Check(h.ctx); err == nil || !strings.Contains(err.Error(), "chat.state") {
+		t.Errorf("readiness %v does not name the topic", err)
+	}
+	h.createTopic(stateTopic, 1, map[string]string{settingTimestampType: "CreateTime"})
+	h.createTopic(deadTopic, 1, nil)
+	line = h.logs.await(h, "topic takes the time of records from their producers: events of a producer whose clock is ahead are not refused", 1)
+	if line["topic"] != stateTopic || line["level"] != "WARN" {
+		t.Errorf("log line %v", line)
+	}
+	h.produceSoon(stateTopic, 0, h.message())
+	h.awaitAll()
+	r.mustStop()
+	if topics := h.cluster.TopicInfo("nothing.else"); topics != nil {
+		t.Error("a topic was created")
+	}
+}
+
+func TestConsumer_RefusesSmallDeadLetterTopic(t *testing.T) {
+	h := newHarness(t, 0)
+	h.createTopic(messagesTopic, 1, map[string]string{settingMaxBytes: "2000000"})
+	h.createTopic(stateTopic, 1, nil)
+	h.createTopic(deadTopic, 1, map[string]string{settingMaxBytes: "2065535"})
+	r := h.run(h.config(), h.sink)
+	err := <-r.done
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"max.message.bytes", deadTopic, "2065535", "2065536", messagesTopic, "2000000"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not name %s", err, want)
+		}
+	}
+}
+
+func TestConsumer_StopsBeforeItHasBegun(t *testing.T) {
+	h := newHarness(t, 0)
+	r := h.run(h.config(), h.sink)
+	h.logs.await(h, "waiting for Kafka and its topics", 1)
+	r.mustStop()
+}
+
+func TestPartition_Positions(t *testing.T) {
+	p := newPartition("t", kafka.PartitionAssignment{ID: 1, Offset: 10}, nil)
+	check := func(step string, want int64, news bool) {
+		t.Helper()
+		if got, isNews := p.committable(); got != want || isNews != news {
+			t.Errorf("%s: committable %d (news %v), want %d (%v)", step, got, isNews, want, news)
+		}
+	}
+	check("assigned", 10, false)
+	p.wrote(&piece{from: 10, to: 20})
+	check("written", 20, true)
+	p.didCommit(20)
+	check("committed", 20, false)
+
+	if !p.holdDead(22, 60, 100) || !p.holdDead(25, 40, 100) || p.holdDead(26, 1, 100) {
+		t.Error("the bound of dead letters")
+	}
+	p.wrote(&piece{from: 20, to: 30})
+	check("held at the first dead letter", 22, true)
+	p.releaseDead(25, 40)
+	check("still held", 22, true)
+	p.releaseDead(22, 60)
+	check("released", 30, true)
+	if !p.holdDead(31, 1000, 100) {
+		t.Error("one dead letter must always fit")
+	}
+	p.releaseDead(31, 1000)
+
+	p.reset(5)
+	p.wrote(&piece{from: 30, to: 40})
+	check("a piece from before the reset says nothing", 5, true)
+	p.wrote(&piece{from: 5, to: 7, resets: 1})
+	check("after the reset", 7, true)
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want verdict
+	}{
+		{kafka.IllegalGeneration, fenced},
+		{fmt.Errorf("commit: %w", kafka.UnknownMemberId), fenced},
+		{kafka.RebalanceInProgress, fenced},
+		{kafka.OffsetOutOfRange, outOfRange},
+		{kafka.MessageSizeTooLarge, refused},
+		{kafka.TopicAuthorizationFailed, forbidden},
+		{kafka.NotCoordinatorForGroup, tryAgain},
+		{kafka.GroupLoadInProgress, tryAgain},
+		{kafka.Unknown, tryAgain},
+		{errSink, tryAgain},
+		{nil, tryAgain},
+	} {
+		if got := judge(c.err); got != c.want {
+			t.Errorf("judge(%v) = %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
+func TestConfig_Validate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Errorf("the default is invalid: %v", err)
+	}
+	c := DefaultConfig()
+	c.Brokers, c.GroupID, c.DeadTopic = nil, "", c.Topics[0]
+	c.MaxBatchBytes, c.StopTimeout, c.HeartbeatInterval = 0, 0, 5*time.Second
+	err := c.Validate()
+	for _, want := range []string{"brokers", "group ID", "chat.messages", "batch bytes 0", "stop timeout 0s", "heartbeat interval 5s"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not name %q", err, want)
+		}
+	}
+}
+
+// The pod's grace period is 30 s: see deploy/k8s.
+func TestDefaultConfig_StopsWithinTheGracePeriod(t *testing.T) {
+	const gracePeriod = 30 * time.Second
+	if c := DefaultConfig(); c.StopTimeout >= gracePeriod {
+		t.Errorf("stop timeout %v, want below %v", c.StopTimeout, gracePeriod)
+	}
+}

@@ -1,0 +1,366 @@
+package ingest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+func (h *harness) awaitMembers(n, partitions int) *kfake.GroupInfo {
+	h.Helper()
+	g, err := h.cluster.WaitGroupInfo(h.ctx, group, func(g *kfake.GroupInfo) bool {
+		return g != nil && g.State == "Stable" && len(g.Members) == n && g.NumAssigned() == partitions
+	})
+	if err != nil {
+		h.Fatalf("group %+v, want %d members of %d partitions: %v", g, n, partitions, err)
+	}
+	return g
+}
+
+func TestConsumer_RebalanceUnderLoad(t *testing.T) {
+	h := newHarness(t, 4)
+	var producing sync.WaitGroup
+	first := h.run(h.config(), h.sink)
+	feed := func(rounds int) {
+		for range rounds {
+			for p := range 4 {
+				h.produce(messagesTopic, p, h.messages(25)...)
+			}
+		}
+	}
+	feed(5)
+	h.awaitMembers(1, 8)
+	producing.Go(func() { feed(20) })
+	second := h.run(h.config(), h.sink)
+	g := h.awaitMembers(2, 8)
+	for _, m := range g.Members {
+		if m.NumAssigned() != 4 {
+			t.Errorf("member %s has %d partitions, want 4 of 8", m.MemberID, m.NumAssigned())
+		}
+	}
+	producing.Wait()
+	h.awaitAll()
+	h.checkModel()
+
+	producing.Go(func() { feed(10) })
+	first.mustStop()
+	producing.Wait()
+	h.awaitAll()
+	h.checkModel()
+	second.mustStop()
+}
+
+// What a generation has folded is not committed by the next one: those records
+// are read again, and committed once they are written under it.
+func TestConsumer_LostGenerationDoesNotCommit(t *testing.T) {
+	h := newHarness(t, 1)
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		if call == 1 {
+			close(entered)
+			<-release
+		}
+		return nil
+	})
+	r := h.run(h.config(), h.sink)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	<-entered
+	epoch := h.cluster.GroupInfo(group).Epoch
+
+	type commit struct {
+		generation int32
+		writes     int
+	}
+	var mu sync.Mutex
+	var commits []commit
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		h.sink.mu.Lock()
+		defer h.sink.mu.Unlock()
+		req := r.(*kmsg.OffsetCommitRequest)
+		for _, topic := range req.Topics {
+			for _, p := range topic.Partitions {
+				if p.Offset > 0 {
+					commits = append(commits, commit{req.Generation, h.sink.calls})
+				}
+			}
+		}
+		return true
+	}})
+	// The coordinator throws the member out.
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
+	h.logs.await(h, "generation begins", 2)
+	close(release)
+	h.awaitAll()
+	h.checkModel()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, c := range commits {
+		if c.generation <= epoch {
+			t.Errorf("a commit of generation %d after it had ended", c.generation)
+		}
+		if c.writes < 2 {
+			t.Error("a commit of what the generation before had folded")
+		}
+	}
+	r.mustStop()
+}
+
+func TestConsumer_CoordinatorRefusesTheGeneration(t *testing.T) {
+	h := newHarness(t, 1)
+	fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration})
+	r := h.run(h.config(), h.sink)
+	h.logs.await(h, "generation begins", 1)
+	if err := fault.Wait(h.ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	h.logs.await(h, "offsets not committed: the generation is over; others read these records again", 1)
+	// The heartbeat hears of it, too, and the group is joined again.
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.awaitAll()
+	r.mustStop()
+}
+
+func TestConsumer_CommitIsTriedAgain(t *testing.T) {
+	h := newHarness(t, 1)
+	r := h.run(h.config(), h.sink)
+	h.awaitMembers(1, 2)
+	fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: 4})
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	// Nothing new comes, so it is the retry that commits.
+	h.awaitAll()
+	if fault.Hits() != 4 {
+		t.Errorf("%d commits failed, want 4", fault.Hits())
+	}
+	r.mustStop()
+}
+
+func TestConsumer_FirstJoinFails(t *testing.T) {
+	h := newHarness(t, 1)
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: 3})
+	r := h.run(h.config(), h.sink)
+	line := h.logs.await(h, "cannot join the consumer group; trying again", 3)
+	if line["attempt"] != "3" {
+		t.Errorf("log line %v", line)
+	}
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.awaitAll()
+	r.mustStop()
+}
+
+func TestConsumer_PartitionsAreAdded(t *testing.T) {
+	h := newHarness(t, 1)
+	first, second := h.run(h.config(), h.sink), h.run(h.config(), h.sink)
+	h.awaitMembers(2, 2)
+	res, err := h.client.CreatePartitions(h.ctx, &kafka.CreatePartitionsRequest{
+		Topics: []kafka.TopicPartitionsConfig{{Name: messagesTopic, Count: 5}},
+	})
+	if err != nil || res.Errors[messagesTopic] != nil {
+		t.Fatal(err, res.Errors)
+	}
+	h.awaitMembers(2, 6)
+	for p := range 5 {
+		h.produceSoon(messagesTopic, p, h.messages(3)...)
+	}
+	h.awaitAll()
+	h.checkModel()
+	first.mustStop()
+	second.mustStop()
+}
+
+// produceSoon writes to a partition that the test's own client may not know yet.
+func (h *harness) produceSoon(topic string, partition int, records ...kafka.Record) {
+	h.Helper()
+	fresh := &kafka.Transport{}
+	defer fresh.CloseIdleConnections()
+	old := h.client
+	defer func() { h.client = old }()
+	h.client = &kafka.Client{Addr: old.Addr, Transport: fresh}
+	h.produce(topic, partition, records...)
+}
+
+func TestConsumer_LeadersMove(t *testing.T) {
+	h := newHarness(t, 4, kfake.NumBrokers(3))
+	r := h.run(h.config(), h.sink)
+	for range 5 {
+		for p := range 4 {
+			h.produceSoon(messagesTopic, p, h.messages(20)...)
+		}
+		h.awaitAll()
+		h.cluster.ShufflePartitionLeaders()
+		h.cluster.RehashCoordinators()
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// Kafka away: every connection breaks, every request fails.
+func TestConsumer_KafkaAway(t *testing.T) {
+	h := newHarness(t, 2, kfake.GroupMinSessionTimeout(time.Second))
+	config := h.config()
+	// kafka-go comes back as a new member; the group waits for the old one.
+	config.SessionTimeout = time.Second
+	r := h.run(config, h.sink)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.awaitAll()
+	var mu sync.Mutex
+	away := true
+	h.cluster.ControlKey(-1, func(kmsg.Request) (kmsg.Response, error, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if away {
+			h.cluster.KeepControl()
+			return nil, errSink, true
+		}
+		h.cluster.DropControl()
+		return nil, nil, false
+	})
+	h.logs.await(h, "cannot join the consumer group; trying again", 5)
+	if err := r.Check(h.ctx); err == nil {
+		t.Error("ready although Kafka is away")
+	}
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	h.produceSoon(messagesTopic, 1, h.messages(10)...)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+func TestConsumer_StopWritesAndCommitsAll(t *testing.T) {
+	h := newHarness(t, 3)
+	config := h.config()
+	config.FlushInterval = time.Hour
+	r := h.run(config, h.sink)
+	h.produce(messagesTopic, 0, bad("k", "{"))
+	for p := range 3 {
+		h.produce(messagesTopic, p, h.messages(50)...)
+	}
+	// Wait until it is folded; nothing is due for an hour.
+	for {
+		r.accumulator.mu.Lock()
+		events, changed := r.accumulator.events, r.accumulator.changed
+		r.accumulator.mu.Unlock()
+		if events == 150 {
+			break
+		}
+		<-changed
+	}
+	if got := h.commits(); len(got) > 0 {
+		t.Fatalf("committed %v before the flush", got)
+	}
+	r.mustStop()
+	h.checkModel()
+	if got := h.commits(); !maps.Equal(got, map[string]int64{key(messagesTopic, 0): 51, key(messagesTopic, 1): 50, key(messagesTopic, 2): 50}) {
+		t.Errorf("committed %v", got)
+	}
+	if got := len(h.read(deadTopic, 2)); got != 1 {
+		t.Errorf("%d dead letters, want 1", got)
+	}
+	if g := h.cluster.GroupInfo(group); len(g.Members) != 0 {
+		t.Errorf("%d members after the stop", len(g.Members))
+	}
+}
+
+// A sink that is away does not hold up a stop beyond its budget, and nothing is
+// committed that was not written.
+func TestConsumer_StopWhileTheSinkIsAway(t *testing.T) {
+	h := newHarness(t, 1)
+	h.sink.setBefore(func(context.Context, int, *projection.Model) error { return errSink })
+	config := h.config()
+	config.StopTimeout = 200 * time.Millisecond
+	r := h.run(config, h.sink)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.logs.await(h, "batch cannot be written; nothing of it is committed", 2)
+	if err := r.stop(); err == nil {
+		t.Error("the stop did not say that something is not written")
+	}
+	if got := h.commits(); len(got) > 0 {
+		t.Errorf("committed %v", got)
+	}
+}
+
+// Memory: with the sink stuck, owners stop reading at the bounds.
+func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
+	h := newHarness(t, 3)
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		if call == 1 {
+			close(entered)
+			<-release
+		}
+		return nil
+	})
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents = 40, 10
+	r := h.run(config, h.sink)
+	h.produce(messagesTopic, 0, h.message())
+	<-entered
+	for p := range 3 {
+		h.produce(messagesTopic, p, h.messages(500)...)
+		h.produce(stateTopic, p, h.messages(500)...)
+	}
+	var events int
+	for {
+		r.accumulator.mu.Lock()
+		waiting, changed := r.accumulator.waiting, r.accumulator.changed
+		events = r.accumulator.events
+		r.accumulator.mu.Unlock()
+		if waiting == 6 {
+			break
+		}
+		<-changed
+	}
+	if events < 40 || events > 40+10 {
+		t.Errorf("%d events wait for the sink, want 40 and at most a piece more", events)
+	}
+	close(release)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+func TestBalancer(t *testing.T) {
+	topics := []string{messagesTopic, stateTopic}
+	members := []kafka.GroupMember{{ID: "b", Topics: topics}, {ID: "a", Topics: topics}, {ID: "c", Topics: topics[:1]}, {ID: "d", Topics: topics}}
+	var partitions []kafka.Partition
+	for id := range 2 {
+		partitions = append(partitions, kafka.Partition{Topic: stateTopic, ID: id}, kafka.Partition{Topic: messagesTopic, ID: id})
+	}
+	var b balancer
+	if b.take() != nil {
+		t.Error("spread nothing, but says so")
+	}
+	got := b.AssignGroups(members, partitions)
+	want := kafka.GroupMemberAssignments{
+		"a": {messagesTopic: {0}}, "b": {messagesTopic: {1}}, "c": {}, "d": {stateTopic: {0}},
+	}
+	want["a"][stateTopic] = []int{1}
+	for id := range want {
+		for _, topic := range topics {
+			if !slices.Equal(got[id][topic], want[id][topic]) {
+				t.Errorf("%s has %v of %s, want %v", id, got[id][topic], topic, want[id][topic])
+			}
+		}
+	}
+	if counts := b.take(); !maps.Equal(counts, map[string]int{messagesTopic: 2, stateTopic: 2}) {
+		t.Errorf("spread %v", counts)
+	}
+	if b.take() != nil {
+		t.Error("took twice")
+	}
+}
