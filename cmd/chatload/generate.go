@@ -128,7 +128,10 @@ type sink interface {
 
 // generateEvents writes the events of a chat. An interrupt is its usual end.
 func generateEvents(ctx context.Context, config generateConfig, to sink) error {
-	g := generate.New(config.chat)
+	return generateFrom(ctx, generate.New(config.chat), config, to)
+}
+
+func generateFrom(ctx context.Context, g *generate.Generator, config generateConfig, to sink) error {
 	encode := newEncoder(config.encoding.value, config.chat.Seed)
 	pace := pacer{rate: float64(config.rate)}
 	for n := 0; config.count == 0 || n < config.count; n++ {

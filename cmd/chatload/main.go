@@ -24,6 +24,8 @@ type command struct {
 // commands are all subcommands, in the order of --help.
 func commands() []command {
 	return []command{
+		{"demo", "start everything, show a living chat, and stop again", runDemo},
+		{"up", "start everything and keep it running until Ctrl-C", runUp},
 		{"import", "write the events of a file to Kafka", runImport},
 		{"generate", "make up a chat and write it to Kafka or a file", runGenerate},
 		{"list", "print a user's conversation list", runList},

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/convoview/convoview/internal/generate"
+)
+
+const upHelp = `
+Runs the whole system on this machine until Ctrl-C: Kafka, NATS and ClickHouse
+in one process (the sandbox), a projector and a query worker. Says when it is
+ready.
+
+  chatload up                       in memory: everything is gone at the end
+  chatload up --data .sandbox/data  kept for the next time`
+
+func runUp(ctx context.Context, c *console, args []string) error {
+	f := c.flags("up", upHelp)
+	var dataDir string
+	f.String(&dataDir, "data", "Keep the data in this directory; otherwise they are gone at the end.")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	s, err := startStack(ctx, usualPorts, dataDir, c.stdout)
+	if err != nil {
+		return err
+	}
+	users := generate.New(generate.DefaultConfig()).Users(demoApp)
+	_, _ = fmt.Fprintf(c.stdout, upReady, users[0], users[1])
+	select {
+	case <-ctx.Done():
+	case err = <-s.failed():
+	}
+	return errors.Join(err, s.stop())
+}
+
+const upReady = `
+Ready. In another terminal:
+
+  bin/chatload generate                    a chat of the last days, into Kafka
+  bin/chatload list %[1]q                  a conversation list (a table; --json for the reply)
+  bin/chatload profile %[1]q "C2C%[2]s"    one conversation
+  bin/chatload unread %[1]q                how many unread messages
+  curl http://127.0.0.1:8123/ -d 'SELECT count() FROM convoview_g1.messages'
+  curl http://127.0.0.1:8080/metrics       the projector's; the query worker's are on 8081
+
+Ctrl-C stops everything.
+
+`
