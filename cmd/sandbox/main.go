@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/convoview/convoview/internal/sandbox"
@@ -80,7 +81,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	flags.BoolVar(&o.check, "check", false, "check the configuration and exit")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(output, help)
+			_, _ = io.WriteString(output, help)
 			flags.SetOutput(output)
 			flags.PrintDefaults()
 		}
@@ -99,24 +100,37 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 	if o.check {
-		fmt.Fprintln(stdout, "the configuration is valid")
-		return nil
+		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+		return err
 	}
 	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s := sandbox.New(o.config)
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	data := "in memory, gone at the end"
-	if o.config.DataDir != "" {
-		data = o.config.DataDir
+	_, err = io.WriteString(stdout, announcement(o.config, s))
+	if err == nil {
+		<-ctx.Done()
 	}
-	fmt.Fprintf(stdout, "Kafka       %s\n", s.KafkaAddr())
-	for _, t := range o.config.Topics {
-		fmt.Fprintf(stdout, "            topic %s\n", t.Name)
+	return errors.Join(err, s.Close())
+}
+
+// announcement says what listens where. Its last line is for those who wait.
+func announcement(config sandbox.Config, s *sandbox.Sandbox) string {
+	var topics []string
+	for _, t := range config.Topics {
+		topics = append(topics, t.Name)
 	}
-	fmt.Fprintf(stdout, "NATS        %s\nClickHouse  %s\n            %s\ndata        %s\nready\n", s.NATSURL(), s.ClickHouseAddr(), s.HTTPURL(), data)
-	<-ctx.Done()
-	fmt.Fprintln(stdout, "stopping")
-	return s.Close()
+	data := config.DataDir
+	if data == "" {
+		data = "in memory, gone at the end"
+	}
+	return fmt.Sprintf(`Kafka       %s
+NATS        %s
+ClickHouse  %s
+HTTP        %s
+topics      %s
+data        %s
+ready
+`, s.KafkaAddr(), s.NATSURL(), s.ClickHouseAddr(), s.HTTPURL(), strings.Join(topics, ", "), data)
 }

@@ -62,16 +62,16 @@ func start(t *testing.T, env []string, args ...string) *process {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), " ")
 		value = strings.TrimSpace(value)
-		switch {
-		case name == "Kafka":
+		switch name {
+		case "Kafka":
 			p.kafka = value
-		case name == "NATS":
+		case "NATS":
 			p.nats = value
-		case name == "ClickHouse":
+		case "ClickHouse":
 			p.clickhouse = value
-		case strings.HasPrefix(value, "http"):
+		case "HTTP":
 			p.http = value
-		case name == "ready":
+		case "ready":
 			return p
 		}
 	}
@@ -113,7 +113,7 @@ func statements(t *testing.T, conn driver.Conn, list ...string) {
 func (p *process) commit(t *testing.T, group string, value string) {
 	t.Helper()
 	writer := &kafka.Writer{Addr: kafka.TCP(p.kafka), Topic: "chat.messages", Balancer: &kafka.RoundRobin{}, RequiredAcks: kafka.RequireAll, BatchSize: 1}
-	defer writer.Close()
+	defer func() { _ = writer.Close() }()
 	for range 4 {
 		if err := writer.WriteMessages(t.Context(), kafka.Message{Value: []byte(value)}); err != nil {
 			t.Fatal(err)
@@ -123,7 +123,7 @@ func (p *process) commit(t *testing.T, group string, value string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer members.Close()
+	defer func() { _ = members.Close() }()
 	gen := next(t, members)
 	offsets := map[int]int64{}
 	for _, a := range gen.Assignments["chat.messages"] {

@@ -59,7 +59,7 @@ func TestKafka_ChatTopics(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	writer := &kafka.Writer{Addr: kafka.TCP(s.KafkaAddr()), BatchBytes: 2 << 20, BatchSize: 1, MaxAttempts: 1, RequiredAcks: kafka.RequireAll}
-	defer writer.Close()
+	defer func() { _ = writer.Close() }()
 	large := make([]byte, 1048588)
 	var failed kafka.WriteErrors
 	if err := writer.WriteMessages(t.Context(), kafka.Message{Topic: "chat.messages", Value: large}); !errors.As(err, &failed) || !errors.Is(failed[0], kafka.MessageSizeTooLarge) {
@@ -95,7 +95,7 @@ func TestKafka_ConsumerGroup(t *testing.T) {
 	s, topic := sandboxtest.Start(t), sandboxtest.Topic(t, 2)
 	before := time.Now().Add(-time.Second)
 	writer := &kafka.Writer{Addr: kafka.TCP(s.KafkaAddr()), Topic: topic, Balancer: &kafka.RoundRobin{}, BatchTimeout: time.Millisecond, Compression: kafka.Zstd, RequiredAcks: kafka.RequireAll}
-	defer writer.Close()
+	defer func() { _ = writer.Close() }()
 	var messages []kafka.Message
 	for i := range 100 {
 		messages = append(messages, kafka.Message{Key: []byte(fmt.Sprint("k", i)), Value: []byte(fmt.Sprint("v", i)), Headers: []kafka.Header{{Key: "h", Value: []byte("x")}}, Time: time.Unix(0, 0)})
@@ -115,7 +115,7 @@ func TestKafka_ConsumerGroup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		batch := conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second})
 		for offsets[a.ID] < batch.HighWaterMark() {
 			m, err := batch.ReadMessage()
@@ -146,7 +146,7 @@ func TestKafka_ConsumerGroup(t *testing.T) {
 	// The next generation starts where this one committed, and this one can
 	// commit no more.
 	members, next := join(t.Context(), t, topic, topic)
-	defer members.Close()
+	defer func() { _ = members.Close() }()
 	got := map[int]int64{}
 	for _, a := range next.Assignments[topic] {
 		got[a.ID] = a.Offset

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -139,7 +138,7 @@ func New(config Config) *Sandbox {
 		config.Connections = 16
 	}
 	if config.Logger == nil {
-		config.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Sandbox{config: config}
 }
@@ -161,7 +160,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	return nil
 }
 
-func (s *Sandbox) startClickHouse(context.Context) error {
+func (s *Sandbox) startClickHouse(ctx context.Context) error {
 	path := filepath.Join(s.config.DataDir, "clickhouse")
 	if s.config.DataDir == "" {
 		var err error
@@ -173,7 +172,7 @@ func (s *Sandbox) startClickHouse(context.Context) error {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	var err error
-	s.clickhouse, err = clickhouse.Start(clickhouse.Config{
+	s.clickhouse, err = clickhouse.Start(ctx, clickhouse.Config{
 		Path:        path,
 		Addr:        loopback(s.config.ClickHousePort),
 		HTTPAddr:    loopback(s.config.HTTPPort),
@@ -199,13 +198,14 @@ func (s *Sandbox) startKafka(ctx context.Context) error {
 // natsStart bounds how long the NATS server may take until it listens.
 const natsStart = 10 * time.Second
 
-func (s *Sandbox) startNATS(context.Context) error {
+func (s *Sandbox) startNATS(ctx context.Context) error {
 	port := s.config.NATSPort
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
 	// The server itself would say nothing of a port that is taken.
-	probe, err := net.Listen("tcp", loopback(s.config.NATSPort))
+	var listener net.ListenConfig
+	probe, err := listener.Listen(ctx, "tcp", loopback(s.config.NATSPort))
 	if err != nil {
 		return fmt.Errorf("start NATS: %w", err)
 	}

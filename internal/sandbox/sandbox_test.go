@@ -72,7 +72,7 @@ func TestSandbox_TakenPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { _ = taken.Close() })
 	port := taken.Addr().(*net.TCPAddr).Port
 	for _, config := range []sandbox.Config{{Parts: sandbox.Kafka, KafkaPort: port}, {Parts: sandbox.NATS, NATSPort: port}} {
 		if err := sandbox.New(config).Start(t.Context()); err == nil {
@@ -95,7 +95,7 @@ func TestSandbox_NATS(t *testing.T) {
 func TestSandbox_Addresses(t *testing.T) {
 	s := sandboxtest.Start(t)
 	for _, addr := range []string{s.KafkaAddr(), s.ClickHouseAddr()} {
-		conn, err := net.Dial("tcp", addr) //nolint:noctx // a test's own server
+		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func TestSandbox_Addresses(t *testing.T) {
 			t.Errorf("%s is not loopback", addr)
 		}
 	}
-	res, err := http.Get(s.HTTPURL()) //nolint:noctx // a test's own server
+	res, err := http.Get(s.HTTPURL())
 	if err != nil {
 		t.Fatal(err)
 	}

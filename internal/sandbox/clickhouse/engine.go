@@ -180,9 +180,10 @@ func (c *conn) set(settings []setting, defaults bool) error {
 	return c.exec("SET " + strings.Join(list, ", "))
 }
 
-// exec runs a statement that takes no time and gives no rows.
+// exec runs a statement that takes no time and whose rows nobody wants.
 func (c *conn) exec(sql string) error {
-	return c.query(context.Background(), sql, "Null", nil, func([]byte) error { return nil })
+	_, err := c.take(c.call(c.engine.lib.query, sql, "Null", nil), nil)
+	return err
 }
 
 // query runs one statement to its end and hands its whole result, if any, to
@@ -223,8 +224,8 @@ func (c *conn) take(result unsafe.Pointer, yield func([]byte) error) (int, error
 		return 0, parseException(text)
 	}
 	n := int(lib.resultLength(result))
-	if n == 0 {
-		return 0, nil
+	if n == 0 || yield == nil {
+		return n, nil
 	}
 	return n, yield(unsafe.Slice(lib.resultBuffer(result), n))
 }
@@ -262,7 +263,7 @@ func (in *insert) Write(data []byte) (int, error) {
 func (in *insert) finish(ctx context.Context) error {
 	defer in.conn.killWhenDone(ctx)()
 	defer in.conn.engine.lib.destroyInsert(in.handle)
-	_, err := in.conn.take(in.conn.engine.lib.finishInsert(in.handle), func([]byte) error { return nil })
+	_, err := in.conn.take(in.conn.engine.lib.finishInsert(in.handle), nil)
 	in.conn.spoilt = err != nil
 	return err
 }

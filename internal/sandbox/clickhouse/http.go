@@ -11,13 +11,11 @@ import (
 	"strings"
 )
 
-// notSettings are the parameters of a request that are no settings.
+// notSettings are the parameters of a request that are no settings. Of others,
+// such as session_id, the engine says that it does not know them.
 var notSettings = map[string]bool{
 	"database": true, "default_format": true, "query": true, "query_id": true, "quota_key": true, "user": true, "password": true,
 }
-
-// refusedParameters ask for what the front does not do.
-var refusedParameters = []string{"session_id", "compress", "decompress", "role"}
 
 var formatText = regexp.MustCompile(`(?is)\bFORMAT\s+(\w+)\s*(?:SETTINGS\s.*)?;?\s*$`)
 
@@ -52,8 +50,6 @@ func httpStatus(code int) int {
 	switch code {
 	case 6, 26, 27, 36, 53, codeSyntaxError, 69, 117, 457:
 		return http.StatusBadRequest
-	case 192, 193, 194, 516:
-		return http.StatusUnauthorized
 	case codeReadOnly, 291, 497:
 		return http.StatusForbidden
 	case codeNoSuchColumn, 46, 47, 50, 56, 60, 63, 73, 81, 115:
@@ -66,14 +62,6 @@ func httpStatus(code int) int {
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	values := r.URL.Query()
-	for _, name := range refusedParameters {
-		if v := values.Get(name); v != "" && v != "0" {
-			return raise(codeNotImplemented, "The sandbox does not know the parameter "+name)
-		}
-	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" {
-		return raise(codeNotImplemented, "The sandbox does not know the encoding "+encoding)
-	}
 	sql, body := values.Get("query"), io.Reader(r.Body)
 	stmt, inserts := parseInsert(sql)
 	if !inserts {
@@ -115,8 +103,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	if m := formatText.FindStringSubmatch(sql); m != nil {
 		format = m[1]
 	}
-	w.Header().Set("Content-Type", contentType(format))
 	w.Header().Set("X-ClickHouse-Format", format)
+	if strings.HasPrefix(format, "JSON") {
+		w.Header().Set("Content-Type", "application/json; charset=UTF-8") // of others net/http finds it out
+	}
 	return c.query(r.Context(), sql, format, params, func(data []byte) error {
 		_, _ = w.Write(data) // an error says that the client is gone
 		return nil
@@ -134,18 +124,4 @@ func (c *conn) insertData(ctx context.Context, stmt insertStatement, params []pa
 		return err
 	}
 	return in.finish(ctx)
-}
-
-func contentType(format string) string {
-	switch lower := strings.ToLower(format); {
-	case strings.HasPrefix(lower, "json"):
-		return "application/json; charset=UTF-8"
-	case strings.HasPrefix(lower, "csv"):
-		return "text/csv; charset=UTF-8"
-	case strings.HasPrefix(lower, "tsv"), strings.HasPrefix(lower, "tabseparated"):
-		return "text/tab-separated-values; charset=UTF-8"
-	case strings.HasPrefix(lower, "pretty"), lower == "vertical":
-		return "text/plain; charset=UTF-8"
-	}
-	return "application/octet-stream"
 }

@@ -24,7 +24,7 @@ func send(ctx context.Context, conn driver.Conn, sql string, rows ...[]any) erro
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	defer batch.Close()
+	defer func() { _ = batch.Close() }()
 	for _, row := range rows {
 		if err := batch.Append(row...); err != nil {
 			return err
@@ -94,7 +94,7 @@ func TestInsert_OneBatchIsOnePart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer batch.Close()
+	defer func() { _ = batch.Close() }()
 	for i := range 3 {
 		for j := range 1000 {
 			if err := batch.Append(uint64(i*1000 + j)); err != nil {
@@ -133,9 +133,9 @@ func TestInsert_NullTableFeedsViews(t *testing.T) {
 	if got := one[uint64](ctx, t, conn, "SELECT max(greatest) FROM sets"); got != 1<<40 {
 		t.Errorf("greatest is %d", got)
 	}
-	e := wantCode(t, send(ctx, conn, "INSERT INTO source (day, sequences)", []any{"2026-11-23", []uint64{13}}), 395)
-	if !strings.Contains(e.Message, "unlucky") {
-		t.Errorf("message %q does not tell why", e.Message)
+	message := wantCode(t, send(ctx, conn, "INSERT INTO source (day, sequences)", []any{"2026-11-23", []uint64{13}}), 395)
+	if !strings.Contains(message, "unlucky") {
+		t.Errorf("message %q does not tell why", message)
 	}
 	ignoring := driver.Context(t.Context(), driver.WithSettings(driver.Settings{"async_insert": 0, "materialized_views_ignore_errors": 1}))
 	if err := send(ignoring, conn, "INSERT INTO source (day, sequences)", []any{"2026-11-23", []uint64{13}}); err != nil {
@@ -171,21 +171,21 @@ func TestInsert_OpenBatchesBlockNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	run(t, conn, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
 	for range 2 * connections {
 		batch, err := conn.PrepareBatch(t.Context(), "INSERT INTO t")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer batch.Close()
+		defer func() { _ = batch.Close() }()
 	}
 	if got := one[uint64](t.Context(), t, conn, "SELECT count() FROM t"); got != 0 {
 		t.Errorf("%d rows", got)
 	}
 }
 
-// lossyDialer counts what is written and cuts the connection when told.
+// cut is a connection that breaks after so many bytes written.
 type cut struct {
 	net.Conn
 	after int
@@ -207,7 +207,7 @@ func TestInsert_ClientVanishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer good.Close()
+	defer func() { _ = good.Close() }()
 	run(t, good, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
 	for range 2 * connections {
 		options := sandboxtest.Options(t, db)

@@ -67,7 +67,7 @@ func libraryPackage() string {
 
 // analysis is chdb_query_analysis_v1: what the engine's parser makes of a text.
 type analysis struct {
-	size, statements, flags, class uint32
+	size, statements, _, class uint32
 }
 
 // classReadOnly is the class of a statement that changes nothing.

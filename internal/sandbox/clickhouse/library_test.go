@@ -41,7 +41,7 @@ func TestFindLibrary(t *testing.T) {
 	if got, err := FindLibrary(env); got != named || err != nil {
 		t.Errorf("%s: got %s, %v", LibraryEnv, got, err)
 	}
-	if _, err := Start(Config{Library: named, Path: root, Connections: 1}); err == nil || !strings.Contains(err.Error(), named) {
+	if _, err := Start(t.Context(), Config{Library: named, Path: root, Connections: 1}); err == nil || !strings.Contains(err.Error(), named) {
 		t.Errorf("a library that is none: got %v", err)
 	}
 }

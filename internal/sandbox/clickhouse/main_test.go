@@ -31,12 +31,13 @@ func one[T any](ctx context.Context, t *testing.T, conn driver.Conn, sql string,
 	return value
 }
 
-// wantCode fails unless err is the engine's exception of that number.
-func wantCode(t *testing.T, err error, code int32) *driver.Exception {
+// wantCode fails unless err is the engine's exception of that number, and
+// returns its message.
+func wantCode(t *testing.T, err error, code int32) (message string) {
 	t.Helper()
 	e := (*driver.Exception)(nil)
 	if !errors.As(err, &e) || e.Code != code {
 		t.Fatalf("got error %v, want exception %d", err, code)
 	}
-	return e
+	return e.Message
 }

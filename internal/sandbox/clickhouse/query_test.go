@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -30,9 +31,9 @@ func TestQuery_ExceptionHasCodeAndMessage(t *testing.T) {
 		{"SET max_threads = 1", 48, "session"},
 		{"SELECT throwIf(number = 0) FROM numbers(1)", 395, "throwIf"},
 	} {
-		e := wantCode(t, conn.Exec(t.Context(), c.sql), c.code)
-		if !strings.Contains(e.Message, c.message) || strings.Contains(e.Message, "Code:") || strings.Contains(e.Message, "(version") {
-			t.Errorf("%s: message %q, want one with %q and without code and version", c.sql, e.Message, c.message)
+		message := wantCode(t, conn.Exec(t.Context(), c.sql), c.code)
+		if !strings.Contains(message, c.message) || strings.Contains(message, "Code:") || strings.Contains(message, "(version") {
+			t.Errorf("%s: message %q, want one with %q and without code and version", c.sql, message, c.message)
 		}
 	}
 	if got := one[uint8](t.Context(), t, conn, "SELECT 1"); got != 1 {
@@ -46,7 +47,7 @@ func TestQuery_ExceptionInTheMiddleOfAStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	n := 0
 	for rows.Next() {
 		n++
@@ -87,7 +88,7 @@ func TestQuery_EmptyResultsHaveColumns(t *testing.T) {
 		}
 	}
 	var n uint8
-	if err := conn.QueryRow(t.Context(), "SELECT 1 WHERE 0").Scan(&n); err != sql.ErrNoRows {
+	if err := conn.QueryRow(t.Context(), "SELECT 1 WHERE 0").Scan(&n); !errors.Is(err, sql.ErrNoRows) {
 		t.Errorf("got %v, want %v", err, sql.ErrNoRows)
 	}
 }
@@ -143,7 +144,7 @@ func TestQuery_SettingsHoldForOneQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	plain := sandboxtest.ClickHouse(t)
 	const show = "SELECT groupArray((name, value)) FROM (SELECT name, value FROM system.settings WHERE name IN ('max_block_size', 'async_insert', 'log_comment', 'readonly', 'materialized_views_ignore_errors') AND changed ORDER BY name)"
 	settings := func(conn driver.Conn, with driver.Settings) map[string]string {
@@ -186,7 +187,7 @@ func TestQuery_Database(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	current := func() string { return one[string](t.Context(), t, conn, "SELECT currentDatabase()") }
 	if got := current(); got != a {
 		t.Errorf("opened with %s, database is %s", a, got)
@@ -204,7 +205,7 @@ func TestQuery_Database(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer missing.Close()
+	defer func() { _ = missing.Close() }()
 	wantCode(t, missing.Exec(t.Context(), "SELECT 1"), 81)
 }
 
@@ -214,7 +215,7 @@ func TestQuery_StreamsWithBoundedMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	// The first row comes while the query runs, and the 300 MB of the
 	// result is not held in memory meanwhile.
 	if !rows.Next() {
@@ -238,7 +239,7 @@ func TestQuery_StreamsWithBoundedMemory(t *testing.T) {
 
 func TestQuery_DatabaseSQL(t *testing.T) {
 	db := driver.OpenDB(sandboxtest.Options(t, sandboxtest.Database(t)))
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	ctx := t.Context()
 	if _, err := db.ExecContext(ctx, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n"); err != nil {
 		t.Fatal(err)

@@ -41,15 +41,13 @@ type Server struct {
 	web    net.Listener
 	http   *http.Server
 
-	ctx    context.Context // ends with Close, and every query with it
+	ctx    context.Context // ends with Close, and every query and connection with it
 	cancel context.CancelFunc
 	group  sync.WaitGroup
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
 }
 
 // Start starts the engine and listens. A process has one Server at a time.
-func Start(config Config) (*Server, error) {
+func Start(ctx context.Context, config Config) (*Server, error) {
 	if config.Library == "" {
 		path, err := FindLibrary(os.Getenv)
 		if err != nil {
@@ -57,21 +55,21 @@ func Start(config Config) (*Server, error) {
 		}
 		config.Library = path
 	}
-	s := &Server{config: config, conns: map[net.Conn]struct{}{}}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s := &Server{config: config}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if s.engine, err = openEngine(config.Library, config.Path, config.Connections); err != nil {
 		return nil, err
 	}
-	if err := s.listen(); err != nil {
+	if err := s.listen(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Server) listen() error {
+func (s *Server) listen(ctx context.Context) error {
 	s.hello = proto.ServerHello{Name: "ClickHouse", DisplayName: "sandbox", Revision: revision}
-	err := s.engine.killer.query(s.ctx, "SELECT version(), timezone()", "TSVRaw", nil, func(about []byte) error {
+	err := s.engine.killer.query(ctx, "SELECT version(), timezone()", "TSVRaw", nil, func(about []byte) error {
 		version, timezone, _ := strings.Cut(strings.TrimSpace(string(about)), "\t")
 		s.hello.Timezone = timezone
 		_, err := fmt.Sscanf(version, "%d.%d.%d", &s.hello.Major, &s.hello.Minor, &s.hello.Patch)
@@ -80,10 +78,11 @@ func (s *Server) listen() error {
 	if err != nil {
 		return fmt.Errorf("ask the engine for its version: %w", err)
 	}
-	if s.native, err = net.Listen("tcp", s.config.Addr); err != nil {
+	var listener net.ListenConfig
+	if s.native, err = listener.Listen(ctx, "tcp", s.config.Addr); err != nil {
 		return fmt.Errorf("listen for ClickHouse clients: %w", err)
 	}
-	if s.web, err = net.Listen("tcp", s.config.HTTPAddr); err != nil {
+	if s.web, err = listener.Listen(ctx, "tcp", s.config.HTTPAddr); err != nil {
 		return fmt.Errorf("listen for ClickHouse's HTTP: %w", err)
 	}
 	s.http = &http.Server{Handler: s, BaseContext: func(net.Listener) context.Context { return s.ctx }, ReadHeaderTimeout: headerTimeout}
@@ -92,10 +91,7 @@ func (s *Server) listen() error {
 	return nil
 }
 
-const (
-	headerTimeout = 10 * time.Second
-	stopTimeout   = 10 * time.Second
-)
+const headerTimeout = 10 * time.Second
 
 // Addr is the address of the native protocol.
 func (s *Server) Addr() string { return s.native.Addr().String() }
@@ -109,54 +105,26 @@ func (s *Server) accept() {
 		if err != nil {
 			return // closed
 		}
-		if !s.track(conn) {
-			return
-		}
 		s.group.Go(func() {
-			defer s.forget(conn)
+			defer context.AfterFunc(s.ctx, func() { _ = conn.Close() })()
 			session := &session{server: s, net: conn, in: proto.NewReader(conn), compressor: compress.NewWriter(compress.LevelZero, compress.LZ4)}
-			if err := session.serve(s.ctx); err != nil && s.ctx.Err() == nil && !gone(err) {
+			if err := session.serve(s.ctx); s.ctx.Err() == nil && !gone(err) {
 				s.config.Logger.Warn("ClickHouse client dropped", "client", conn.RemoteAddr().String(), "error", err)
 			}
+			_ = conn.Close()
 		})
 	}
 }
 
-// track remembers a connection, so that Close can end it.
-func (s *Server) track(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		_ = conn.Close()
-		return false
-	}
-	s.conns[conn] = struct{}{}
-	return true
-}
-
-func (s *Server) forget(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, conn)
-	_ = conn.Close()
-}
-
 // Close stops the queries, the listeners and the engine.
 func (s *Server) Close() error {
-	s.mu.Lock()
 	s.cancel()
-	for conn := range s.conns {
-		_ = conn.Close()
-	}
-	s.mu.Unlock()
 	var errs []error
 	if s.native != nil {
 		errs = append(errs, s.native.Close())
 	}
 	if s.http != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		errs = append(errs, s.http.Shutdown(ctx))
+		errs = append(errs, s.http.Close())
 	}
 	s.group.Wait()
 	s.engine.close(s.config.Connections)

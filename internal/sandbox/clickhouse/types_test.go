@@ -60,7 +60,7 @@ func TestTypes_RoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			for _, c := range columns {
 				t.Run(c.name, func(t *testing.T) {
 					table := fmt.Sprintf("%s_%s", method, c.name)
@@ -69,7 +69,7 @@ func TestTypes_RoundTrip(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					defer batch.Close()
+					defer func() { _ = batch.Close() }()
 					for i, v := range c.values {
 						if err := batch.Append(uint8(i), v); err != nil {
 							t.Fatal(err)
@@ -107,7 +107,7 @@ func read(t *testing.T, conn driver.Conn, sql string) (values []any, columnType 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	kind := rows.ColumnTypes()[0]
 	for rows.Next() {
 		values = append(values, scan(t, rows, kind.DatabaseTypeName()))
