@@ -7,14 +7,14 @@
 //
 // A request goes this way:
 //
-//	micro's callback ─ take: size, bound, queue (or 413, 429, 503 at once)
+//	micro's callback ─ take: size, bounds, drain (else 400, 429, 503 at once)
 //	  ▼
-//	one of Config.MaxRunning goroutines ─ decode (400) → load → rules → encode
+//	a goroutine ─ decode (400) → wait for a slot (504) → load → rules → encode
 //	  ▼
 //	the connection ─ reply, or error headers with a JSON body
 //
 // micro calls the handlers of a subscription one after the other, so a handler
-// only queues. micro's Request may not be answered once its handler returned
+// starts a goroutine and returns. micro's Request may not be answered once its handler returned
 // (its error field is not guarded), so replies go through the connection, and
 // the true counts and latencies are given to micro by a StatsHandler.
 //

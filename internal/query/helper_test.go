@@ -230,6 +230,8 @@ type fixture struct {
 	clock  atomic.Pointer[func() time.Time] // nil: it is now
 	log    *lines
 	stop   func() error // once
+
+	registry *prometheus.Registry
 }
 
 // lines is a log.
@@ -254,7 +256,7 @@ func (l *lines) String() string {
 func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
 	t.Helper()
 	s := startServer(t, 0)
-	f := &fixture{memory: store, t: t, client: connect(t, s), log: &lines{}}
+	f := &fixture{memory: store, t: t, client: connect(t, s), log: &lines{}, registry: prometheus.NewRegistry()}
 	cfg := DefaultConfig()
 	for _, c := range change {
 		c(&cfg)
@@ -264,7 +266,7 @@ func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
 	}
 	nc := connect(t, s)
 	f.worker = New(cfg, nc, store, f.now,
-		slog.New(slog.NewTextHandler(f.log, nil)), prometheus.NewRegistry())
+		slog.New(slog.NewTextHandler(f.log, nil)), f.registry)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -324,6 +324,10 @@ func TestList_OddIDs(t *testing.T) {
 		if code, body := f.ask("profile", r); code != "0" {
 			t.Errorf("%q: %s %s", id, code, body)
 		}
+		r = request(map[string]any{"userID": "nobody é😀", "conversationID": "GROUP" + id})
+		if code, body := f.ask("profile", r); code != "404" || !strings.HasSuffix(body, `known to user "nobody é😀"`) {
+			t.Errorf("%q: %s %s", id, code, body)
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 // ServiceName is the name of the micro service and of its queue group.
 const ServiceName = "convoview"
 
+const subjectPrefix = "convoview.v1."
+
 // minPayload is what the contract promises that a reply may hold.
 const minPayload = 1 << 20
 
@@ -33,9 +35,10 @@ type Worker struct {
 	loads     *loader
 	endpoints []*endpoint
 
-	queue  chan job
-	inHand atomic.Int64 // queued and running
-	mu     sync.RWMutex // guards closed: take sends to queue under its read lock
+	slots  chan struct{} // holds one for each request that is being answered
+	inHand atomic.Int64  // requests that are being answered or wait for a slot
+	served sync.WaitGroup
+	mu     sync.RWMutex // guards closed against requests that are being taken in hand
 	closed bool
 }
 
@@ -63,7 +66,7 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 	w := &Worker{
 		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m,
 		loads: newLoader(cfg, store, m, log),
-		queue: make(chan job, cfg.MaxRunning+cfg.MaxQueued),
+		slots: make(chan struct{}, cfg.MaxRunning),
 	}
 	w.endpoints = []*endpoint{
 		{name: "list", decode: decodeList, answer: w.list},
@@ -83,22 +86,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.nc.ConnectedUrlRedacted(), most, minPayload)
 	}
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
-	defer stop(nil)
-	var running sync.WaitGroup
-	for range w.cfg.MaxRunning {
-		running.Go(func() {
-			for j := range w.queue {
-				w.metrics.queued.Dec()
-				w.serve(base, j)
-			}
-		})
-	}
-
+	defer stop(errDraining)
 	lost := make(chan struct{})
-	service, err := w.serviceOn(lost)
+	service, err := w.serviceOn(base, lost)
 	if err != nil {
-		w.close()
-		running.Wait()
 		return err
 	}
 	select {
@@ -107,11 +98,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-lost:
 		err = errors.New("the service stopped: its nats connection was closed")
 	}
-	return errors.Join(err, w.drain(context.WithoutCancel(ctx), service, &running, stop))
+	return errors.Join(err, w.drain(context.WithoutCancel(ctx), service, stop))
 }
 
-// serviceOn adds the service with its endpoints. lost is closed when it stops.
-func (w *Worker) serviceOn(lost chan struct{}) (micro.Service, error) {
+// serviceOn adds the service, whose requests live under base. lost is closed when it stops.
+func (w *Worker) serviceOn(base context.Context, lost chan struct{}) (micro.Service, error) {
 	service, err := micro.AddService(w.nc, micro.Config{
 		Name:         ServiceName,
 		Version:      w.cfg.Version,
@@ -127,8 +118,8 @@ func (w *Worker) serviceOn(lost chan struct{}) (micro.Service, error) {
 		return nil, fmt.Errorf("add the service: %w", err)
 	}
 	for _, e := range w.endpoints {
-		handler := micro.HandlerFunc(func(r micro.Request) { w.take(e, r) })
-		subject := micro.WithEndpointSubject("convoview.v1.*.conversation." + e.name)
+		handler := micro.HandlerFunc(func(r micro.Request) { w.take(base, e, r) })
+		subject := micro.WithEndpointSubject(subjectPrefix + "*.conversation." + e.name)
 		if err := service.AddEndpoint(e.name, handler, subject); err != nil {
 			return nil, errors.Join(fmt.Errorf("add endpoint %s: %w", e.name, err), service.Stop())
 		}
@@ -137,44 +128,44 @@ func (w *Worker) serviceOn(lost chan struct{}) (micro.Service, error) {
 }
 
 // drain leaves in order. Nothing that the server handed to us is dropped.
-func (w *Worker) drain(ctx context.Context, service micro.Service, running *sync.WaitGroup, stop context.CancelCauseFunc) error {
+func (w *Worker) drain(ctx context.Context, service micro.Service, stop context.CancelCauseFunc) error {
 	whole, cancel := context.WithTimeout(ctx, w.cfg.DrainTimeout)
 	defer cancel()
 	answers, cancel := context.WithTimeout(whole, w.cfg.DrainTimeout/2)
 	defer cancel()
 	var errs []error
-	connected := !w.nc.IsClosed()
+	flush := func(ctx context.Context, what string) {
+		if !w.nc.IsConnected() { // nobody to wait for
+			return
+		}
+		if err := w.nc.FlushWithContext(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("flush the %s: %w", what, err))
+		}
+	}
 
 	// 1 no more from the server; what is under way to us arrives before the flush returns
 	if err := service.Stop(); err != nil {
 		errs = append(errs, fmt.Errorf("stop the service: %w", err))
 	}
-	if connected {
-		if err := w.nc.FlushWithContext(answers); err != nil {
-			errs = append(errs, fmt.Errorf("flush the unsubscription: %w", err))
-		}
-		// 2 what has arrived is in hand
-		arrived := make(chan struct{})
-		if err := w.nc.Barrier(func() { close(arrived) }); err == nil {
-			select {
-			case <-arrived:
-			case <-answers.Done():
-			}
+	flush(answers, "unsubscription")
+
+	// 2 what has arrived is in hand
+	arrived := make(chan struct{})
+	if err := w.nc.Barrier(func() { close(arrived) }); err == nil { // else the connection is closed
+		select {
+		case <-arrived:
+		case <-answers.Done():
 		}
 	}
 	w.close()
 
 	// 3 what is in hand is answered, in time or with 503
 	undo := context.AfterFunc(answers, func() { stop(errDraining) })
-	running.Wait()
+	w.served.Wait()
 	undo()
 
 	// 4 the replies are out
-	if connected {
-		if err := w.nc.FlushWithContext(whole); err != nil {
-			errs = append(errs, fmt.Errorf("flush the last replies: %w", err))
-		}
-	}
+	flush(whole, "last replies")
 	return errors.Join(errs...)
 }
 
@@ -182,23 +173,22 @@ func (w *Worker) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
-	close(w.queue)
 }
 
 // take takes a request in hand or refuses it at once.
-func (w *Worker) take(e *endpoint, r micro.Request) {
+func (w *Worker) take(base context.Context, e *endpoint, r micro.Request) {
 	j := job{endpoint: e, subject: r.Subject(), reply: r.Reply(), data: r.Data(), arrived: time.Now()}
 	if j.reply == "" {
 		w.metrics.dropped.Inc()
 		e.stats.dropped.Add(1)
 		return
 	}
-	if refused := w.enqueue(j); refused != nil {
+	if refused := w.accept(base, j); refused != nil {
 		w.respond(j, nil, refused)
 	}
 }
 
-func (w *Worker) enqueue(j job) *replyError {
+func (w *Worker) accept(base context.Context, j job) *replyError {
 	if len(j.data) > w.cfg.MaxRequestBytes {
 		return badRequest("request of %d bytes: expected at most %d", len(j.data), w.cfg.MaxRequestBytes)
 	}
@@ -207,43 +197,53 @@ func (w *Worker) enqueue(j job) *replyError {
 	if w.closed {
 		return errDraining
 	}
-	if w.inHand.Add(1) > int64(cap(w.queue)) {
+	if w.inHand.Add(1) > int64(w.cfg.MaxRunning+w.cfg.MaxQueued) {
 		w.inHand.Add(-1)
 		return errOverloaded
 	}
-	w.metrics.queued.Inc()
-	w.queue <- j // never waits: there is room for all that may be in hand
+	w.served.Go(func() {
+		data, err := w.serve(base, j)
+		w.inHand.Add(-1)
+		w.respond(j, data, err)
+	})
 	return nil
 }
 
-// serve answers one request.
-func (w *Worker) serve(base context.Context, j job) {
-	w.metrics.running.Inc()
-	data, err := w.answer(base, j)
-	w.inHand.Add(-1)
-	w.metrics.running.Dec()
-	w.respond(j, data, err)
-}
-
-func (w *Worker) answer(base context.Context, j job) (data []byte, err error) {
+// serve answers a request in hand when it has a slot, or gives up in time.
+func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicked(p)
 		}
 	}()
-	app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, "convoview.v1."), ".")
+	app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, subjectPrefix), ".")
 	q, err := decode(app, j.data, j.decode)
 	if err != nil {
 		return nil, err
 	}
-	late := &replyError{codeTimeout, fmt.Sprintf("timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())}
+	late := &replyError{codeTimeout, fmt.Sprintf(
+		"timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())}
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
 	defer cancel()
+
+	w.metrics.queued.Inc()
+	select {
+	case w.slots <- struct{}{}:
+		w.metrics.queued.Dec()
+	case <-ctx.Done():
+		w.metrics.queued.Dec()
+		return nil, context.Cause(ctx)
+	}
+	w.metrics.running.Inc()
+	defer func() {
+		w.metrics.running.Dec()
+		<-w.slots
+	}()
 	q.now = events.MicrosOf(w.clock())
 	return j.answer(ctx, q, int(w.nc.MaxPayload()))
 }
 
-// respond sends the reply, data or an error, and counts it.
+// respond counts the reply, data or an error, and sends it.
 func (w *Worker) respond(j job, data []byte, err error) {
 	reply := &nats.Msg{Subject: j.reply, Data: data}
 	said := &replyError{Code: codeOK}
@@ -259,11 +259,11 @@ func (w *Worker) respond(j job, data []byte, err error) {
 	if said.Code == codeInternal && !errors.As(err, &logged) {
 		w.log.Error("a request failed", "subject", j.subject, "error", err)
 	}
-	if err := w.nc.PublishMsg(reply); err != nil {
-		w.log.Error("a reply was lost", "subject", j.subject, "bytes", len(reply.Data), "error", err)
-	}
 	took := time.Since(j.arrived)
 	w.metrics.requests.WithLabelValues(j.name, said.code()).Inc()
 	w.metrics.seconds.WithLabelValues(j.name).Observe(took.Seconds())
 	j.stats.count(took, said)
+	if err := w.nc.PublishMsg(reply); err != nil {
+		w.log.Error("a reply was lost", "subject", j.subject, "bytes", len(reply.Data), "error", err)
+	}
 }
