@@ -194,7 +194,8 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 	m.FromAccount, m.Nick, m.NameCard, m.Avatar = h.From, h.Nick, h.NameCard, h.Avatar
 	m.IsPeerRead = c.Type == events.TypeC2C && h.From == c.UserID &&
 		max(c.Own.PeerRead.Sequence, c.Own.PeerSent) >= h.Sequence
-	if edit.Recall.Written() {
+	// The set and the edit may be one batch apart: either says that it is recalled.
+	if edit.Recall.Written() || c.Shared.Recalled.Contains(h.Sequence) {
 		m.IsRevoked = true
 		m.RevokeReason = edit.Recall.Value.Reason
 		if by := edit.Recall.Value.Revoker; by != "" && !r.Erased(by) {
@@ -218,10 +219,9 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 		}
 	}
 	switch {
-	case size == 0:
 	case size > InlinePayloadBytes && !full:
 		m.PayloadOmitted = true
-	default:
+	case payload != "":
 		m.Payload = json.RawMessage(payload)
 	}
 	return m
