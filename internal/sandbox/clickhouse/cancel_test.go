@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -154,4 +155,33 @@ func TestConcurrency_QueriesAndInserts(t *testing.T) {
 	cancel()
 	group.Wait()
 	await(t, observer, "side_by_side", 0)
+}
+
+// A table can be dropped at once after queries on it failed or were cancelled:
+// DROP … SYNC waits for ever where a connection of the engine holds on to it.
+func TestCancel_HoldsNoTable(t *testing.T) {
+	conn, observer := sandboxtest.ClickHouse(t), sandboxtest.ClickHouse(t)
+	for i, query := range []string{
+		"SELECT number AS %s, throwIf(number = 1000000) FROM numbers(2000000) AS many CROSS JOIN t",
+		"INSERT INTO t SELECT throwIf(number = 1000000) AS %s FROM numbers(2000000) AS many CROSS JOIN t",
+		"INSERT INTO t SELECT sum(sipHash64(number)) AS %s FROM numbers(1000000000000) AS many CROSS JOIN t",
+		"SELECT sum(sipHash64(number)) AS %s FROM numbers(1000000000000) AS many CROSS JOIN t",
+		"CREATE TABLE %s ENGINE = Memory AS SELECT sum(sipHash64(number)) AS n FROM numbers(1000000000000) AS many CROSS JOIN t",
+		"INSERT INTO t FORMAT JSONEachRow {\"n\":\"%s\"}",
+	} {
+		marker := fmt.Sprintf("holder_%d", i)
+		run(t, conn, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n", "INSERT INTO t VALUES (1)")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- conn.Exec(ctx, fmt.Sprintf(query, marker)) }()
+		if strings.Contains(query, "1000000000000") {
+			await(t, observer, marker, 1)
+			cancel()
+		}
+		if err := <-ended; err == nil {
+			t.Errorf("%s succeeded", query)
+		}
+		cancel()
+		run(t, conn, "DROP TABLE t SYNC")
+	}
 }

@@ -32,7 +32,7 @@ type conn struct {
 	name     string // its log_comment, by which KILL QUERY finds its query
 	database string
 	changed  []setting // to be put back at release
-	spoilt   bool      // to be replaced at release
+	spoilt   bool      // a statement failed: to be replaced at release
 }
 
 // setting is a setting of one query, param a query parameter, whose value is
@@ -150,9 +150,10 @@ func (e *engine) acquire(ctx context.Context, database string, settings []settin
 	return c, nil
 }
 
-// release puts the connection back into the pool as it was. Where that cannot
-// be (readonly cannot be taken back, nor a setting that does not exist), a new
-// connection takes its place.
+// release puts the connection back into the pool as it was, or a new one in
+// its place: where that cannot be (readonly cannot be taken back), and after a
+// failed or cancelled statement, whose tables a connection of the engine holds
+// until it is closed, so that a DROP … SYNC would wait for ever.
 func (c *conn) release() {
 	if c.spoilt || c.set(c.changed, true) != nil {
 		if fresh, err := c.engine.connect(c.name); err == nil {
@@ -202,12 +203,13 @@ func (c *conn) stream(ctx context.Context, sql, format string, params []param, y
 	stream := c.call(lib.stream, sql, format, params)
 	defer lib.destroyResult(stream)
 	if text := lib.resultError(stream); text != "" {
-		return parseException(text)
+		return c.fail(text)
 	}
 	for {
 		n, err := c.take(lib.fetch(*c.handle, stream), yield)
 		if err != nil {
 			lib.cancelStream(*c.handle, stream)
+			c.spoilt = true
 			return err
 		}
 		if n == 0 {
@@ -216,12 +218,18 @@ func (c *conn) stream(ctx context.Context, sql, format string, params []param, y
 	}
 }
 
+// fail is how a statement of this connection fails.
+func (c *conn) fail(text string) error {
+	c.spoilt = true
+	return parseException(text)
+}
+
 // take hands the data of a result to yield, destroys it and returns its size.
 func (c *conn) take(result unsafe.Pointer, yield func([]byte) error) (int, error) {
 	lib := c.engine.lib
 	defer lib.destroyResult(result)
 	if text := lib.resultError(result); text != "" {
-		return 0, parseException(text)
+		return 0, c.fail(text)
 	}
 	n := int(lib.resultLength(result))
 	if n == 0 || yield == nil {
@@ -242,7 +250,7 @@ func (c *conn) insert(sql, format string, params []param) (*insert, error) {
 	in := &insert{conn: c, handle: c.call(lib.insert, sql, format, params)}
 	if text := lib.insertError(in.handle); text != "" {
 		lib.destroyInsert(in.handle)
-		return nil, parseException(text)
+		return nil, c.fail(text)
 	}
 	return in, nil
 }
@@ -251,20 +259,16 @@ func (c *conn) insert(sql, format string, params []param) (*insert, error) {
 func (in *insert) Write(data []byte) (int, error) {
 	lib := in.conn.engine.lib
 	if len(data) > 0 && lib.appendInsert(in.handle, &data[0], uintptr(len(data))) != 0 {
-		return 0, parseException(lib.insertError(in.handle))
+		return 0, in.conn.fail(lib.insertError(in.handle))
 	}
 	return len(data), nil
 }
-
-// A connection whose insert came to nothing holds on to the table, so that a
-// DROP … SYNC would wait for ever: it is replaced.
 
 // finish waits until the rows are in the table.
 func (in *insert) finish(ctx context.Context) error {
 	defer in.conn.killWhenDone(ctx)()
 	defer in.conn.engine.lib.destroyInsert(in.handle)
 	_, err := in.conn.take(in.conn.engine.lib.finishInsert(in.handle), nil)
-	in.conn.spoilt = err != nil
 	return err
 }
 

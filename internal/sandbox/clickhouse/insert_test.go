@@ -145,6 +145,21 @@ func TestInsert_NullTableFeedsViews(t *testing.T) {
 	wantCode(t, conn.QueryRow(ctx, "SELECT counted FROM sets").Scan(new(string)), 48)
 }
 
+func TestInsert_Async(t *testing.T) {
+	conn := sandboxtest.ClickHouse(t)
+	run(t, conn, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
+	ctx := driver.Context(t.Context(), driver.WithSettings(driver.Settings{"async_insert": 1, "wait_for_async_insert": 1}))
+	if err := send(ctx, conn, "INSERT INTO t", []any{uint64(1)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Exec(ctx, "INSERT INTO t VALUES (2)"); err != nil {
+		t.Fatal(err)
+	}
+	if got := one[uint64](t.Context(), t, conn, "SELECT sum(n) FROM t"); got != 3 {
+		t.Errorf("sum %d, want 3", got)
+	}
+}
+
 func TestInsert_NothingSent(t *testing.T) {
 	conn := sandboxtest.ClickHouse(t)
 	run(t, conn, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
