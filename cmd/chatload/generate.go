@@ -93,7 +93,7 @@ func (c *generateConfig) live() bool {
 }
 
 func runGenerate(ctx context.Context, c *console, args []string) error {
-	config := generateConfig{chat: generate.DefaultConfig(), count: 100_000, encoding: encodingFlag()}
+	config := generateConfig{chat: generate.DefaultConfig(), count: 100_000, encoding: encodingFlag(), start: optionalTime()}
 	config.chatRate = fraction(config.chat.Rate)
 	f := c.flags("generate", generateHelp)
 	config.register(f)
@@ -152,18 +152,20 @@ func generateFrom(ctx context.Context, g *generate.Generator, config generateCon
 }
 
 func unlessInterrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // next gives an event that is not ahead of the clock.
 func next(g *generate.Generator, live bool) events.Event {
-	if now := time.Now(); live || !g.Clock().Before(now) {
-		return g.NextAt(now)
+	if live {
+		return g.NextAt(time.Now())
 	}
-	return g.Next()
+	return g.NextBy(time.Now())
 }
 
 // generateFile writes the events of a chat to a file.

@@ -59,13 +59,19 @@ func prefixOf(c Config) string {
 
 // Next gives the next event; chat time goes on by itself.
 func (g *Generator) Next() events.Event {
-	return g.emit(g.clock + max(1, events.Micros(g.pause()*1e6)))
+	return g.emit(g.clock + g.pause())
 }
 
 // NextAt gives the next event at the time now, or just after the event before
 // when that was later.
 func (g *Generator) NextAt(now time.Time) events.Event {
 	return g.emit(max(g.clock+1, events.MicrosOf(now)))
+}
+
+// NextBy is Next, but chat time does not go beyond now: once it is there, every
+// event is just after the one before.
+func (g *Generator) NextBy(now time.Time) events.Event {
+	return g.emit(max(g.clock+1, min(g.clock+g.pause(), events.MicrosOf(now))))
 }
 
 func (g *Generator) emit(at events.Micros) events.Event {
@@ -100,8 +106,8 @@ const (
 	longShare  = 0.02
 )
 
-// pause is the time to the next event, in seconds.
-func (g *Generator) pause() float64 {
+// pause is the time to the next event.
+func (g *Generator) pause() events.Micros {
 	mean := 1 / g.config.Rate
 	if mean > shortPause {
 		long := (mean - shortPause*(1-longShare)) / longShare
@@ -110,7 +116,7 @@ func (g *Generator) pause() float64 {
 			mean = long
 		}
 	}
-	return g.rng.ExpFloat64() * mean
+	return max(1, events.Micros(g.rng.ExpFloat64()*mean*1e6))
 }
 
 func (g *Generator) push(app string, body events.Body) {
@@ -150,6 +156,3 @@ func (g *Generator) Users(app string) []string {
 	}
 	return nil
 }
-
-// Clock is the time of the latest event.
-func (g *Generator) Clock() time.Time { return g.clock.Time() }

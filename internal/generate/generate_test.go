@@ -321,6 +321,25 @@ func TestNextAt_KeepsToTheClock(t *testing.T) {
 	}
 }
 
+// A chat of the past that reaches the present goes on there, however long its pauses.
+func TestNextBy_IsNeverAhead(t *testing.T) {
+	c := config()
+	c.Rate = 0.01
+	now := c.Start.Add(10 * time.Hour)
+	g := generate.New(c)
+	var last events.Micros
+	for range 5000 {
+		e := g.NextBy(now)
+		if e.Time <= last || e.Time > events.MicrosOf(now)+5000 {
+			t.Fatalf("event at %s after %s, now %s", e.Time.Time(), last.Time(), now)
+		}
+		last = e.Time
+	}
+	if last < events.MicrosOf(now) {
+		t.Errorf("5,000 events at 0.01/s end at %s", last.Time())
+	}
+}
+
 func TestNew_SmallestWorlds(t *testing.T) {
 	for _, groups := range []int{0, 1} {
 		c := config()

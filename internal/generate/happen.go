@@ -13,38 +13,35 @@ type happening struct {
 	do     func(w *world, s *session)
 }
 
-// Filled by init: the table refers to methods that lead back to it.
-var (
-	happenings []happening
-	allWeights float64
-)
-
-func init() {
-	happenings = []happening{
-		{14, (*world).catchUp},
-		{14, (*world).noticeSomebody},
-		{12, (*world).recall},
-		{12, (*world).modify},
-		{10, (*world).pin},
-		{10, (*world).mark},
-		{7, (*world).sort},
-		{7, (*world).remind},
-		{6, (*world).remark},
-		{6, (*world).rename},
-		{6, (*world).remove},
-		{5, (*world).leave},
-		{4, (*world).regroup},
-		{4, (*world).annotate},
-		{3, (*world).clear},
-		{3, (*world).promote},
-		{2, (*world).recallOld},
-		{0.05, (*world).erase},
-		{0.05, (*world).dismiss},
-	}
-	for _, h := range happenings {
-		allWeights += h.weight
-	}
+var happenings = []happening{
+	{14, (*world).catchUp},
+	{14, (*world).noticeSomebody},
+	{12, (*world).recall},
+	{12, (*world).modify},
+	{10, (*world).pin},
+	{10, (*world).mark},
+	{7, (*world).sort},
+	{7, (*world).remind},
+	{6, (*world).remark},
+	{6, (*world).rename},
+	{6, (*world).remove},
+	{5, (*world).leave},
+	{4, (*world).regroup},
+	{4, (*world).annotate},
+	{3, (*world).clear},
+	{3, (*world).promote},
+	{2, (*world).recallOld},
+	{0.05, (*world).erase},
+	{0.05, (*world).dismiss},
 }
+
+// allWeights is the sum of the weights.
+var allWeights = func() (sum float64) {
+	for _, h := range happenings {
+		sum += h.weight
+	}
+	return sum
+}()
 
 func (w *world) happen(s *session) {
 	f := w.rng.Float64() * allWeights

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { sandboxtest.Main(m) }
+
+// result is what a run of the command left.
+type result struct {
+	stdout, stderr string
+	err            error
+}
+
+// chatload runs the command against the sandbox.
+func chatload(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	err := run(t.Context(), args, sandboxEnv(t), strings.NewReader(stdin), &stdout, &stderr)
+	return result{stdout.String(), stderr.String(), err}
+}
+
+func sandboxEnv(t *testing.T) func(string) string {
+	s := sandboxtest.Start(t)
+	return func(name string) string {
+		return map[string]string{"CONVOVIEW_KAFKA_BROKERS": s.KafkaAddr(), "CONVOVIEW_NATS_URL": s.NATSURL()}[name]
+	}
+}
+
+func noEnv(string) string { return "" }
+
+// mustRun runs the command and fails the test on an error.
+func mustRun(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	r := chatload(t, stdin, args...)
+	if r.err != nil {
+		t.Fatalf("chatload %q: %v\n%s", args, r.err, r.stderr)
+	}
+	return r
+}
+
+// readTopic gives all records of a topic, partition by partition.
+func readTopic(t *testing.T, broker, topic string) []kafka.Message {
+	t.Helper()
+	conn, err := kafka.DialContext(t.Context(), "tcp", broker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	partitions, err := conn.ReadPartitions(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []kafka.Message
+	for _, p := range partitions {
+		list = append(list, readPartition(t, broker, p)...)
+	}
+	return list
+}
+
+func readPartition(t *testing.T, broker string, p kafka.Partition) []kafka.Message {
+	t.Helper()
+	conn, err := kafka.DialPartition(t.Context(), "tcp", broker, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	end, err := conn.ReadLastOffset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	var list []kafka.Message
+	for int64(len(list)) < end {
+		batch := conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: 8 << 20, MaxWait: time.Second})
+		for {
+			m, err := batch.ReadMessage()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, m)
+		}
+		if err := batch.Close(); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// decode reads a record as the projector does.
+func decode(t *testing.T, m kafka.Message) events.Event {
+	t.Helper()
+	r := events.Record{Value: m.Value, Timestamp: farFuture}
+	for _, h := range m.Headers {
+		r.Headers = append(r.Headers, events.Header{Key: h.Key, Value: h.Value})
+	}
+	e, err := events.NewDecoder(events.DefaultLimits()).Decode(r)
+	if err != nil {
+		t.Fatalf("%v: %q", err, m.Value)
+	}
+	return e
+}
+
+func contentType(m kafka.Message) string {
+	for _, h := range m.Headers {
+		if h.Key == events.HeaderContentType {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func TestRun_Help(t *testing.T) {
+	for _, cmd := range commands() {
+		var stdout bytes.Buffer
+		err := run(t.Context(), []string{cmd.name, "--help"}, noEnv, nil, &stdout, io.Discard)
+		if !errors.Is(err, flag.ErrHelp) || !strings.Contains(stdout.String(), "chatload "+cmd.name) || strings.Count(stdout.String(), "chatload "+cmd.name) < 2 {
+			t.Errorf("%s: %v; want a usage and an example:\n%s", cmd.name, err, stdout.String())
+		}
+		for _, name := range switches {
+			if at := strings.Index(stdout.String(), "\n  --"+name+" "); at >= 0 {
+				t.Errorf("%s --%s takes a value", cmd.name, name)
+			}
+		}
+	}
+	var stdout bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, noEnv, nil, &stdout, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	for _, cmd := range commands() {
+		if !strings.Contains(stdout.String(), cmd.name+" ") {
+			t.Errorf("%s is not in the help", cmd.name)
+		}
+	}
+}
+
+func TestRun_Refuses(t *testing.T) {
+	for _, args := range [][]string{
+		{}, {"nope"}, {"import"}, {"import", "a", "b"}, {"import", "nofile"}, {"import", "a", "--limit", "-1"},
+		{"import", "a", "--duplicate", "1.5"}, {"import", "a", "--duplicate", "x"}, {"import", "a", "--encoding", "xml"}, {"import", "a", "--shuffle", "-3"},
+		{"generate", "x"}, {"generate", "--events", "-1"}, {"generate", "--rate", "-1"}, {"generate", "--app", "a b"}, {"generate", "--people", "1"},
+		{"generate", "--start", "yesterday"}, {"generate", "--start", "2199-01-01"}, {"generate", "--start", "2026-01-01", "--rate", "1"},
+		{"generate", "--out", "x", "--encoding", "mixed"}, {"generate", "--chat-rate", "0"},
+		{"list"}, {"list", "ann", "bob"}, {"list", "ann", "--app", "a.b"}, {"list", "ann", "--after", "x"}, {"list", "ann", "--mark", "-1"},
+		{"list", "ann", "--has-unread=maybe"}, {"profile", "ann"}, {"unread"},
+	} {
+		if err := run(t.Context(), args, noEnv, strings.NewReader(""), io.Discard, io.Discard); err == nil || errors.Is(err, context.Canceled) {
+			t.Errorf("chatload %q: error %v", args, err)
+		}
+	}
+}
+
+func TestSplitOperands(t *testing.T) {
+	for _, c := range []struct{ args, given, rest string }{
+		{"-", "-", ""},
+		{"file --limit 3", "file", "--limit=3"},
+		{"--limit 3 file", "file", "--limit=3"},
+		{"--json ann --limit=3", "ann", "--json --limit=3"},
+		{"-has-unread ann", "ann", "--has-unread"},
+		{"--has-unread=false ann", "ann", "--has-unread=false"},
+		{"--app demo -- -ann --bob", "-ann --bob", "--app=demo"},
+		{"f --brokers a:1,b:2", "f", "--kafka-brokers=a:1,b:2"},
+		{"f --ids=", "f", "--ids="},
+		{"f --limit", "f", "--limit"},
+	} {
+		given, rest := splitOperands(strings.Fields(c.args))
+		if strings.Join(given, " ") != c.given || strings.Join(rest, " ") != c.rest {
+			t.Errorf("%s: operands %q, flags %q", c.args, given, rest)
+		}
+	}
+}
