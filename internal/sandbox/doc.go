@@ -1,2 +1,17 @@
-// Package sandbox starts Kafka, NATS and ClickHouse in this process.
+// Package sandbox runs Kafka, NATS and ClickHouse in this process, on loopback,
+// for development and for tests.
+//
+//   - Kafka is kfake, a broker that speaks Kafka's protocol: groups, commits,
+//     transactions, topic settings and their limits. One broker, no replicas.
+//   - NATS is the NATS server itself.
+//   - ClickHouse is the engine itself, behind a front (package clickhouse).
+//
+// With a data directory, topics, records, group offsets, databases and tables
+// are there again at the next start. What was acknowledged survives kill -9 of
+// the process; a crash of the machine may lose the last seconds, since neither
+// kfake nor MergeTree syncs every write to the disk. NATS keeps nothing.
+//
+// Tests use package sandboxtest, which starts one sandbox per test process
+// (the engine holds one data directory at a time) and gives every test a
+// database and topics of its own.
 package sandbox

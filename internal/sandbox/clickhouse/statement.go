@@ -67,7 +67,7 @@ func parseInsert(sql string) (insertStatement, bool) {
 	if m == nil {
 		return insertStatement{}, false
 	}
-	s := insertStatement{into: m[1], target: functionKeyword.ReplaceAllString(m[2], ""), format: m[4], data: m[5]}
+	s := insertStatement{into: strings.TrimSpace(m[1]), target: functionKeyword.ReplaceAllString(m[2], ""), format: m[4], data: m[5]}
 	if s.format == "" {
 		s.format = "Values"
 	}
