@@ -152,8 +152,10 @@ func (c *Consumer) join(ctx context.Context, group *kafka.ConsumerGroup) *sessio
 		if err != nil {
 			failures++
 			c.status.set(statusGroup, err)
-			// kafka-go waits JoinGroupBackoff before it tries again.
-			c.logger.Warn("cannot join the consumer group; trying again", "group", c.config.GroupID, "attempt", failures, "error", err)
+			// kafka-go waits JoinGroupBackoff, never longer, before it tries again.
+			if failures <= 10 || failures%20 == 0 {
+				c.logger.Warn("cannot join the consumer group; trying again", "group", c.config.GroupID, "attempt", failures, "error", err)
+			}
 			continue
 		}
 		failures = 0

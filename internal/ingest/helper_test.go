@@ -231,6 +231,15 @@ func (h *harness) awaitAll() {
 	h.awaitCommits(want)
 }
 
+func (h *harness) awaitChange(changed <-chan struct{}) {
+	h.Helper()
+	select {
+	case <-changed:
+	case <-h.ctx.Done():
+		h.Fatal("what must happen has not happened")
+	}
+}
+
 func (h *harness) checkModel() {
 	h.Helper()
 	if got := h.sink.snapshot(); !sameModel(got, h.want) {

@@ -1,7 +1,10 @@
 package ingest
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +137,9 @@ func TestConsumer_CompactionGaps(t *testing.T) {
 		}), read(uint64(i)+2))
 	}
 	h.cluster.Compact()
-	r := h.run(h.config(), h.sink)
+	config := h.config()
+	config.FetchMaxBytes = 1 // one batch at a time
+	r := h.run(config, h.sink)
 	h.awaitAll()
 	got, records := h.sink.snapshot(), testutil.ToFloat64(r.metrics.records.WithLabelValues(stateTopic))
 	if records >= 90 {
@@ -148,36 +153,74 @@ func TestConsumer_CompactionGaps(t *testing.T) {
 	r.mustStop()
 }
 
+// A batch keeps its last offset when compaction takes its last records.
+func TestConsumer_GapAtTheEndOfABatch(t *testing.T) {
+	h := newHarness(t, 1)
+	first := h.message()
+	value, err := io.ReadAll(first.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.produce(messagesTopic, 0, bad("k", "gone"), bad("k", "gone"), bad("k", "gone"))
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		if req.Topics[0].Topic != messagesTopic || req.Topics[0].Partitions[0].FetchOffset > 2 {
+			return nil, nil, false
+		}
+		return fetchResponse(req, 3, recordBatch(3, value)), nil, true
+	})
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// fetchResponse answers a request for one partition.
+func fetchResponse(req *kmsg.FetchRequest, end int64, batches []byte) *kmsg.FetchResponse {
+	p := kmsg.NewFetchResponseTopicPartition()
+	p.Partition = req.Topics[0].Partitions[0].Partition
+	p.HighWatermark, p.LastStableOffset, p.RecordBatches = end, end, batches
+	topic := kmsg.NewFetchResponseTopic()
+	topic.Topic, topic.Partitions = req.Topics[0].Topic, []kmsg.FetchResponseTopicPartition{p}
+	res := req.ResponseKind().(*kmsg.FetchResponse)
+	res.Topics = append(res.Topics, topic)
+	return res
+}
+
+// recordBatch encodes one record at the beginning of a batch of length offsets.
+func recordBatch(length int32, value []byte) []byte {
+	record := kmsg.Record{Key: []byte("k"), Value: value}
+	body := record.AppendTo(nil)[1:] // without its length, one byte while it is 0
+	b := kmsg.RecordBatch{
+		Magic: 2, LastOffsetDelta: length - 1, NumRecords: 1,
+		FirstTimestamp: time.Now().UnixMilli(), MaxTimestamp: time.Now().UnixMilli(),
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1,
+		Records: append(binary.AppendVarint(nil, int64(len(body))), body...),
+	}
+	const lengthEnd, crcEnd = 12, 21 // where the parts end that the length and the CRC leave out
+	encoded := b.AppendTo(nil)
+	b.Length = int32(len(encoded) - lengthEnd)
+	b.CRC = int32(crc32.Checksum(encoded[crcEnd:], crc32.MakeTable(crc32.Castagnoli)))
+	return b.AppendTo(nil)
+}
+
 // A leader that shows an end but gives nothing is noticed, named and left.
 func TestConsumer_Stall(t *testing.T) {
 	h := newHarness(t, 1)
 	h.produce(messagesTopic, 0, h.messages(5)...)
-	stalled := func(r kmsg.Request) bool {
-		for _, topic := range r.(*kmsg.FetchRequest).Topics {
-			if topic.Topic == messagesTopic {
-				return true
-			}
-		}
-		return false
-	}
 	fetches := 0
 	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		h.cluster.KeepControl()
 		req := r.(*kmsg.FetchRequest)
-		if !stalled(r) {
+		if req.Topics[0].Topic != messagesTopic {
 			return nil, nil, false
 		}
 		if fetches++; fetches > 40 {
 			h.cluster.DropControl()
 			return nil, nil, false
 		}
-		res := req.ResponseKind().(*kmsg.FetchResponse)
-		p := kmsg.NewFetchResponseTopicPartition()
-		p.HighWatermark, p.LastStableOffset = 5, 5
-		topic := kmsg.NewFetchResponseTopic()
-		topic.Topic, topic.Partitions = messagesTopic, []kmsg.FetchResponseTopicPartition{p}
-		res.Topics = append(res.Topics, topic)
-		return res, nil, true
+		return fetchResponse(req, 5, nil), nil, true
 	})
 	config := h.config()
 	config.StallTimeout = 20 * time.Millisecond

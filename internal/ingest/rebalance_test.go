@@ -258,7 +258,7 @@ func TestConsumer_StopWritesAndCommitsAll(t *testing.T) {
 		if events == 150 {
 			break
 		}
-		<-changed
+		h.awaitChange(changed)
 	}
 	if got := h.commits(); len(got) > 0 {
 		t.Fatalf("committed %v before the flush", got)
@@ -323,7 +323,7 @@ func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
 		if waiting == 6 {
 			break
 		}
-		<-changed
+		h.awaitChange(changed)
 	}
 	if events < 40 || events > 40+10 {
 		t.Errorf("%d events wait for the sink, want 40 and at most a piece more", events)
