@@ -1,153 +1,190 @@
 package e2e_test
 
 import (
-	"context"
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
-	"errors"
-	"log/slog"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/segmentio/kafka-go"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
-	"github.com/convoview/convoview/internal/ingest"
-	"github.com/convoview/convoview/internal/query"
-	"github.com/convoview/convoview/internal/readmodel"
-	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/projection/bruteforce"
 )
 
-func TestMain(m *testing.M) { sandboxtest.Main(m) }
+var chatFile = flag.String("chat", "", "play the chat of this file (JSON lines of chatload, gzip) instead of a generated one")
 
-// system is a projector and a query worker on topics and tables of the test's own.
-type system struct {
-	t               testing.TB
-	nc              *nats.Conn
-	messages, state string
-	store           *readmodel.Store
-	writer          *kafka.Writer
-}
+// TestChat_EveryReplyIsTheBruteForceReadings plays a chat, shuffled, a fifth of
+// it twice and in both encodings, and compares every user's list, profiles and
+// total with what reading all raw events by the contract's letter gives.
+func TestChat_EveryReplyIsTheBruteForceReadings(t *testing.T) {
+	chat := chat(t)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	s := start(t, func() time.Time { return now })
 
-func start(t testing.TB) *system {
-	t.Helper()
-	box := sandboxtest.Start(t)
-	s := &system{
-		t:        t,
-		nc:       sandboxtest.NATS(t),
-		messages: sandboxtest.Topic(t, 3),
-		state:    sandboxtest.Topic(t, 2, "cleanup.policy", "compact"),
-		writer:   &kafka.Writer{Addr: kafka.TCP(box.KafkaAddr()), RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond},
+	sent := append(slices.Clone(chat), chat[:len(chat)/5]...)
+	rand.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
+	for batch := range slices.Chunk(sent, 1000) {
+		s.send(batch...)
 	}
-	t.Cleanup(func() { _ = s.writer.Close() })
+	s.settle()
 
-	storeConfig := readmodel.DefaultConfig()
-	storeConfig.Addresses = []string{box.ClickHouseAddr()}
-	storeConfig.Database = sandboxtest.Database(t)
-	var err error
-	if s.store, err = readmodel.Open(storeConfig); err != nil {
-		t.Fatal(err)
+	want := bruteforce.New(chat, events.MicrosOf(now))
+	apps := map[string]struct{}{}
+	for _, e := range chat {
+		apps[e.App] = struct{}{}
 	}
-	if err := s.store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.store.Drop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+	var users, listed atomic.Int64
+	g, ctx := errgroup.WithContext(t.Context())
+	g.SetLimit(askersAtOnce)
+	for app := range apps {
+		for _, user := range want.Users(app) {
+			g.Go(func() error {
+				if ctx.Err() != nil {
+					return nil
+				}
+				n, err := compare(s, want, app, user)
+				users.Add(1)
+				listed.Add(int64(n))
+				return err
+			})
 		}
-		_ = s.store.Close()
-	})
-
-	ingestConfig := ingest.DefaultConfig()
-	ingestConfig.Brokers = []string{box.KafkaAddr()}
-	ingestConfig.GroupID = s.messages
-	ingestConfig.Topics = []string{s.messages, s.state}
-	ingestConfig.DeadTopic = sandboxtest.Topic(t, 1, "max.message.bytes", "2000000")
-	ingestConfig.FlushInterval = 10 * time.Millisecond
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	consumer, err := ingest.New(ingestConfig, s.store, events.NewDecoder(events.DefaultLimits()), log, prometheus.NewRegistry())
-	if err != nil {
+	}
+	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	worker := query.New(query.DefaultConfig(), s.nc, s.store, time.Now, log, prometheus.NewRegistry())
-	for name, run := range map[string]func(context.Context) error{"consumer": consumer.Run, "worker": worker.Run} {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-		done := make(chan error, 1)
-		go func() { done <- run(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		})
+	t.Logf("%d events, %d users, %d listed conversations", len(chat), users.Load(), listed.Load())
+	if listed.Load() == 0 {
+		t.Fatal("no conversations at all")
 	}
-	return s
 }
 
-// send produces events, each to its topic.
-func (s *system) send(list ...events.Event) {
-	s.t.Helper()
-	var records []kafka.Message
-	for _, e := range list {
-		value, err := events.AppendJSON(nil, e)
+// askersAtOnce is how many users' replies are compared at the same time.
+const askersAtOnce = 32
+
+// compare compares everything that one user sees: the list, the total and the
+// profiles of the first conversations. It gives the length of the list.
+func compare(s *system, want *bruteforce.Chat, app, user string) (int, error) {
+	list, err := jsonOf(want.List(app, user, bruteforce.Filter{})...)
+	if err != nil {
+		return 0, err
+	}
+	got, err := s.list(app, user)
+	if err != nil {
+		return 0, err
+	}
+	if diff := cmp.Diff(list, got); diff != "" {
+		return 0, fmt.Errorf("list of %q (-want +got):\n%s", user, diff)
+	}
+	var total unreadReply
+	if err := s.ask("unread", app, map[string]any{"userID": user}, &total); err != nil {
+		return 0, err
+	}
+	if n := want.Unread(app, user, bruteforce.Filter{}, false); n != total.Data.Total {
+		return 0, fmt.Errorf("total of %q: got %d, want %d", user, total.Data.Total, n)
+	}
+	for _, item := range list[:min(profilesEach, len(list))] {
+		var c struct {
+			ConversationID string `json:"conversationID"`
+		}
+		if err := json.Unmarshal([]byte(item), &c); err != nil {
+			return 0, err
+		}
+		var profile profileReply
+		if err := s.ask("profile", app, map[string]any{"userID": user, "conversationID": c.ConversationID}, &profile); err != nil {
+			return 0, err
+		}
+		wanted, _ := want.Profile(app, user, c.ConversationID)
+		expected, err := jsonOf(wanted)
 		if err != nil {
-			s.t.Fatal(err)
+			return 0, err
 		}
-		topic := s.messages
-		if events.Topic(e.Body) == events.TopicState {
-			topic = s.state
+		if diff := cmp.Diff(expected, []string{string(profile.Data.Conversation)}); diff != "" {
+			return 0, fmt.Errorf("profile of %q and %q (-want +got):\n%s", user, c.ConversationID, diff)
 		}
-		records = append(records, kafka.Message{Topic: topic, Key: []byte(events.Key(e)), Value: value})
 	}
-	if err := s.writer.WriteMessages(s.t.Context(), records...); err != nil {
-		s.t.Fatal(err)
-	}
+	return len(list), nil
 }
 
-// ask sends a request and gives the reply's data, or its error's code and message.
-func (s *system) ask(operation, app, request string) (map[string]any, string) {
-	s.t.Helper()
-	subject := "convoview.v1." + app + ".conversation." + operation
-	reply, err := s.nc.Request(subject, []byte(request), 10*time.Second)
-	for errors.Is(err, nats.ErrNoResponders) { // the worker is still starting
-		reply, err = s.nc.Request(subject, []byte(request), 10*time.Second)
+// profilesEach is how many profiles are compared of each user.
+const profilesEach = 3
+
+// chat is the chat to play, in the order of its times.
+func chat(t *testing.T) []events.Event {
+	t.Helper()
+	if *chatFile != "" {
+		return readChat(t, *chatFile)
 	}
+	config := generate.DefaultConfig()
+	config.Seed = rand.Uint64()
+	config.People, config.Groups = 40, 6
+	config.Start = time.Now().Add(-24 * time.Hour)
+	config.Rate = 0.1
+	t.Logf("seed %d", config.Seed)
+	g := generate.New(config)
+	list := make([]events.Event, 3000)
+	for i := range list {
+		list[i] = g.Next()
+	}
+	return list
+}
+
+func readChat(t *testing.T, name string) []events.Event {
+	t.Helper()
+	f, err := os.Open(name)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	var body map[string]any
-	if err := json.Unmarshal(reply.Data, &body); err != nil {
-		s.t.Fatalf("%v in %s", err, reply.Data)
+	defer func() { _ = f.Close() }()
+	unzipped, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return body, reply.Header.Get("Nats-Service-Error-Code")
+	decoder := events.NewDecoder(events.DefaultLimits())
+	lines := bufio.NewScanner(unzipped)
+	lines.Buffer(nil, 1<<20)
+	var list []events.Event
+	for lines.Scan() {
+		var line struct {
+			Event json.RawMessage `json:"event"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		e, err := decoder.Decode(events.Record{Value: line.Event, Timestamp: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
-func TestOneMessageReachesBothLists(t *testing.T) {
-	s := start(t)
-	s.send(events.Event{
-		ID: "1", App: "demo", Time: events.MicrosOf(time.Now()),
-		Body: &events.MessageSent{
-			Conversation: events.C2C("ann", "bob"), From: "ann", MessageID: "m1", Sequence: 1,
-			Type: events.TypeText, Payload: []byte(`{"text":"hello"}`), MessageForShow: "hello",
-		},
-	})
-	for user, unread := range map[string]float64{"ann": 0, "bob": 1} {
-		for {
-			body, code := s.ask("list", "demo", `{"userID":"`+user+`"}`)
-			if code != "" {
-				t.Fatalf("%s: %v", user, body)
-			}
-			list := body["data"].(map[string]any)["conversationList"].([]any)
-			if len(list) == 0 {
-				continue // not projected yet
-			}
-			item := list[0].(map[string]any)
-			last := item["lastMessage"].(map[string]any)
-			if item["unreadCount"] != unread || last["messageForShow"] != "hello" || last["fromAccount"] != "ann" {
-				t.Errorf("%s sees %v", user, item)
-			}
-			break
+// jsonOf encodes each value as the API does.
+func jsonOf(values ...any) ([]string, error) {
+	var list []string
+	for _, v := range values {
+		var b bytes.Buffer
+		encoder := json.NewEncoder(&b)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(v); err != nil {
+			return nil, err
 		}
+		list = append(list, strings.TrimSuffix(b.String(), "\n"))
 	}
+	return list, nil
 }
