@@ -281,6 +281,41 @@ func TestSandbox_InMemoryLeavesNothing(t *testing.T) {
 	}
 }
 
+// What a killed process left is removed by a later one, what a running one
+// uses is not.
+func TestSandbox_SweepsTemporaryDirectories(t *testing.T) {
+	tmp := t.TempDir()
+	env := []string{"TMPDIR=" + tmp}
+	temporary := func() []string {
+		found, err := filepath.Glob(filepath.Join(tmp, "*", "status"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, status := range found {
+			if err := os.Chtimes(status, time.Time{}, time.Unix(0, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return found
+	}
+	killed := start(t, env)
+	_ = killed.stop(t, syscall.SIGKILL)
+	if left := temporary(); len(left) != 1 {
+		t.Fatalf("after SIGKILL: %v", left)
+	}
+	running := start(t, env)
+	kept := temporary()
+	other := start(t, env)
+	if got := temporary(); len(kept) != 1 || len(got) != 2 {
+		t.Errorf("one runs: %v, two run: %v", kept, got)
+	}
+	for _, p := range []*process{running, other} {
+		if err := p.stop(t, syscall.SIGTERM); err != nil {
+			t.Errorf("%v\n%s", err, p.stderr)
+		}
+	}
+}
+
 func TestSandbox_MissingLibrary(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "libchdb.so")
 	p := command(t, []string{chengine.LibraryEnv + "=" + missing}, "--kafka-port=0", "--nats-port=0", "--clickhouse-port=0", "--http-port=0")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -163,8 +164,9 @@ func (s *Sandbox) Start(ctx context.Context) error {
 func (s *Sandbox) startClickHouse(ctx context.Context) error {
 	path := filepath.Join(s.config.DataDir, "clickhouse")
 	if s.config.DataDir == "" {
+		sweep(os.TempDir())
 		var err error
-		if s.temporary, err = os.MkdirTemp("", "convoview-sandbox-"); err != nil {
+		if s.temporary, err = os.MkdirTemp("", temporaryPrefix); err != nil {
 			return fmt.Errorf("make a directory for ClickHouse: %w", err)
 		}
 		path = s.temporary
@@ -180,6 +182,30 @@ func (s *Sandbox) startClickHouse(ctx context.Context) error {
 		Logger:      s.config.Logger,
 	})
 	return err
+}
+
+const (
+	temporaryPrefix = "convoview-sandbox-"
+	// abandonedAge keeps sweep from a directory whose engine is just starting.
+	abandonedAge = 10 * time.Minute
+)
+
+// sweep removes the temporary directories of processes that were killed: the
+// engine holds a lock on the file status as long as it runs. It is a courtesy,
+// and errors are ignored.
+func sweep(dir string) {
+	found, _ := filepath.Glob(filepath.Join(dir, temporaryPrefix+"*", "status"))
+	for _, status := range found {
+		f, err := os.OpenFile(status, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		info, err := f.Stat()
+		if err == nil && time.Since(info.ModTime()) > abandonedAge && syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.RemoveAll(filepath.Dir(status))
+		}
+		_ = f.Close()
+	}
 }
 
 func (s *Sandbox) startKafka(ctx context.Context) error {

@@ -19,7 +19,7 @@ const signalCase = "SANDBOX_TEST_SIGNAL"
 func child(t *testing.T, name string) (output string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), signalCase+"="+name)
+	cmd.Env = append(os.Environ(), signalCase+"="+name, "TMPDIR="+t.TempDir()) // they leave their data behind
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

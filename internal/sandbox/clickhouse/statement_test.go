@@ -16,7 +16,8 @@ func TestParseInsert(t *testing.T) {
 		"\n INSERT INTO TABLE `x.y`.\"z\" FORMAT TSV;": {into: "INSERT INTO TABLE `x.y`.\"z\"", target: "`x.y`.\"z\"", format: "TSV"},
 		"INSERT INTO FUNCTION null('a UInt8') VALUES":  {into: "INSERT INTO FUNCTION null('a UInt8')", target: "null('a UInt8')", format: "Values"},
 		"INSERT INTO t (a) SETTINGS async_insert = 0, x='a,b' FORMAT CSV\n1;2\n": {
-			into: "INSERT INTO t (a) SETTINGS async_insert = 0, x='a,b'", target: "t", columns: []string{"a"}, format: "CSV", data: "1;2\n"},
+			into: "INSERT INTO t (a) SETTINGS async_insert = 0, x='a,b'", target: "t", columns: []string{"a"}, format: "CSV", data: "1;2\n",
+		},
 		"INSERT INTO t FORMAT JSONEachRow {\"a\":1}": {into: "INSERT INTO t", target: "t", format: "JSONEachRow", data: "{\"a\":1}"},
 		"INSERT INTO t VALUES (1)":                   nil,
 		"INSERT INTO t SELECT 1 FORMAT TSV":          nil,
