@@ -51,8 +51,8 @@ func TestChat_EveryReplyIsTheBruteForceReadings(t *testing.T) {
 	for app := range apps {
 		for _, user := range want.Users(app) {
 			g.Go(func() error {
-				if ctx.Err() != nil {
-					return nil
+				if err := ctx.Err(); err != nil {
+					return err
 				}
 				n, err := compare(s, want, app, user)
 				users.Add(1)

@@ -108,6 +108,29 @@ func FuzzDecodeBitmap(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, state string) { _, _ = decodeBitmap(state) })
 }
 
+// TestStore_QueriesBeyondTheConnectionsWait says that a burst waits for its turn as long as its context lets it.
+func TestStore_QueriesBeyondTheConnectionsWait(t *testing.T) {
+	config := DefaultConfig()
+	config.MaxConnections = 1
+	s, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := s.slot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.slot(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("beyond the connections: got %v, want %v", err, context.Canceled)
+	}
+	release()
+	if _, err := s.slot(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestKeyText(t *testing.T) {
 	got := keyText([]projection.Key{
 		{App: "a", Owner: `O'Brien\`, ConversationID: "C2C\t😀"},

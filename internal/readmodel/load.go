@@ -238,7 +238,7 @@ func load[R any](ctx context.Context, s *Store, t *table[R], key keyColumns, key
 		return nil
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"keys": keys}))
-	return t.load(ctx, s.conn, t.selectQuery(s.db, full, key), full, visit)
+	return t.load(ctx, s, t.selectQuery(s.db, full, key), full, visit)
 }
 
 func zip(keys, values []string) []events.KeyValue {

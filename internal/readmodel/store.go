@@ -19,6 +19,9 @@ const generation = 1
 type Store struct {
 	conn driver.Conn
 	db   string // the generation's database
+	// slots bounds the queries at one time to the connections. The client's own
+	// pool gives up a wait after the dial timeout; here the caller's context says how long.
+	slots chan struct{}
 }
 
 // Open makes a store. It does not connect before it is used.
@@ -46,7 +49,21 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
 	}
-	return &Store{conn: conn, db: fmt.Sprintf("%s_g%d", c.Database, generation)}, nil
+	return &Store{
+		conn:  conn,
+		db:    fmt.Sprintf("%s_g%d", c.Database, generation),
+		slots: make(chan struct{}, c.MaxConnections),
+	}, nil
+}
+
+// slot waits for leave to use a connection. The caller gives it back by release.
+func (s *Store) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for one of %d connections: %w", cap(s.slots), ctx.Err())
+	}
 }
 
 // Close closes the connections.

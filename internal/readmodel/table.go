@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // table declares how rows of type R are written and read.
@@ -65,11 +63,16 @@ func (t *table[R]) insertQuery(db string) string {
 }
 
 // insert writes rows as one block.
-func (t *table[R]) insert(ctx context.Context, conn driver.Conn, db string, rows []R) error {
+func (t *table[R]) insert(ctx context.Context, s *Store, rows []R) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	batch, err := conn.PrepareBatch(ctx, t.insertQuery(db))
+	release, err := s.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	batch, err := s.conn.PrepareBatch(ctx, t.insertQuery(s.db))
 	if err != nil {
 		return fmt.Errorf("insert %d rows into %s: %w", len(rows), t.into, err)
 	}
@@ -98,8 +101,13 @@ func (t *table[R]) selectQuery(db string, full bool, key keyColumns) string {
 }
 
 // load reads rows and gives each to visit. The row is reused between calls, but for what its pointers and slices lead to.
-func (t *table[R]) load(ctx context.Context, conn driver.Conn, query string, full bool, visit func(*R) error) error {
-	rows, err := conn.Query(ctx, query)
+func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, visit func(*R) error) error {
+	release, err := s.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rows, err := s.conn.Query(ctx, query)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", t.from, err)
 	}
