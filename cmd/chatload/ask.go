@@ -195,8 +195,8 @@ func (q *question) pages(stdout io.Writer, ask func([]byte) ([]byte, error)) (li
 			return whole, err
 		}
 		reply, err := ask(body)
-		if err == nil && q.json {
-			err = printJSON(stdout, reply)
+		if q.json {
+			err = errors.Join(err, printReply(stdout, reply, err))
 		}
 		if err != nil {
 			return whole, err
@@ -262,11 +262,11 @@ func (q *question) once(ctx context.Context, c *console, render func(reply []byt
 			return err
 		}
 		reply, err := ask(body)
+		if q.json {
+			return errors.Join(err, printReply(c.stdout, reply, err))
+		}
 		if err != nil {
 			return err
-		}
-		if q.json {
-			return printJSON(c.stdout, reply)
 		}
 		return render(reply)
 	})
@@ -325,7 +325,14 @@ type replyError struct {
 // Error is the code and the message.
 func (e *replyError) Error() string { return e.code + " " + e.message }
 
-func printJSON(w io.Writer, reply []byte) error {
+// printReply prints a reply as it came, or that of a refusal.
+func printReply(w io.Writer, reply []byte, asked error) error {
+	if refusal := (*replyError)(nil); errors.As(asked, &refusal) {
+		reply = refusal.body
+	}
+	if reply == nil {
+		return nil
+	}
 	_, err := fmt.Fprintf(w, "%s\n", reply)
 	return err
 }

@@ -34,7 +34,7 @@ func TestGenerate_FileIsWhatImportReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	z, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestGenerate_IntoKafka(t *testing.T) {
 	if a, b := encodings[events.ContentTypeJSON], encodings[events.ContentTypeProtobuf]; a+b != 2000 || a < 800 || b < 800 {
 		t.Errorf("encodings %v", encodings)
 	}
-	if ahead := last.Time().Sub(time.Now()); ahead > 0 || first.Time().Before(now.Add(-time.Hour)) {
+	if ahead := time.Until(last.Time()); ahead > 0 || first.Time().Before(now.Add(-time.Hour)) {
 		t.Errorf("events from %s to %s, now %s", first.Time(), last.Time(), now)
 	}
 }

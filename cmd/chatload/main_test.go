@@ -58,7 +58,7 @@ func readTopic(t *testing.T, broker, topic string) []kafka.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	partitions, err := conn.ReadPartitions(topic)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func readPartition(t *testing.T, broker string, p kafka.Partition) []kafka.Messa
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	end, err := conn.ReadLastOffset()
 	if err != nil {
 		t.Fatal(err)
@@ -153,13 +153,34 @@ func TestRun_Help(t *testing.T) {
 
 func TestRun_Refuses(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"nope"}, {"import"}, {"import", "a", "b"}, {"import", "nofile"}, {"import", "a", "--limit", "-1"},
-		{"import", "a", "--duplicate", "1.5"}, {"import", "a", "--duplicate", "x"}, {"import", "a", "--encoding", "xml"}, {"import", "a", "--shuffle", "-3"},
-		{"generate", "x"}, {"generate", "--events", "-1"}, {"generate", "--rate", "-1"}, {"generate", "--app", "a b"}, {"generate", "--people", "1"},
-		{"generate", "--start", "yesterday"}, {"generate", "--start", "2199-01-01"}, {"generate", "--start", "2026-01-01", "--rate", "1"},
-		{"generate", "--out", "x", "--encoding", "mixed"}, {"generate", "--chat-rate", "0"},
-		{"list"}, {"list", "ann", "bob"}, {"list", "ann", "--app", "a.b"}, {"list", "ann", "--after", "x"}, {"list", "ann", "--mark", "-1"},
-		{"list", "ann", "--has-unread=maybe"}, {"profile", "ann"}, {"unread"},
+		{},
+		{"nope"},
+		{"import"},
+		{"import", "a", "b"},
+		{"import", "nofile"},
+		{"import", "a", "--limit", "-1"},
+		{"import", "a", "--duplicate", "1.5"},
+		{"import", "a", "--duplicate", "x"},
+		{"import", "a", "--encoding", "xml"},
+		{"import", "a", "--shuffle", "-3"},
+		{"generate", "x"},
+		{"generate", "--events", "-1"},
+		{"generate", "--rate", "-1"},
+		{"generate", "--app", "a b"},
+		{"generate", "--people", "1"},
+		{"generate", "--start", "yesterday"},
+		{"generate", "--start", "2199-01-01"},
+		{"generate", "--start", "2026-01-01", "--rate", "1"},
+		{"generate", "--out", "x", "--encoding", "mixed"},
+		{"generate", "--chat-rate", "0"},
+		{"list"},
+		{"list", "ann", "bob"},
+		{"list", "ann", "--app", "a.b"},
+		{"list", "ann", "--after", "x"},
+		{"list", "ann", "--mark", "-1"},
+		{"list", "ann", "--has-unread=maybe"},
+		{"profile", "ann"},
+		{"unread"},
 	} {
 		if err := run(t.Context(), args, noEnv, strings.NewReader(""), io.Discard, io.Discard); err == nil || errors.Is(err, context.Canceled) {
 			t.Errorf("chatload %q: error %v", args, err)

@@ -56,7 +56,7 @@ type conversation struct {
 const (
 	defaultWidth = 100
 	nameColumns  = 28 // at most
-	textColumns  = 16 // at least
+	fewColumns   = 12 // that the name and the text keep on a narrow terminal
 )
 
 // renderList draws a list as a table of at most so many columns.
@@ -71,8 +71,8 @@ func renderList(w io.Writer, r listReply, now time.Time, width int) error {
 		t := table{
 			head:  []string{"", "CONVERSATION", "UNREAD", "LAST MESSAGE", "WHEN"},
 			right: []bool{false, false, true, false, true},
-			most:  []int{0, nameColumns, 0, 0, 0},
-			grow:  3,
+			name:  1,
+			text:  3,
 		}
 		for _, item := range r.Data.ConversationList {
 			t.rows = append(t.rows, []string{badges(item), name(item), unread(item), lastLine(item, r.UserID), ago(item.LastMessage.LastTime, now)})
@@ -130,8 +130,10 @@ func name(item conversation) string {
 	if item.Type == "@TIM#SYSTEM" {
 		return "System"
 	}
-	_, id, _ := events.SplitConversationID(item.ConversationID)
-	return id
+	if _, id, ok := events.SplitConversationID(item.ConversationID); ok {
+		return id
+	}
+	return item.ConversationID
 }
 
 func nick(item conversation) string {
@@ -241,34 +243,40 @@ func ago(seconds int64, now time.Time) string {
 
 // table aligns cells by the columns that they take on a terminal.
 type table struct {
-	head  []string
-	right []bool // aligned to the right
-	most  []int  // columns at most; 0: any number
-	grow  int    // which one takes what is left
+	head  []string // nil: none
+	right []bool   // aligned to the right
+	name  int      // which one is cut at nameColumns, and further on a narrow terminal
+	text  int      // which one takes what is left
 	rows  [][]string
 }
 
 const gap = "  "
 
 func (t *table) render(b *strings.Builder, width int) {
-	widths := make([]int, len(t.head))
-	rows := append([][]string{t.head}, t.rows...)
+	widths := make([]int, len(t.right))
+	rows := t.rows
+	if t.head != nil {
+		rows = append([][]string{t.head}, rows...)
+	}
 	for _, row := range rows {
 		for i := range row {
 			row[i] = plain(row[i])
 			widths[i] = max(widths[i], columns(row[i]))
-			if t.most[i] > 0 {
-				widths[i] = min(widths[i], t.most[i])
-			}
 		}
 	}
-	taken := len(gap) * (len(widths) - 1)
+	widths[t.name] = min(widths[t.name], nameColumns)
+	left := width - len(gap)*(len(widths)-1)
 	for i, n := range widths {
-		if i != t.grow {
-			taken += n
+		if i != t.text {
+			left -= n
 		}
 	}
-	widths[t.grow] = max(textColumns, min(widths[t.grow], width-taken))
+	if missing := min(widths[t.text], fewColumns) - left; missing > 0 {
+		shrunk := max(min(widths[t.name], fewColumns), widths[t.name]-missing)
+		left += widths[t.name] - shrunk
+		widths[t.name] = shrunk
+	}
+	widths[t.text] = min(widths[t.text], max(left, fewColumns))
 	for _, row := range rows {
 		var l strings.Builder
 		for i, cell := range row {
@@ -328,7 +336,7 @@ func renderProfile(w io.Writer, item conversation, userID string, now time.Time,
 	if err := renderList(w, r, now, width); err != nil {
 		return err
 	}
-	t := table{head: []string{"", ""}, right: []bool{false, false}, most: []int{0, 0}, grow: 1}
+	t := table{right: []bool{false, false}, name: 0, text: 1}
 	line := func(label string, value any) {
 		if s := fmt.Sprint(value); s != "" && s != "0" && s != "false" && s != "[]" {
 			t.rows = append(t.rows, []string{label, s})
@@ -378,7 +386,6 @@ func renderProfile(w io.Writer, item conversation, userID string, now time.Time,
 		line("read up to", g.SelfInfo.ReadedSequence)
 	}
 	var b strings.Builder
-	t.head, t.rows = t.rows[0], t.rows[1:] // the conversation's ID is always there
 	b.WriteString("\n")
 	t.render(&b, width)
 	_, err := io.WriteString(w, b.String())
