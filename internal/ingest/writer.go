@@ -148,9 +148,12 @@ func (w *writer) write(ctx context.Context, b batch) error {
 	w.metrics.writeSeconds.Observe(time.Since(attempt).Seconds())
 	w.metrics.batchEvents.Observe(float64(b.events))
 	w.metrics.batchBytes.Observe(float64(b.bytes))
-	if b.model.Conflicts > 0 {
-		w.metrics.conflicts.Add(float64(b.model.Conflicts))
-		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", b.model.Conflicts, "events", b.events)
+	if n := len(b.model.Conflicts); n > 0 {
+		first := b.model.Conflicts[0]
+		w.metrics.conflicts.Add(float64(n))
+		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", n, "events", b.events,
+			"first_app", first.App, "first_type", first.Conversation.Type.String(), "first_a", first.Conversation.A, "first_b", first.Conversation.B,
+			"first_sequence", first.Sequence)
 	}
 	return nil
 }

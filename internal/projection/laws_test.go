@@ -17,7 +17,7 @@ import (
 	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
 
-// equalModels compares what models mean. Conflicts counts what was seen, repeats included.
+// equalModels compares what models mean. Conflicts are what was seen, repeats included.
 var equalModels = cmp.Options{
 	cmpopts.EquateEmpty(),
 	cmpopts.IgnoreFields(projection.Model{}, "Conflicts"),

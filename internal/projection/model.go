@@ -64,8 +64,9 @@ type Model struct {
 	Groups   map[GroupKey]*GroupProfile
 	Plans    map[string]*Plan
 	Erased   map[UserKey]struct{}
-	// Conflicts counts the messages seen that have another message's sequence: a producer's fault.
-	Conflicts int
+	// Conflicts are the places at which a second, different message was seen: a
+	// producer's fault. They are what was seen, not a register.
+	Conflicts []EditKey
 }
 
 // NewModel gives an empty model.
@@ -104,7 +105,7 @@ func (m *Model) Merge(other *Model) {
 	for k := range other.Erased {
 		m.Erased[k] = struct{}{}
 	}
-	m.Conflicts += other.Conflicts
+	m.Conflicts = append(m.Conflicts, other.Conflicts...)
 }
 
 // Fold folds one event, as events.Decoder returned it, into m.
@@ -222,7 +223,7 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 
 	key := MessageKey{e.App, b.Conversation, day, b.Sequence, e.Time, e.ID}
 	if _, repeated := m.Messages[key]; taken && !repeated {
-		m.Conflicts++
+		m.Conflicts = append(m.Conflicts, EditKey{e.App, b.Conversation, b.Sequence})
 	}
 	message := &Message{
 		From: b.From, MessageID: b.MessageID, Type: b.Type, Text: b.MessageForShow,
