@@ -178,6 +178,7 @@ func lastLine(item conversation, userID string) string {
 	}
 	by := ""
 	switch {
+	case m.Type == "TIMGroupTipElem": // a line of the group itself
 	case userID != "" && m.FromAccount == userID:
 		by = "You: "
 		if item.Type == "C2C" && m.IsPeerRead {

@@ -100,6 +100,9 @@ func testList() listReply {
 		}),
 		testItem("C2C*.> \u202eabc", said("evil", "line\nbreak\tand \x1b]0;title\a\u200f escape", 400*24*time.Hour)),
 		testItem("@TIM#SYSTEM", said("", "You signed in on a new device.", 3*24*time.Hour), func(c *conversation) { c.UnreadCount = 3 }),
+		testItem("GROUPtip", said("leo", "Mia joined the group", time.Hour), called("Choir"), func(c *conversation) {
+			c.LastMessage.Type = "TIMGroupTipElem"
+		}),
 		testItem("GROUPcleared", projection.LastMessage{}, called("A group with a name that is far too long for its column 👩‍👩‍👧‍👦 in any table"), func(c *conversation) {
 			c.MessageRemindType = "AcceptNotNotify"
 		}),
