@@ -245,7 +245,7 @@ func TestSandbox_DataOutlivesTheProcess(t *testing.T) {
 
 func TestSandbox_InMemoryLeavesNothing(t *testing.T) {
 	tmp := t.TempDir()
-	p := start(t, []string{"TMPDIR=" + tmp, "CONVOVIEW_SANDBOX_PARTITIONS=2"})
+	p := start(t, []string{"TMPDIR=" + tmp, "CONVOVIEW_PARTITIONS=2"})
 	conn, err := nats.Connect(p.nats)
 	if err != nil {
 		t.Fatal(err)
@@ -333,10 +333,10 @@ func TestRun_Configuration(t *testing.T) {
 		want string // of the error; "" for none
 	}{
 		{args: []string{"--check"}},
-		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_SANDBOX_KAFKA_PORT": "0", "CONVOVIEW_SANDBOX_DATA": "x"}},
-		{args: []string{"--check", "--http-port=1"}, env: map[string]string{"CONVOVIEW_SANDBOX_HTTP_PORT": "70000"}},
-		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_SANDBOX_HTTP_PORT": "70000"}, want: "HTTP port 70000"},
-		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_SANDBOX_PARTITIONS": "many"}, want: `"many"`},
+		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_KAFKA_PORT": "0", "CONVOVIEW_DATA": "x"}},
+		{args: []string{"--check", "--http-port=1"}, env: map[string]string{"CONVOVIEW_HTTP_PORT": "70000"}},
+		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_HTTP_PORT": "70000"}, want: "HTTP port 70000"},
+		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_PARTITIONS": "many"}, want: `"many"`},
 		{args: []string{"--check", "--partitions=0"}, want: "0 partitions"},
 		{args: []string{"--check", "--kafka-port=4222"}, want: "Kafka has it"},
 		{args: []string{"--check", "extra"}, want: `"extra"`},
@@ -350,7 +350,7 @@ func TestRun_Configuration(t *testing.T) {
 	}
 	p := command(t, nil, "--help")
 	out, err := p.Output()
-	if err != nil || !strings.Contains(string(out), "CONVOVIEW_SANDBOX_DATA") {
+	if err != nil || !strings.Contains(string(out), "CONVOVIEW_DATA") {
 		t.Errorf("--help: %v\n%s", err, out)
 	}
 }
