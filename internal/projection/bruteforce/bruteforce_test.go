@@ -159,7 +159,8 @@ func TestChat_RecallAndModification(t *testing.T) {
 	older := &events.MessageModified{Conversation: annBob, Sequence: 3, Version: 1, HasCloudCustomData: true, CloudCustomData: "x"}
 	list := []at{
 		{now - 9*minute, sent(annBob, "bob", 3)},
-		{now - 8*minute, modified}, {now - 7*minute, older},
+		{now - 8*minute, modified},
+		{now - 7*minute, older},
 	}
 	paths := []string{"messageForShow", "payload", "cloudCustomData", "version", "isRevoked", "revoker", "revokeReason"}
 	for i := range paths {
@@ -286,7 +287,8 @@ func TestChat_PeerRead(t *testing.T) {
 func TestChat_Groups(t *testing.T) {
 	list := []at{
 		{now - day, joined("g", "ann", 1)},
-		{now - 2*minute, sent(group, "bob", 5)}, {now - 2*minute, sent(group, "bob", 9)},
+		{now - 2*minute, sent(group, "bob", 5)},
+		{now - 2*minute, sent(group, "bob", 9)},
 		{now, &events.GroupProfileChanged{GroupID: "g", Type: events.GroupTypeChatRoom, OwnerID: "bob"}},
 	}
 	paths := []string{"unreadCount", "lastMessage.lastSequence", "groupProfile.nextMessageSeq", "groupProfile.selfInfo.readedSequence"}
