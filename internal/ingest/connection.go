@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -54,28 +56,41 @@ func (c *cluster) topics(ctx context.Context, names ...string) (map[string]kafka
 	return topics, nil
 }
 
-// dialLeader connects to the leader of a partition.
-func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.Conn, error) {
+// dialLeader connects to the leader of a partition, through a tap.
+func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.Conn, *tap, error) {
 	topics, err := c.topics(ctx, topic)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t := topics[topic]
 	if t.Error != nil {
-		return nil, fmt.Errorf("find topic %s: %w", topic, t.Error)
+		return nil, nil, fmt.Errorf("find topic %s: %w", topic, t.Error)
 	}
 	i := slices.IndexFunc(t.Partitions, func(p kafka.Partition) bool { return p.ID == id })
 	if i < 0 {
-		return nil, fmt.Errorf("find partition %s/%d: %w", topic, id, kafka.UnknownTopicOrPartition)
+		return nil, nil, fmt.Errorf("find partition %s/%d: %w", topic, id, kafka.UnknownTopicOrPartition)
 	}
 	if p := t.Partitions[i]; p.Error != nil || p.Leader.Host == "" {
-		return nil, fmt.Errorf("find the leader of %s/%d: %w", topic, id, kafka.LeaderNotAvailable)
+		return nil, nil, fmt.Errorf("find the leader of %s/%d: %w", topic, id, kafka.LeaderNotAvailable)
 	}
-	conn, err := c.dialer.DialPartition(ctx, "tcp", "", t.Partitions[i])
+	dialer, under := *c.dialer, &tap{}
+	dialer.TLS = nil // dial does it, or the tap would see ciphertext
+	dialer.DialFunc = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		under.Conn, err = c.dial(ctx, network, address)
+		return under, err
+	}
+	conn, err := dialer.DialPartition(ctx, "tcp", "", t.Partitions[i])
 	if err != nil {
-		return nil, fmt.Errorf("connect to the leader of %s/%d: %w", topic, id, err)
+		return nil, nil, fmt.Errorf("connect to the leader of %s/%d: %w", topic, id, err)
 	}
-	return conn, nil
+	return conn, under, nil
+}
+
+func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.dialer.TLS == nil {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	return (&tls.Dialer{Config: c.dialer.TLS}).DialContext(ctx, network, address)
 }
 
 // ends gives the high-water marks of partitions.

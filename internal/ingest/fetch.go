@@ -11,21 +11,32 @@ import (
 )
 
 // fetcher reads one partition from its leader over a connection of its own.
-// This file is all that knows how records come off the wire.
+// This file, with tap.go and batches.go, is all that knows how records come off
+// the wire.
 type fetcher struct {
 	cluster *cluster
 	topic   string
 	id      int
 	conn    *kafka.Conn
+	tap     *tap // under conn
+	// suspect is the corrupted batch that the last fetch met, to be seen again
+	// on another connection before it is believed.
+	suspect *corruption
 }
 
 // fetched is the outcome of one fetch. It is valid, as far as it goes, after an error, too.
 type fetched struct {
-	// next is the offset to go on at: beyond what was handled, and beyond what
-	// compaction has left out.
+	// next is the offset to go on at: beyond what was handled, what was not to
+	// be handled and what compaction has left out.
 	next int64
 	// highWater is the end of the partition, or 0 when the leader did not say.
-	highWater int64
+	// stable is the end of what no open transaction holds back.
+	highWater, stable int64
+	// control and aborted count records that are not to be handled: those of
+	// the protocol itself and those of aborted transactions.
+	control, aborted int
+	// lost is a batch that is corrupted beyond doubt, and left behind.
+	lost *corruption
 }
 
 // fetch asks for the records from offset on and gives each to handle, in
@@ -54,37 +65,92 @@ func (f *fetcher) read(result *fetched, handle func(kafka.Message) error) error 
 		return err
 	}
 	f.extend()
+	f.tap.expect(result.next)
 	batch := f.conn.ReadBatchWith(kafka.ReadBatchConfig{
-		MinBytes: 1,
-		MaxBytes: f.cluster.config.FetchMaxBytes,
-		MaxWait:  f.cluster.config.FetchMaxWait,
+		MinBytes:       1,
+		MaxBytes:       f.cluster.config.FetchMaxBytes,
+		MaxWait:        f.cluster.config.FetchMaxWait,
+		IsolationLevel: kafka.ReadCommitted, // or brokers do not say what was aborted
 	})
-	result.highWater = batch.HighWaterMark()
+	response := &f.tap.response
+	if batch.Err() == nil && !response.seen {
+		f.close()
+		_ = batch.Close()
+		return errors.New("kafka-go read a response that was not looked at")
+	}
+	result.highWater, result.stable = response.highWater, response.stable
+	batches, records := response.batches, 0
 	for {
 		message, err := batch.ReadMessage()
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF):
-			// Compacted records leave gaps, which only the batch knows to end.
-			result.next = max(result.next, batch.Offset())
-			return batch.Close()
-		case errors.Is(err, kafka.RequestTimedOut):
-			// There was nothing to read, or we read past the deadline: no error
-			// in either case, and the connection is sound.
+		case errors.Is(err, io.EOF) || errors.Is(err, kafka.RequestTimedOut):
+			// The latter when there was nothing to read, or we read past the
+			// deadline: no error in either case, and the connection is sound.
 			_ = batch.Close()
-			return nil
+			return f.finish(result, records)
 		default:
 			f.close() // first, or Close would read on to the batch's end
 			_ = batch.Close()
 			return err
 		}
-		if err := handle(message); err != nil {
+		for len(batches) > 0 && batches[0].last < message.Offset {
+			batches = batches[1:]
+		}
+		if len(batches) > 0 && message.Offset >= batches[0].first {
+			if !batches[0].appended.IsZero() {
+				message.Time = batches[0].appended
+			}
+			if batches[0].first >= response.offset {
+				records++
+			}
+			err = handle(message)
+		} else {
+			err = fmt.Errorf("kafka-go gave a record at offset %d, which is in no batch", message.Offset)
+		}
+		if err != nil {
 			f.close()
 			_ = batch.Close()
 			return err
 		}
 		result.next = message.Offset + 1
 	}
+}
+
+// finish ends a fetch whose records are all handled.
+func (f *fetcher) finish(result *fetched, records int) error {
+	r := &f.tap.response
+	switch {
+	case !r.seen:
+		return errors.New("no response to the fetch")
+	case records < r.records:
+		return fmt.Errorf("kafka-go gave %d of %d records", records, r.records)
+	case r.next == r.offset && r.corrupt == nil && min(r.stable, r.highWater) > r.offset:
+		return fmt.Errorf("the leader has records up to offset %d but sends none", min(r.stable, r.highWater)-1)
+	}
+	result.next = max(result.next, r.next)
+	result.control, result.aborted = r.control, r.aborted
+
+	before, now := f.suspect, r.corrupt
+	if before != nil && before.from == r.offset {
+		switch {
+		case now != nil && now.from == before.from:
+			if now.next >= 0 {
+				f.suspect, result.lost, result.next = nil, now, now.next
+				return nil
+			}
+		case r.first > max(before.base, before.from):
+			result.lost = before // the broker itself has lost it from sight
+			result.lost.next = r.first
+		case r.next == r.offset:
+			return nil // nothing came, which says nothing
+		}
+	}
+	f.suspect = now
+	if now != nil {
+		return now
+	}
+	return nil
 }
 
 // offsets are the first offset in the partition and the one after its last.
@@ -105,7 +171,7 @@ func (f *fetcher) offsets(ctx context.Context) (first, last int64, err error) {
 // connect makes sure of a connection that ctx, until stop is called, can interrupt.
 func (f *fetcher) connect(ctx context.Context) (stop func(), err error) {
 	if f.conn == nil {
-		if f.conn, err = f.cluster.dialLeader(ctx, f.topic, f.id); err != nil {
+		if f.conn, f.tap, err = f.cluster.dialLeader(ctx, f.topic, f.id); err != nil {
 			f.conn = nil
 			return nil, err
 		}

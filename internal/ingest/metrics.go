@@ -14,6 +14,7 @@ type metrics struct {
 	deadLetterFailures                              prometheus.Counter
 	lag                                             *prometheus.GaugeVec
 	stalls, outOfRange, lostRecords, fetchFailures  *prometheus.CounterVec
+	corruptedBatches                                *prometheus.CounterVec
 	bufferedEvents, bufferedBytes, waitingForRoom   prometheus.Gauge
 	partitions, deadLettersWaiting, generationGauge prometheus.Gauge
 }
@@ -38,7 +39,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		records:     counters("records_total", "Records read from a topic, whatever became of them.", "topic"),
 		recordBytes: counters("record_bytes_total", "Bytes of keys, values and headers of the records read from a topic.", "topic"),
 		deadLetters: counters("dead_letters_total", "Records that held no valid event, by the code of the dead letter. They are counted when met, so those met again after a restart count again.", "code"),
-		skipped:     counters("skipped_records_total", "Records that hold nothing for this version and are no error: empty values and events of an unknown kind.", "reason"),
+		skipped:     counters("skipped_records_total", "Records that hold nothing for this version and are no error: empty values (empty_value), events of an unknown kind (unknown_body), records of aborted transactions (aborted) and the markers that end transactions (control). The latter two are not in records_total.", "reason"),
 		unknownFields: counter("unknown_fields_total",
 			"Fields of valid events that this version does not know and ignored. A newer producer writes them, or somebody misspelt one."),
 		conflicts: counter("sequence_conflicts_total",
@@ -55,6 +56,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		stalls:             counters("stalls_total", "Times that a partition made no progress for the stall timeout although its end is ahead. Its connection is then made anew; a growing number needs somebody to look.", "topic"),
 		outOfRange:         counters("offset_out_of_range_total", "Times that the next offset of a partition was no longer in it and reading went on at the earliest one: data were lost unless the log names a topic made anew.", "topic"),
 		lostRecords:        counters("lost_offsets_total", "Offsets that were deleted from a topic before they were read.", "topic"),
+		corruptedBatches:   counters("corrupted_batches_total", "Record batches that the leader holds corrupted. Their records are not projected; the log names the offsets.", "topic"),
 		fetchFailures:      counters("fetch_failures_total", "Failed fetches and connections to partition leaders.", "topic"),
 		bufferedEvents:     gauge("buffered_events", "Events folded and waiting for the next write."),
 		bufferedBytes:      gauge("buffered_bytes", "Bytes of the records folded and waiting for the next write."),

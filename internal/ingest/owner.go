@@ -37,6 +37,7 @@ type owner struct {
 	watchdog watchdog
 	piece    *piece
 	headers  []events.Header // reused
+	stable   int64           // the last stable offset
 }
 
 // errStopped ends a fetch whose owner has to stop.
@@ -95,7 +96,9 @@ func (o *owner) read(ctx context.Context) error {
 	result, err := o.fetcher.fetch(ctx, next, func(m kafka.Message) error { return o.handle(ctx, m) })
 	if result.highWater > 0 {
 		o.sawEnd(result.highWater)
+		o.stable = result.stable
 	}
+	o.count(result)
 	if result.next > next && ctx.Err() == nil {
 		o.current().to = result.next
 		o.partition.advance(result.next)
@@ -107,6 +110,21 @@ func (o *owner) read(ctx context.Context) error {
 		return o.outOfRange(ctx, result.next)
 	}
 	return err
+}
+
+// count tells of what a fetch left out.
+func (o *owner) count(result fetched) {
+	if result.control > 0 {
+		o.metrics.skipped.WithLabelValues("control").Add(float64(result.control))
+	}
+	if result.aborted > 0 {
+		o.metrics.skipped.WithLabelValues("aborted").Add(float64(result.aborted))
+	}
+	if lost := result.lost; lost != nil {
+		o.logger.Error("corrupted batch: its records are not projected; going on after it",
+			"lost_from", lost.from, "lost_to", lost.next, "lost_offsets", lost.next-lost.from, "error", lost)
+		o.metrics.corruptedBatches.WithLabelValues(o.partition.topic).Inc()
+	}
 }
 
 // current gives the piece that is being folded. A new one begins where the one
@@ -221,7 +239,7 @@ func (o *owner) watch(took time.Duration, before int64) {
 	if o.watchdog.observe(took, next != before, o.partition.behind()) {
 		o.metrics.stalls.WithLabelValues(o.partition.topic).Inc()
 		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
-		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "for", o.config.StallTimeout)
+		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "for", o.config.StallTimeout)
 		o.fetcher.close()
 	}
 }

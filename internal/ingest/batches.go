@@ -1,0 +1,302 @@
+package ingest
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"time"
+)
+
+// response is what a fetch response says that kafka-go keeps to itself. filter
+// leaves in it for kafka-go only the batches whose records are to be handled.
+type response struct {
+	// offset was asked for.
+	offset int64
+	// seen says that filter has looked at the response.
+	seen bool
+	// highWater is the end of the partition, stable that of what no open
+	// transaction holds back.
+	highWater, stable int64
+	// first is where the first sound batch begins, or -1.
+	first int64
+	// next is the offset after the last sound batch, whatever compaction has left of it.
+	next int64
+	// batches are those left in, ascending.
+	batches []batchHeader
+	// records is how many of theirs kafka-go must give at least: all but those
+	// of a batch that begins before offset.
+	records int
+	// control and aborted count the records taken out.
+	control, aborted int
+	// corrupt is the batch that ended the look, if any did.
+	corrupt *corruption
+
+	transactions []transaction  // aborted ones that begin later
+	aborting     map[int64]bool // producers whose aborted transaction has begun
+}
+
+// transaction is one that was aborted.
+type transaction struct{ producer, first int64 }
+
+func (r *response) reset(offset int64) {
+	clear(r.aborting)
+	*r = response{offset: offset, first: -1, next: offset, batches: r.batches[:0], transactions: r.transactions[:0], aborting: r.aborting}
+}
+
+// batchHeader is what a record batch says of itself.
+type batchHeader struct {
+	first, last            int64
+	records                int
+	producer               int64
+	control, transactional bool
+	// appended is the broker's time with LogAppendTime, and zero without.
+	appended time.Time
+}
+
+// corruption is a batch that cannot be trusted.
+type corruption struct {
+	from   int64 // the first offset not handled
+	base   int64 // where the batch says it begins
+	next   int64 // where the partition goes on after it; -1: nothing credible says so
+	reason error
+}
+
+func (c *corruption) Error() string {
+	if c.next < 0 {
+		return fmt.Sprintf("record batch at offset %d came corrupted, and nothing tells where it ends before a sound one follows: %v", c.from, c.reason)
+	}
+	return fmt.Sprintf("record batch of offsets %d to %d came corrupted: %v", c.from, c.next-1, c.reason)
+}
+
+func (c *corruption) Unwrap() error { return c.reason }
+
+var (
+	errCutOff    = errors.New("it is longer than the response")
+	errOldFormat = errors.New("records of message format 0 or 1, which ended with Kafka 0.11, are not supported: copy the topic into a new one")
+)
+
+// The record batch of message format 2: the positions of its fields, and what
+// its length does not count.
+const (
+	batchLength          = 8
+	batchMagic           = 16
+	batchCRC             = 17
+	batchAttributes      = 21
+	batchLastOffsetDelta = 23
+	batchMaxTimestamp    = 35
+	batchProducerID      = 43
+	batchRecords         = 57
+	batchHeaderSize      = 61
+	batchOutsideLength   = 12
+
+	attributeLogAppendTime = 1 << 3
+	attributeTransactional = 1 << 4
+	attributeControl       = 1 << 5
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// parseBatch reads the batch at the beginning of b. After an error its fields
+// and size are claims.
+func parseBatch(b []byte) (batch batchHeader, size int, err error) {
+	if len(b) < batchMagic+1 {
+		return batch, 0, errCutOff
+	}
+	size = batchOutsideLength + int(int32(binary.BigEndian.Uint32(b[batchLength:])))
+	if b[batchMagic] < 2 && size > batchMagic && size <= len(b) &&
+		crc32.ChecksumIEEE(b[batchMagic:size]) == binary.BigEndian.Uint32(b[batchOutsideLength:]) {
+		return batch, size, errOldFormat
+	}
+	if len(b) < batchHeaderSize {
+		return batch, size, errCutOff
+	}
+	attributes := binary.BigEndian.Uint16(b[batchAttributes:])
+	batch.first = int64(binary.BigEndian.Uint64(b))
+	batch.last = batch.first + int64(int32(binary.BigEndian.Uint32(b[batchLastOffsetDelta:])))
+	batch.records = int(int32(binary.BigEndian.Uint32(b[batchRecords:])))
+	batch.producer = int64(binary.BigEndian.Uint64(b[batchProducerID:]))
+	batch.control = attributes&attributeControl != 0
+	batch.transactional = attributes&attributeTransactional != 0
+	if attributes&attributeLogAppendTime != 0 {
+		batch.appended = time.UnixMilli(int64(binary.BigEndian.Uint64(b[batchMaxTimestamp:]))).UTC()
+	}
+	switch {
+	case b[batchMagic] != 2:
+		err = fmt.Errorf("its message format is %d, want 2", b[batchMagic])
+	case size < batchHeaderSize:
+		err = fmt.Errorf("its length is %d, want at least %d", size-batchOutsideLength, batchHeaderSize-batchOutsideLength)
+	case size > len(b):
+		err = errCutOff
+	default:
+		want, got := binary.BigEndian.Uint32(b[batchCRC:]), crc32.Checksum(b[batchAttributes:size], castagnoli)
+		if want != got {
+			err = fmt.Errorf("its CRC is %08x, its bytes give %08x", want, got)
+		} else if batch.first < 0 || batch.last < batch.first || batch.records < 0 || int64(batch.records) > batch.last-batch.first+1 {
+			err = fmt.Errorf("it has %d records at offsets %d to %d", batch.records, batch.first, batch.last)
+		}
+	}
+	return batch, size, err
+}
+
+// filter looks at a fetch response (all of it, its size first) and takes out
+// what is not to be handled: control records, aborted transactions, batches
+// without records, and everything from the first batch on that is corrupted or
+// cut off by the limit of the fetch. It trusts no length.
+func (r *response) filter(frame []byte, version int16) ([]byte, error) {
+	if version < 5 || version > 10 {
+		return nil, fmt.Errorf("fetch response of version %d, want 5 to 10: brokers before Kafka 1.0 are not supported", version)
+	}
+	c := cursor{b: frame, at: 8}
+	c.take(4) // throttle time
+	code := int16(0)
+	if version >= 7 {
+		code = c.int16()
+		c.take(4) // session
+	}
+	topics := c.int32()
+	if code != 0 || topics == 0 {
+		r.seen = true
+		return frame, nil // kafka-go tells
+	}
+	c.take(int(c.int16()))
+	partitions := c.int32()
+	c.take(4)
+	code = c.int16()
+	highWaterAt := c.at
+	r.highWater, r.stable = c.int64(), c.int64()
+	c.take(8) // first offset
+	for n := c.int32(); n > 0 && !c.short; n-- {
+		r.transactions = append(r.transactions, transaction{c.int64(), c.int64()})
+	}
+	sizeAt := c.at
+	size := max(c.int32(), 0) // -1: none
+	begin := c.at
+	if c.short || topics != 1 || partitions != 1 || int(size) != len(frame)-begin {
+		return nil, fmt.Errorf("malformed fetch response of %d bytes", len(frame))
+	}
+	r.seen = true
+	if code != 0 {
+		return frame, nil
+	}
+	slices.SortFunc(r.transactions, func(a, b transaction) int { return cmp.Compare(a.first, b.first) })
+
+	end, err := r.walk(frame, begin)
+	if err != nil {
+		return nil, err
+	}
+	// kafka-go takes a response without records for an error, unless the high
+	// water mark is what it asked for; and in that case it forgets to read the
+	// records that brokers may send all the same. So it is told what fits.
+	mark := r.offset
+	if end > begin {
+		mark = r.next
+	}
+	binary.BigEndian.PutUint64(frame[highWaterAt:], uint64(mark))
+	binary.BigEndian.PutUint32(frame[sizeAt:], uint32(end-begin))
+	binary.BigEndian.PutUint32(frame, uint32(end-4))
+	return frame[:end], nil
+}
+
+// walk moves the batches to keep together, from begin on, and gives their end.
+func (r *response) walk(frame []byte, begin int) (end int, err error) {
+	end = begin
+	last := int64(math.MinInt64)
+	for at := begin; at < len(frame); {
+		batch, size, err := parseBatch(frame[at:])
+		switch {
+		case err == nil && batch.first <= last:
+			err = fmt.Errorf("its first offset is %d, after %d", batch.first, last)
+		case err == nil && batch.first > max(r.highWater, r.next):
+			err = fmt.Errorf("its first offset is %d, beyond the end of the partition at %d", batch.first, r.highWater)
+		case at > begin && (errors.Is(err, errCutOff) || errors.Is(err, errOldFormat)):
+			return end, nil // the next fetch begins with it
+		case errors.Is(err, errOldFormat):
+			return end, err
+		}
+		if err != nil {
+			r.corrupt = &corruption{from: r.next, base: batch.first, next: r.after(frame[at:], batch, size), reason: err}
+			return end, nil
+		}
+		last = batch.last
+		if r.first < 0 && batch.last >= r.offset {
+			r.first = batch.first
+		}
+		if r.keep(batch) {
+			copy(frame[end:], frame[at:at+size])
+			end += size
+		}
+		r.next = max(r.next, batch.last+1)
+		r.highWater = max(r.highWater, r.next) // brokers read it first, and the records later
+		at += size
+	}
+	return end, nil
+}
+
+// keep decides whether a sound batch has records to handle.
+func (r *response) keep(batch batchHeader) bool {
+	for len(r.transactions) > 0 && r.transactions[0].first <= batch.last {
+		if r.aborting == nil {
+			r.aborting = map[int64]bool{}
+		}
+		r.aborting[r.transactions[0].producer] = true
+		r.transactions = r.transactions[1:]
+	}
+	switch {
+	case batch.last < r.offset:
+		return false
+	case batch.control:
+		// After an aborted transaction has begun, its producer's next marker is its end.
+		delete(r.aborting, batch.producer)
+		r.control += batch.records
+		return false
+	case batch.transactional && r.aborting[batch.producer]:
+		r.aborted += batch.records
+		return false
+	case batch.records == 0:
+		return false
+	}
+	if batch.first >= r.offset {
+		r.records += batch.records
+	}
+	r.batches = append(r.batches, batch)
+	return true
+}
+
+// after finds where the partition goes on after a corrupted batch at the
+// beginning of b. A sound batch that follows says it best; next best is the
+// batch's own word, if it is not beyond the end of the partition.
+func (r *response) after(b []byte, batch batchHeader, size int) int64 {
+	if size >= batchHeaderSize && size < len(b) {
+		if following, _, err := parseBatch(b[size:]); err == nil && following.first > r.next && following.first <= r.highWater {
+			return following.first
+		}
+	}
+	if batch.first >= 0 && batch.last >= max(batch.first, r.next) && batch.last < r.highWater {
+		return batch.last + 1
+	}
+	return -1
+}
+
+// cursor reads fields one after the other. Past the end it gives zeros.
+type cursor struct {
+	b     []byte
+	at    int
+	short bool
+}
+
+func (c *cursor) take(n int) []byte {
+	if n < 0 || n > len(c.b)-c.at {
+		c.at, c.short = len(c.b), true
+		return make([]byte, 8)
+	}
+	c.at += n
+	return c.b[c.at-n : c.at]
+}
+
+func (c *cursor) int16() int16 { return int16(binary.BigEndian.Uint16(c.take(2))) }
+func (c *cursor) int32() int32 { return int32(binary.BigEndian.Uint32(c.take(4))) }
+func (c *cursor) int64() int64 { return int64(binary.BigEndian.Uint64(c.take(8))) }
