@@ -67,6 +67,8 @@ func runDemo(ctx context.Context, c *console, args []string) error {
 	s, err := startStack(ctx, p, "", logs)
 	if err == nil {
 		err = errors.Join(demo(ctx, c, config, s), s.stop())
+	} else {
+		err = unlessInterrupted(ctx, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w (what the processes said: %s)", err, logs.Name())

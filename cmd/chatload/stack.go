@@ -211,7 +211,7 @@ func (s *stack) failed() <-chan error {
 		}
 		go func() {
 			<-p.done
-			ended <- fmt.Errorf("%s: ended: %w", p.name, p.err)
+			ended <- errors.Join(fmt.Errorf("%s: ended unasked", p.name), p.err)
 		}()
 	}
 	return ended

@@ -25,7 +25,7 @@ func runUp(ctx context.Context, c *console, args []string) error {
 	}
 	s, err := startStack(ctx, usualPorts, dataDir, c.stdout)
 	if err != nil {
-		return err
+		return unlessInterrupted(ctx, err)
 	}
 	users := generate.New(generate.DefaultConfig()).Users(demoApp)
 	_, _ = fmt.Fprintf(c.stdout, upReady, users[0], users[1])
