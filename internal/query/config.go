@@ -17,7 +17,8 @@ type Config struct {
 	MaxQueued int
 	// MaxRequestBytes is the greatest request.
 	MaxRequestBytes int
-	// LoadConcurrency is how many calls of one kind run in the store at the same time.
+	// LoadConcurrency is how many calls of one kind run in the store at the same
+	// time. Few calls of many keys serve a herd better than many of few.
 	LoadConcurrency int
 	// BatchInboxes is the greatest number of whole inboxes that one call asks for.
 	BatchInboxes int
@@ -35,7 +36,7 @@ func DefaultConfig() Config {
 		MaxRunning:      256,
 		MaxQueued:       1024,
 		MaxRequestBytes: 256 << 10,
-		LoadConcurrency: 4,
+		LoadConcurrency: 2,
 		BatchInboxes:    100,
 		BatchKeys:       2000,
 		DrainTimeout:    10 * time.Second,

@@ -237,7 +237,11 @@ func load[R any](ctx context.Context, s *Store, t *table[R], key keyColumns, key
 	if keys == noKeys {
 		return nil
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"keys": keys}))
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithParameters(clickhouse.Parameters{"keys": keys}),
+		// A few granules by primary key: more threads only cost their start.
+		clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}),
+	)
 	return t.load(ctx, s, t.selectQuery(s.db, full, key), full, visit)
 }
 
