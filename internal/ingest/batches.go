@@ -135,7 +135,7 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 		want, got := binary.BigEndian.Uint32(b[batchCRC:]), crc32.Checksum(b[batchAttributes:size], castagnoli)
 		if want != got {
 			err = fmt.Errorf("its CRC is %08x, its bytes give %08x", want, got)
-		} else if batch.first < 0 || batch.last < batch.first || batch.records < 0 || int64(batch.records) > batch.last-batch.first+1 {
+		} else if batch.first < 0 || batch.last+1 <= batch.first || batch.records < 0 || int64(batch.records) > batch.last-batch.first+1 {
 			err = fmt.Errorf("it has %d records at offsets %d to %d", batch.records, batch.first, batch.last)
 		}
 	}

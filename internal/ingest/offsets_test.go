@@ -1,9 +1,7 @@
 package ingest
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"strings"
 	"testing"
@@ -168,7 +166,7 @@ func TestConsumer_GapAtTheEndOfABatch(t *testing.T) {
 		if req.Topics[0].Topic != messagesTopic || req.Topics[0].Partitions[0].FetchOffset > 2 {
 			return nil, nil, false
 		}
-		return fetchResponse(req, 3, recordBatch(3, value)), nil, true
+		return fetchResponse(req, 3, batchOf(0, 2, 1, holding(value))), nil, true
 	})
 	r := h.run(h.config(), h.sink)
 	h.awaitAll()
@@ -186,23 +184,6 @@ func fetchResponse(req *kmsg.FetchRequest, end int64, batches []byte) *kmsg.Fetc
 	res := req.ResponseKind().(*kmsg.FetchResponse)
 	res.Topics = append(res.Topics, topic)
 	return res
-}
-
-// recordBatch encodes one record at the beginning of a batch of length offsets.
-func recordBatch(length int32, value []byte) []byte {
-	record := kmsg.Record{Key: []byte("k"), Value: value}
-	body := record.AppendTo(nil)[1:] // without its length, one byte while it is 0
-	b := kmsg.RecordBatch{
-		Magic: 2, LastOffsetDelta: length - 1, NumRecords: 1,
-		FirstTimestamp: time.Now().UnixMilli(), MaxTimestamp: time.Now().UnixMilli(),
-		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1,
-		Records: append(binary.AppendVarint(nil, int64(len(body))), body...),
-	}
-	const lengthEnd, crcEnd = 12, 21 // where the parts end that the length and the CRC leave out
-	encoded := b.AppendTo(nil)
-	b.Length = int32(len(encoded) - lengthEnd)
-	b.CRC = int32(crc32.Checksum(encoded[crcEnd:], crc32.MakeTable(crc32.Castagnoli)))
-	return b.AppendTo(nil)
 }
 
 // A leader that shows an end but gives nothing is noticed, named and left.

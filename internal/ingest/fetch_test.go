@@ -1,0 +1,536 @@
+package ingest
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+const (
+	corruptLine = "corrupted batch: its records are not projected; going on after it"
+	againLine   = "partition cannot be read; trying again"
+)
+
+// holding makes a batch hold one record with this value.
+func holding(value []byte) func(*kmsg.RecordBatch) {
+	return func(b *kmsg.RecordBatch) {
+		record := kmsg.Record{Key: []byte("k"), Value: value}
+		body := record.AppendTo(nil)[1:] // without its length, one byte while it is 0
+		b.Records = append(binary.AppendVarint(nil, int64(len(body))), body...)
+		b.FirstTimestamp, b.MaxTimestamp = time.Now().UnixMilli(), time.Now().UnixMilli()
+	}
+}
+
+// franz is a producer of another make.
+func (h *harness) franz(opts ...kgo.Opt) *kgo.Client {
+	h.Helper()
+	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(h.cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(client.Close)
+	return client
+}
+
+// produceWith writes records as one batch.
+func (h *harness) produceWith(client *kgo.Client, topic string, records ...kafka.Record) {
+	h.Helper()
+	var all []*kgo.Record
+	for _, r := range records {
+		all = append(all, &kgo.Record{Topic: topic, Key: bytesOf(h, r.Key), Value: bytesOf(h, r.Value), Timestamp: r.Time})
+	}
+	if err := client.ProduceSync(h.ctx, all...).FirstErr(); err != nil {
+		h.Fatal(err)
+	}
+	h.next[key(topic, 0)] += int64(len(records))
+}
+
+func bytesOf(h *harness, b kafka.Bytes) []byte {
+	h.Helper()
+	if b == nil {
+		return nil
+	}
+	all, err := io.ReadAll(b)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return all
+}
+
+// unexpected makes records that must not be projected.
+func (h *harness) unexpected(n int) []kafka.Record {
+	h.Helper()
+	want := projection.NewModel()
+	want.Merge(h.want)
+	records := h.messages(n)
+	h.want = want
+	return records
+}
+
+func TestFetch_BrokersTime(t *testing.T) {
+	dir := t.TempDir()
+	h := newHarness(t, 1, kfake.DataDir(dir))
+	now := time.Now()
+	at := func(event, producer time.Time) kafka.Record {
+		h.seq++
+		e := events.Event{ID: fmt.Sprint("e", h.seq), App: "demo", Time: events.MicrosOf(event), Body: &events.UserErased{UserID: fmt.Sprint("u", h.seq)}}
+		value, err := events.AppendJSON(nil, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Before(now.Add(time.Minute)) {
+			h.want.Fold(e)
+		}
+		return kafka.Record{Value: kafka.NewBytes(value), Time: producer}
+	}
+	client := h.franz()
+	behind, ahead := now.Add(-48*time.Hour), now.Add(48*time.Hour)
+	h.produceWith(client, messagesTopic, at(now, behind))
+	h.produceWith(client, messagesTopic, at(ahead, ahead))
+	h.produceWith(client, messagesTopic, at(now, ahead), at(behind, behind), at(now.Add(11*time.Minute), ahead), at(now, behind))
+	// kfake leaves the producers' times even with LogAppendTime.
+	flip(t, dir, messagesTopic, func(log []byte) {
+		for ; len(log) > 0; log = log[len(nth(log, 0)):] {
+			batch := nth(log, 0)
+			batch[batchAttributes+1] |= attributeLogAppendTime
+			binary.BigEndian.PutUint64(batch[batchMaxTimestamp:], uint64(now.UnixMilli()))
+			seal(batch)
+		}
+	})
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	var refused []string
+	for _, l := range letters(h.read(deadTopic, 2)) {
+		refused = append(refused, l.Headers[2]+" "+l.Headers[3])
+	}
+	if want := []string{"convoview-offset=1 convoview-code=time_out_of_range", "convoview-offset=4 convoview-code=time_out_of_range"}; !slices.Equal(refused, want) {
+		t.Errorf("dead letters %q, want %q", refused, want)
+	}
+	r.mustStop()
+}
+
+// Where the producers' times are the topic's, they bound events.
+func TestFetch_ProducersTime(t *testing.T) {
+	h := newHarness(t, 0)
+	h.createTopic(messagesTopic, 1, map[string]string{settingTimestampType: "CreateTime"})
+	h.createTopic(stateTopic, 1, nil)
+	h.createTopic(deadTopic, 2, nil)
+	late := h.unexpected(1)[0]
+	late.Time = time.Now().Add(-time.Hour)
+	h.produceWith(h.franz(), messagesTopic, late, h.message())
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	if got := letters(h.read(deadTopic, 2)); len(got) != 1 || got[0].Headers[3] != "convoview-code=time_out_of_range" {
+		t.Errorf("dead letters %v", got)
+	}
+	r.mustStop()
+}
+
+func TestFetch_Compressions(t *testing.T) {
+	h := newHarness(t, 1)
+	for _, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()} {
+		client := h.franz(kgo.ProducerBatchCompression(codec))
+		for range 3 {
+			h.produceWith(client, messagesTopic, h.messages(50)...)
+		}
+	}
+	config := h.config()
+	config.FetchMaxBytes = 5000 // in many fetches, from the middle of batches
+	config.MaxPieceEvents = 7
+	r := h.run(config, h.sink)
+	h.awaitAll()
+	h.checkModel()
+	if n := testutil.ToFloat64(r.metrics.records.WithLabelValues(messagesTopic)); n != 750 {
+		t.Errorf("%v records, want 750", n)
+	}
+	r.mustStop()
+}
+
+func TestFetch_Transactions(t *testing.T) {
+	h := newHarness(t, 1)
+	end := func(client *kgo.Client, how kgo.TransactionEndTry) {
+		if err := client.EndTransaction(h.ctx, how); err != nil {
+			t.Fatal(err)
+		}
+		h.next[key(messagesTopic, 0)]++ // the marker
+	}
+	begin := func(clients ...*kgo.Client) {
+		for _, client := range clients {
+			if err := client.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	one, two := h.franz(kgo.TransactionalID("one")), h.franz(kgo.TransactionalID("two"))
+	h.produce(messagesTopic, 0, h.message())
+	begin(one, two)
+	h.produceWith(one, messagesTopic, h.unexpected(2)...)
+	h.produceWith(two, messagesTopic, h.messages(3)...)
+	h.produce(messagesTopic, 0, h.message())
+	h.produceWith(one, messagesTopic, h.unexpected(2)...)
+	end(one, kgo.TryAbort)
+	end(two, kgo.TryCommit)
+	begin(one)
+	h.produceWith(one, messagesTopic, h.messages(2)...)
+	end(one, kgo.TryCommit)
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+
+	// What is in an open transaction is not read before its end, nor is what follows.
+	before := h.sink.snapshot()
+	begin(two)
+	h.produceWith(two, messagesTopic, h.unexpected(5)...)
+	h.produce(messagesTopic, 0, h.message())
+	fetches := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: messagesTopic, Count: -1, Observe: true})
+	if err := fetches.Wait(h.ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	if !sameModel(h.sink.snapshot(), before) {
+		t.Error("records were projected before the end of the transaction")
+	}
+	end(two, kgo.TryAbort)
+	h.awaitAll()
+	h.checkModel()
+
+	got := map[string]float64{
+		"aborted": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("aborted")),
+		"control": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("control")),
+		"records": testutil.ToFloat64(r.metrics.records.WithLabelValues(messagesTopic)),
+	}
+	if diff := cmp.Diff(map[string]float64{"aborted": 9, "control": 4, "records": 8}, got); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	if got := h.read(deadTopic, 2); len(got) > 0 {
+		t.Errorf("%d dead letters, want none", len(got))
+	}
+	if n := h.logs.count(againLine); n > 0 {
+		t.Errorf("%d failed fetches", n)
+	}
+	r.mustStop()
+}
+
+// A compacted topic: batches that lost records, whole batches gone.
+func TestFetch_Compaction(t *testing.T) {
+	h := newHarness(t, 0)
+	for _, topic := range []string{messagesTopic, deadTopic} {
+		h.createTopic(topic, 1, nil)
+	}
+	h.createTopic(stateTopic, 1, map[string]string{"cleanup.policy": "compact"})
+	register := func(user string) kafka.Record {
+		record := h.event(&events.FriendRemarkSet{UserID: user, FriendID: "f", Remark: fmt.Sprint(h.seq)})
+		record.Key = kafka.NewBytes([]byte(user))
+		return record
+	}
+	client := h.franz()
+	h.produceWith(client, stateTopic, register("a"), register("b"), register("c"))
+	h.produceWith(client, stateTopic, register("a"), register("d"))
+	h.produceWith(client, stateTopic, register("c"), register("d"), register("e"))
+	h.produceWith(client, stateTopic, register("z"))
+	h.cluster.Compact()
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	if n := testutil.ToFloat64(r.metrics.records.WithLabelValues(stateTopic)); n != 6 {
+		t.Errorf("%v records, want 6: nothing was compacted", n)
+	}
+	r.mustStop()
+}
+
+// Compaction keeps the header of a producer's last batch when its records are gone.
+func TestFetch_EmptiedBatches(t *testing.T) {
+	h := newHarness(t, 1)
+	value := bytesOf(h, h.message().Value)
+	h.produce(messagesTopic, 0, h.unexpected(10)...)
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		switch offset := req.Topics[0].Partitions[0].FetchOffset; {
+		case req.Topics[0].Topic != messagesTopic || offset >= 10:
+			return nil, nil, false
+		case offset < 3:
+			return fetchResponse(req, 10, batchOf(0, 2, 0, nil)), nil, true
+		default:
+			return fetchResponse(req, 10, slices.Concat(batchOf(3, 5, 0, nil), batchOf(6, 7, 1, holding(value)), batchOf(8, 9, 0, nil))), nil, true
+		}
+	})
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.checkModel()
+	if n := h.logs.count(againLine); n > 0 {
+		t.Errorf("%d failed fetches", n)
+	}
+	r.mustStop()
+}
+
+// flip changes a byte of a partition's log on the broker's disk.
+func flip(t *testing.T, dir, topic string, change func(log []byte)) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "*", topic+"-0", "*.dat"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("segments %v: %v", segments, err)
+	}
+	log, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(log)
+	file, err := os.OpenFile(segments[0], os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteAt(log, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nth gives the nth batch of a log.
+func nth(log []byte, n int) []byte {
+	for ; n > 0; n-- {
+		log = log[batchOutsideLength+binary.BigEndian.Uint32(log[batchLength:]):]
+	}
+	return log[:batchOutsideLength+binary.BigEndian.Uint32(log[batchLength:])]
+}
+
+func TestFetch_CorruptedBatch(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(batch []byte)
+	}{
+		{"record", func(b []byte) { b[len(b)-3] ^= 0x10 }},
+		{"codec", func(b []byte) { b[batchAttributes+1] ^= 5 }},
+		{"CRC", func(b []byte) { b[batchCRC] ^= 1 }},
+		{"last offset", func(b []byte) { b[batchLastOffsetDelta+2] ^= 1 }},
+		{"count", func(b []byte) { b[batchRecords] ^= 0x80 }},
+		{"format", func(b []byte) { b[batchMagic] ^= 2 }},
+		{"first offset", func(b []byte) { b[2] ^= 1 }},
+		{"length", func(b []byte) { b[batchLength+2] ^= 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			h := newHarness(t, 1, kfake.DataDir(dir))
+			client := h.franz()
+			h.produceWith(client, messagesTopic, h.messages(3)...)
+			h.produceWith(client, messagesTopic, h.unexpected(4)...)
+			h.produceWith(client, messagesTopic, h.messages(5)...)
+			flip(t, dir, messagesTopic, func(log []byte) { c.change(nth(log, 1)) })
+			r := h.run(h.config(), h.sink)
+			line := h.logs.await(h, corruptLine, 1)
+			got := fmt.Sprint(line["level"], line["topic"], line["partition"], line["lost_from"], line["lost_to"], line["lost_offsets"])
+			if want := fmt.Sprint("ERROR", messagesTopic, "0", "3", "7", "4"); got != want {
+				t.Errorf("log line %q, want %q (%s)", got, want, line["error"])
+			}
+			h.awaitAll()
+			h.checkModel()
+			if n := testutil.ToFloat64(r.metrics.corruptedBatches.WithLabelValues(messagesTopic)); n != 1 {
+				t.Errorf("%v counted, want 1", n)
+			}
+			if got := h.read(deadTopic, 2); len(got) > 0 {
+				t.Errorf("%d dead letters, want none", len(got))
+			}
+			r.mustStop()
+
+			// It is said once.
+			h.run(h.config(), h.sink).stopAfter(func() { h.awaitMembers(1, 2) })
+			if n := h.logs.count(corruptLine); n != 1 {
+				t.Errorf("said %d times", n)
+			}
+		})
+	}
+}
+
+// A batch whose end is not to be believed holds its partition until a sound one follows.
+func TestFetch_CorruptedBatchWithoutAnEnd(t *testing.T) {
+	dir := t.TempDir()
+	h := newHarness(t, 1, kfake.DataDir(dir))
+	client := h.franz()
+	h.produceWith(client, messagesTopic, h.messages(3)...)
+	h.produceWith(client, messagesTopic, h.unexpected(4)...)
+	flip(t, dir, messagesTopic, func(log []byte) { nth(log, 1)[batchLastOffsetDelta] ^= 1 })
+	config := h.config()
+	config.StallTimeout = 20 * time.Millisecond
+	r := h.run(config, h.sink)
+	if line := h.logs.await(h, stallLine, 2); line["offset"] != "3" {
+		t.Errorf("log line %v", line)
+	}
+	if line := h.logs.await(h, againLine, 2); !strings.Contains(line["error"], "nothing tells where it ends") {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 3})
+	h.produceWith(client, messagesTopic, h.messages(5)...)
+	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "3" || line["lost_to"] != "7" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// A broker that no longer finds the batch does not hide the loss.
+func TestFetch_CorruptedBatchOutOfSight(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.unexpected(3)...)
+	value := bytesOf(h, h.message().Value)
+	bad := changed(batchOf(0, 1, 1, nil), func(b []byte) { b[batchCRC] ^= 1 })
+	met := false
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		switch {
+		case req.Topics[0].Topic != messagesTopic || req.Topics[0].Partitions[0].FetchOffset > 2:
+			return nil, nil, false
+		case !met:
+			met = true
+			return fetchResponse(req, 3, bad), nil, true
+		default:
+			return fetchResponse(req, 3, batchOf(2, 2, 1, holding(value))), nil, true
+		}
+	})
+	r := h.run(h.config(), h.sink)
+	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "0" || line["lost_to"] != "2" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// A batch that is damaged on its way is fetched again, over another connection.
+func TestFetch_DamagedOnTheWay(t *testing.T) {
+	const secret = "damage me"
+	var damaged atomic.Int32
+	h := newHarness(t, 1, kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		return &meddler{l, func(p []byte) {
+			if i := strings.Index(string(p), secret); i >= 0 && damaged.Add(1) == 1 {
+				p[i] ^= 1
+			}
+		}}, err
+	}))
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	h.produce(messagesTopic, 0, h.message(), h.event(&events.FriendRemarkSet{UserID: "u", FriendID: "f", Remark: secret}))
+	r := h.run(h.config(), h.sink)
+	if line := h.logs.await(h, againLine, 1); !strings.Contains(line["error"], "record batch of offsets 3 to 4 came corrupted") {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	if n := h.logs.count(corruptLine); n > 0 || damaged.Load() < 2 {
+		t.Errorf("%d batches given up, %d times sent", n, damaged.Load())
+	}
+	r.mustStop()
+}
+
+// meddler changes what a broker sends.
+type meddler struct {
+	net.Listener
+	change func([]byte)
+}
+
+type meddled struct {
+	net.Conn
+	change func([]byte)
+}
+
+func (m *meddler) Accept() (net.Conn, error) {
+	conn, err := m.Listener.Accept()
+	return &meddled{conn, m.change}, err
+}
+
+func (m *meddled) Write(p []byte) (int, error) {
+	q := slices.Clone(p)
+	m.change(q)
+	return m.Conn.Write(q)
+}
+
+// The tap sees plaintext under TLS, too, and every response passes through it.
+func TestFetch_TLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	h := newHarness(t, 0, kfake.TLS(&tls.Config{Certificates: server.TLS.Certificates}))
+	c := newCluster(h.config())
+	defer c.close()
+	c.transport.TLS = server.Client().Transport.(*http.Transport).TLSClientConfig
+	c.dialer.TLS = c.transport.TLS
+	h.createTopic(messagesTopic, 1, nil)
+	h.client.Transport.(*kafka.Transport).TLS = c.transport.TLS
+	h.produce(messagesTopic, 0, h.messages(3)...)
+
+	f := &fetcher{cluster: c, topic: messagesTopic}
+	defer f.close()
+	if first, last, err := f.offsets(h.ctx); err != nil || first != 0 || last != 3 {
+		t.Fatalf("offsets %d to %d: %v", first, last, err)
+	}
+	var got []int64
+	result, err := f.fetch(h.ctx, 1, func(m kafka.Message) error { got = append(got, m.Offset); return nil })
+	if err != nil || result.next != 3 || result.highWater != 3 || !slices.Equal(got, []int64{1, 2}) {
+		t.Errorf("%+v, %v, offsets %v", result, err, got)
+	}
+}
+
+// Sizes on the wire are not believed.
+func TestTap_Sizes(t *testing.T) {
+	for _, c := range []struct {
+		name, sent string
+		want       error
+	}{
+		{"huge", "\x7f\xff\xff\xff1234", io.ErrUnexpectedEOF},
+		{"negative", "\xff\xff\xff\xff1234", errors.New("response of a negative size")},
+		{"cut off", "\x00\x00", io.ErrUnexpectedEOF},
+		{"end", "", io.EOF},
+	} {
+		client, server := net.Pipe()
+		go func() {
+			_, _ = server.Write([]byte(c.sent))
+			_ = server.Close()
+		}()
+		_, err := (&tap{Conn: client}).Read(make([]byte, 100))
+		if err == nil || err.Error() != c.want.Error() {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+// A response that the tap did not look at is not read.
+func TestFetch_RefusesWhatWasNotSeen(t *testing.T) {
+	h := newHarness(t, 0)
+	h.createTopic(messagesTopic, 1, nil)
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	c := newCluster(h.config())
+	defer c.close()
+	f := &fetcher{cluster: c, topic: messagesTopic}
+	defer f.close()
+	if _, _, err := f.offsets(h.ctx); err != nil {
+		t.Fatal(err)
+	}
+	f.tap = &tap{}
+	_, err := f.fetch(h.ctx, 0, func(kafka.Message) error { return errors.New("a record") })
+	if err == nil || !strings.Contains(err.Error(), "not looked at") {
+		t.Errorf("error %v", err)
+	}
+}
