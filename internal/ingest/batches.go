@@ -218,7 +218,12 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 			return end, err
 		}
 		if err != nil {
-			r.corrupt = &corruption{from: r.next, base: batch.first, next: r.after(frame[at:], batch, size), reason: err}
+			next := r.after(frame[at:], batch, size)
+			if next >= 0 && next <= r.next {
+				at += size // it lies before what is wanted: a broker finds it by what it claims
+				continue
+			}
+			r.corrupt = &corruption{from: r.next, base: batch.first, next: next, reason: err}
 			return end, nil
 		}
 		last = batch.last
@@ -271,7 +276,7 @@ func (r *response) keep(batch batchHeader) bool {
 // batch's own word, if it is not beyond the end of the partition.
 func (r *response) after(b []byte, batch batchHeader, size int) int64 {
 	if size >= batchHeaderSize && size < len(b) {
-		if following, _, err := parseBatch(b[size:]); err == nil && following.first > r.next && following.first <= r.highWater {
+		if following, _, err := parseBatch(b[size:]); err == nil && following.first <= max(r.highWater, r.next) {
 			return following.first
 		}
 	}

@@ -140,6 +140,10 @@ func TestResponse_Filter(t *testing.T) {
 			in: [][]byte{changed(b, func(b []byte) { b[batchMagic] = 0 })}},
 		{name: "before what came", offset: 10, end: 14, in: [][]byte{a, batchOf(9, 9, 1, nil)}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: -1},
 		{name: "beyond the end", offset: 10, end: 14, in: [][]byte{a, batchOf(1<<40, 1<<40, 1, nil)}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: -1},
+		{name: "found by what it claims", offset: 13, end: 14, keep: [][]byte{b}, next: 14, records: 1,
+			in: [][]byte{changed(a, func(b []byte) { b[2] ^= 1 }), b}},
+		{name: "the same, and all is known", offset: 14, end: 14, next: 14,
+			in: [][]byte{changed(a, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) }), b}},
 		{name: "more records than offsets", offset: 10, end: 14, in: [][]byte{batchOf(10, 12, 4, nil), b}, next: 10, corrupt: true, after: 13},
 		{name: "less than a header", offset: 10, end: 14, in: [][]byte{a[:30]}, next: 10, corrupt: true, after: -1},
 	} {

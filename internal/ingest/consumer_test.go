@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -113,5 +115,25 @@ func TestConsumer_HeartbeatsWhileTheSinkIsAway(t *testing.T) {
 	}
 	close(release)
 	h.awaitAll()
+	r.mustStop()
+}
+
+func TestConsumer_NamesConflictingSequences(t *testing.T) {
+	h := newHarness(t, 1)
+	first := h.message() // of sequence 1
+	twice := h.event(&events.MessageSent{
+		Conversation: events.C2C("alice", "bob"), From: "bob", Sequence: 1, MessageID: "other", Type: events.TypeText, Payload: []byte(`{"text":"hi"}`),
+	})
+	h.produce(messagesTopic, 0, h.message(), first, twice)
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	line := h.logs.await(h, "different messages share a sequence: their producer is at fault", 1)
+	got := fmt.Sprint(line["messages"], line["first_app"], line["first_a"], line["first_b"], line["first_sequence"])
+	if want := fmt.Sprint("1", "demo", "alice", "bob", "1"); got != want {
+		t.Errorf("log line %q, want %q", got, want)
+	}
+	if n := testutil.ToFloat64(r.metrics.conflicts); n != 1 {
+		t.Errorf("%v conflicts counted, want 1", n)
+	}
 	r.mustStop()
 }

@@ -136,7 +136,9 @@ func TestConsumer_DeadLettersAreRedeliveredAfterACrash(t *testing.T) {
 	r = h.run(h.config(), h.sink)
 	h.awaitAll()
 	h.checkModel()
-	if got := letters(h.read(deadTopic, 2)); len(got) != 1 {
+	// A request that was under way at the end may still have come through.
+	got := letters(h.read(deadTopic, 2))
+	if got = slices.CompactFunc(got, func(a, b letter) bool { return cmp.Equal(a, b) }); len(got) != 1 {
 		t.Errorf("dead letters %v, want one", got)
 	}
 	r.mustStop()

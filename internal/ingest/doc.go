@@ -13,8 +13,8 @@
 // due FlushInterval after its first piece, or when it has MaxBatchEvents or
 // MaxBatchBytes.
 //
-// Memory is bounded by two batches, a piece per partition, and the dead letters
-// that wait. When a batch is full while the previous one cannot be written,
+// Memory is bounded by two batches, a piece and a fetch response per partition
+// (none while it waits for records), and the dead letters that wait. When a batch is full while the previous one cannot be written,
 // owners stop fetching. Heartbeats are a matter of their own goroutine, so a
 // sink that is away for a day causes no rebalance.
 //
@@ -34,6 +34,41 @@
 // not beyond, while reading and writing go on (up to MaxDeadLetterBytes per
 // partition).
 //
+// # What a fetch leaves out
+//
+// kafka-go gives records and keeps to itself what the batches around them say.
+// So the connection under it is a [tap], which takes each fetch response whole
+// and looks at its batches before kafka-go does ([response]):
+//
+//   - With message.timestamp.type=LogAppendTime the time of a record is its
+//     batch's, which the broker set. kafka-go gives the producer's.
+//   - Records of aborted transactions, and the markers that end transactions,
+//     are taken out and counted. What is in an open transaction is read when it
+//     has ended, and so is what follows: brokers give no more (read_committed).
+//   - A batch whose records were all compacted away is taken out. Reading goes
+//     on after the last offset that a batch names, not that of its last record.
+//   - A corrupted batch (CRC, and what can be told of its fields outside the
+//     CRC) is never given to anybody, nor is what follows it in the response.
+//
+// # Corrupted batches
+//
+// What comes corrupted is fetched once more, over another connection. If it is
+// corrupted there, too, it is so on the leader's disk: an error names topic,
+// partition and offsets, it is counted, and reading goes on after it. That is
+// the lesser evil. Standing still would hold back every conversation of the
+// partition for records that may be gone for good; and nothing is made worse,
+// since events may come late and in any order: once the batch is mended (from
+// a replica, say) or its events are sent again, reading them again puts
+// everything right.
+//
+// Where to go on is told by the sound batch that follows, or else by the
+// batch itself. When there is neither, or when the leader itself cannot find
+// its way past the place, the partition stands still, and says so, until there
+// is: nothing sound is ever jumped over.
+//
+// Batches of the message formats 0 and 1 (before Kafka 0.11) are refused: the
+// partition stands still and says so.
+//
 // # Offsets out of range
 //
 // When retention has deleted what was to be read next, or a topic was made
@@ -47,7 +82,9 @@
 //	session.go      our part in one generation
 //	partition.go    positions of one partition: read, written, committed, held back
 //	owner.go        fetch, decode, fold; offsets out of range
-//	fetch.go        how records come off the wire (replaceable as a whole)
+//	fetch.go        how records come off the wire
+//	tap.go          responses as they are, under kafka-go
+//	batches.go      what batches say: times, checksums, transactions
 //	watchdog.go     partitions that stand still
 //	accumulator.go  bounds
 //	writer.go       the order of write and commit
@@ -71,7 +108,10 @@
 //   - Beginnings are committed, too, even of empty partitions: otherwise a
 //     topic whose first records were deleted before they were read would look
 //     like one that never had them.
-//   - With message.timestamp.type=LogAppendTime the time of a record is the
-//     broker's; kafka-go gives the producer's all the same, since it does not
-//     look at that attribute of the batch.
+//   - kafka-go is told a high-water mark of our own making: it takes a response
+//     without records for an error when the mark is ahead, and forgets to read
+//     one with records when the mark is not. See response.filter.
+//   - The producer's next marker after the beginning of an aborted transaction
+//     is its end, whatever it says; so markers need not be decoded.
+//   - TLS belongs under the tap; see cluster.dialLeader.
 package ingest

@@ -92,6 +92,11 @@ func (f *fetcher) read(result *fetched, handle func(kafka.Message) error) error 
 		default:
 			f.close() // first, or Close would read on to the batch's end
 			_ = batch.Close()
+			if s := f.suspect; s != nil && s.from == response.offset && s.next >= 0 && records == 0 &&
+				(errors.Is(err, kafka.Unknown) || errors.Is(err, kafka.InvalidMessage)) {
+				f.suspect, result.lost, result.next = nil, s, s.next // the leader itself cannot read it
+				return nil
+			}
 			return err
 		}
 		for len(batches) > 0 && batches[0].last < message.Offset {
@@ -126,7 +131,7 @@ func (f *fetcher) finish(result *fetched, records int) error {
 	case records < r.records:
 		return fmt.Errorf("kafka-go gave %d of %d records", records, r.records)
 	case r.next == r.offset && r.corrupt == nil && min(r.stable, r.highWater) > r.offset:
-		return fmt.Errorf("the leader has records up to offset %d but sends none", min(r.stable, r.highWater)-1)
+		return fmt.Errorf("the leader has records up to offset %d but sends none: its log may be damaged there", min(r.stable, r.highWater)-1)
 	}
 	result.next = max(result.next, r.next)
 	result.control, result.aborted = r.control, r.aborted

@@ -1,0 +1,237 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+const corruptLine = "corrupted batch: its records are not projected; going on after it"
+
+// flip changes a byte of a partition's log on the broker's disk.
+func flip(t *testing.T, dir, topic string, change func(log []byte)) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "*", topic+"-0", "*.dat"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("segments %v: %v", segments, err)
+	}
+	log, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(log)
+	file, err := os.OpenFile(segments[0], os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteAt(log, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nth gives the nth batch of a log.
+func nth(log []byte, n int) []byte {
+	for ; n > 0; n-- {
+		log = log[batchOutsideLength+binary.BigEndian.Uint32(log[batchLength:]):]
+	}
+	return log[:batchOutsideLength+binary.BigEndian.Uint32(log[batchLength:])]
+}
+
+func TestFetch_CorruptedBatch(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(batch []byte)
+	}{
+		{"record", func(b []byte) { b[len(b)-3] ^= 0x10 }},
+		{"codec", func(b []byte) { b[batchAttributes+1] ^= 5 }},
+		{"CRC", func(b []byte) { b[batchCRC] ^= 1 }},
+		{"last offset", func(b []byte) { b[batchLastOffsetDelta+2] ^= 1 }},
+		{"count", func(b []byte) { b[batchRecords] ^= 0x80 }},
+		{"format", func(b []byte) { b[batchMagic] ^= 2 }},
+		{"first offset", func(b []byte) { b[2] ^= 1 }},
+		{"length", func(b []byte) { b[batchLength+2] ^= 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			h := newHarness(t, 1, kfake.DataDir(dir))
+			client := h.franz()
+			h.produceWith(client, messagesTopic, h.messages(3)...)
+			h.produceWith(client, messagesTopic, h.unexpected(4)...)
+			h.produceWith(client, messagesTopic, h.messages(5)...)
+			flip(t, dir, messagesTopic, func(log []byte) { c.change(nth(log, 1)) })
+			r := h.run(h.config(), h.sink)
+			line := h.logs.await(h, corruptLine, 1)
+			got := fmt.Sprint(line["level"], line["topic"], line["partition"], line["lost_from"], line["lost_to"], line["lost_offsets"])
+			if want := fmt.Sprint("ERROR", messagesTopic, "0", "3", "7", "4"); got != want {
+				t.Errorf("log line %q, want %q (%s)", got, want, line["error"])
+			}
+			h.awaitAll()
+			h.checkModel()
+			if n := testutil.ToFloat64(r.metrics.corruptedBatches.WithLabelValues(messagesTopic)); n != 1 {
+				t.Errorf("%v counted, want 1", n)
+			}
+			if got := h.read(deadTopic, 2); len(got) > 0 {
+				t.Errorf("%d dead letters, want none", len(got))
+			}
+			r.mustStop()
+
+			// It is said once.
+			h.run(h.config(), h.sink).stopAfter(func() { h.awaitMembers(1, 2) })
+			if n := h.logs.count(corruptLine); n != 1 {
+				t.Errorf("said %d times", n)
+			}
+		})
+	}
+}
+
+// A batch whose end is not to be believed holds its partition until a sound one follows.
+func TestFetch_CorruptedBatchWithoutAnEnd(t *testing.T) {
+	dir := t.TempDir()
+	h := newHarness(t, 1, kfake.DataDir(dir))
+	client := h.franz()
+	h.produceWith(client, messagesTopic, h.messages(3)...)
+	h.produceWith(client, messagesTopic, h.unexpected(4)...)
+	flip(t, dir, messagesTopic, func(log []byte) { nth(log, 1)[batchLastOffsetDelta] ^= 1 })
+	config := h.config()
+	config.StallTimeout = 20 * time.Millisecond
+	r := h.run(config, h.sink)
+	if line := h.logs.await(h, stallLine, 2); line["offset"] != "3" {
+		t.Errorf("log line %v", line)
+	}
+	if line := h.logs.await(h, againLine, 2); !strings.Contains(line["error"], "nothing tells where it ends") {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 3})
+	h.produceWith(client, messagesTopic, h.messages(5)...)
+	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "3" || line["lost_to"] != "7" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// A broker that no longer finds the batch does not hide the loss.
+func TestFetch_CorruptedBatchOutOfSight(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.unexpected(3)...)
+	value := bytesOf(h, h.message().Value)
+	bad := changed(batchOf(0, 1, 1, nil), func(b []byte) { b[batchCRC] ^= 1 })
+	met := false
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		switch {
+		case req.Topics[0].Topic != messagesTopic || req.Topics[0].Partitions[0].FetchOffset > 2:
+			return nil, nil, false
+		case !met:
+			met = true
+			return fetchResponse(req, 3, bad), nil, true
+		default:
+			return fetchResponse(req, 3, batchOf(2, 2, 1, holding(value))), nil, true
+		}
+	})
+	r := h.run(h.config(), h.sink)
+	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "0" || line["lost_to"] != "2" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// What a broker fails to read itself is given up when it was seen corrupted before.
+func TestFetch_CorruptedBatchThatTheLeaderCannotRead(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.unexpected(2)...)
+	h.produce(messagesTopic, 0, h.message())
+	bad := changed(batchOf(0, 1, 1, nil), func(b []byte) { b[batchMagic] = 0 })
+	fetches := 0
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		if req.Topics[0].Topic != messagesTopic || req.Topics[0].Partitions[0].FetchOffset > 1 {
+			return nil, nil, false
+		}
+		if fetches++; fetches == 2 {
+			return fetchResponse(req, 3, bad), nil, true
+		}
+		res := fetchResponse(req, -1, nil) // the first time as well as later
+		res.Topics[0].Partitions[0].ErrorCode = kerr.UnknownServerError.Code
+		return res, nil, true
+	})
+	r := h.run(h.config(), h.sink)
+	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "0" || line["lost_to"] != "2" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	if fetches != 3 {
+		t.Errorf("%d fetches, want 3", fetches)
+	}
+	r.mustStop()
+}
+
+// A batch that is damaged on its way is fetched again, over another connection.
+func TestFetch_DamagedOnTheWay(t *testing.T) {
+	const secret = "damage me"
+	var damaged atomic.Int32
+	h := newHarness(t, 1, kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		return &meddler{l, func(p []byte) {
+			if i := strings.Index(string(p), secret); i >= 0 && damaged.Add(1) == 1 {
+				p[i] ^= 1
+			}
+		}}, err
+	}))
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	h.produce(messagesTopic, 0, h.message(), h.event(&events.FriendRemarkSet{UserID: "u", FriendID: "f", Remark: secret}))
+	r := h.run(h.config(), h.sink)
+	if line := h.logs.await(h, againLine, 1); !strings.Contains(line["error"], "record batch of offsets 3 to 4 came corrupted") {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	if n := h.logs.count(corruptLine); n > 0 || damaged.Load() < 2 {
+		t.Errorf("%d batches given up, %d times sent", n, damaged.Load())
+	}
+	r.mustStop()
+}
+
+// meddler changes what a broker sends.
+type meddler struct {
+	net.Listener
+	change func([]byte)
+}
+
+type meddled struct {
+	net.Conn
+	change func([]byte)
+}
+
+func (m *meddler) Accept() (net.Conn, error) {
+	conn, err := m.Listener.Accept()
+	return &meddled{conn, m.change}, err
+}
+
+func (m *meddled) Write(p []byte) (int, error) {
+	q := slices.Clone(p)
+	m.change(q)
+	return m.Conn.Write(q)
+}
