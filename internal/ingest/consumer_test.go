@@ -122,7 +122,7 @@ func TestConsumer_NamesConflictingSequences(t *testing.T) {
 	h := newHarness(t, 1)
 	first := h.message() // of sequence 1
 	twice := h.event(&events.MessageSent{
-		Conversation: events.C2C("alice", "bob"), From: "bob", Sequence: 1, MessageID: "other", Type: events.TypeText, Payload: []byte(`{"text":"hi"}`),
+		Conversation: events.C2C("alice", "bob"), From: "alice", Sequence: 1, MessageID: "other", Type: events.TypeText, Payload: []byte(`{"text":"hi"}`),
 	})
 	h.produce(messagesTopic, 0, h.message(), first, twice)
 	r := h.run(h.config(), h.sink)
