@@ -97,11 +97,14 @@ func TestResponse_Filter(t *testing.T) {
 		{name: "behind the mark", offset: 10, end: 10, in: [][]byte{a, b}, keep: [][]byte{a, b}, next: 14, records: 4},
 		{name: "cut off in the header", offset: 10, end: 14, in: [][]byte{a, b[:11]}, keep: [][]byte{a}, next: 13, records: 3},
 		{name: "cut off in the records", offset: 10, end: 14, in: [][]byte{a, b[:len(b)-1]}, keep: [][]byte{a}, next: 13, records: 3},
-		{name: "compacted", offset: 10, end: 30,
+		{
+			name: "compacted", offset: 10, end: 30,
 			in:   [][]byte{batchOf(10, 14, 0, nil), batchOf(20, 24, 2, nil), batchOf(25, 29, 0, nil)},
-			keep: [][]byte{batchOf(20, 24, 2, nil)}, next: 30, records: 2},
+			keep: [][]byte{batchOf(20, 24, 2, nil)}, next: 30, records: 2,
+		},
 		{name: "emptied", offset: 10, end: 15, in: [][]byte{batchOf(10, 14, 0, nil)}, next: 15},
-		{name: "transactions", offset: 10, end: 20,
+		{
+			name: "transactions", offset: 10, end: 20,
 			aborted: []transaction{{7, 15}, {7, 10}, {8, 12}}, // in no order
 			in: [][]byte{
 				batchOf(10, 10, 1, producedBy(7, transactional)),
@@ -120,30 +123,49 @@ func TestResponse_Filter(t *testing.T) {
 				batchOf(18, 18, 1, producedBy(7, transactional)),
 				batchOf(19, 19, 1, producedBy(9, transactional)),
 			},
-			next: 20, records: 4, dropControl: 3, dropAborted: 3},
-		{name: "the middle of an aborted transaction", offset: 10, end: 11, aborted: []transaction{{7, 3}},
-			in: [][]byte{batchOf(10, 10, 1, producedBy(7, transactional))}, next: 11, dropAborted: 1},
+			next: 20, records: 4, dropControl: 3, dropAborted: 3,
+		},
+		{
+			name: "the middle of an aborted transaction", offset: 10, end: 11, aborted: []transaction{{7, 3}},
+			in: [][]byte{batchOf(10, 10, 1, producedBy(7, transactional))}, next: 11, dropAborted: 1,
+		},
 
 		{name: "corrupted at the end", offset: 10, end: 14, in: [][]byte{a, flipped}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: 14},
 		{name: "corrupted, and another follows", offset: 13, end: 30, in: [][]byte{flipped, batchOf(20, 20, 1, nil)}, next: 13, corrupt: true, after: 20},
-		{name: "an end not to be believed", offset: 13, end: 14, next: 13, corrupt: true, after: -1,
-			in: [][]byte{changed(b, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) })}},
-		{name: "the same, and another follows", offset: 13, end: 15, next: 13, corrupt: true, after: 14,
-			in: [][]byte{changed(b, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) }), batchOf(14, 14, 1, nil)}},
-		{name: "a length beyond the response", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
-			in: [][]byte{changed(b, func(b []byte) { b[batchLength] ^= 0x40 })}},
-		{name: "a negative length", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
-			in: [][]byte{changed(b, func(b []byte) { b[batchLength] ^= 0x80 })}},
-		{name: "a length too small", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
-			in: [][]byte{changed(b, func(b []byte) { b[batchLength+3] = 1 })}},
-		{name: "no format", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
-			in: [][]byte{changed(b, func(b []byte) { b[batchMagic] = 0 })}},
+		{
+			name: "an end not to be believed", offset: 13, end: 14, next: 13, corrupt: true, after: -1,
+			in: [][]byte{changed(b, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) })},
+		},
+		{
+			name: "the same, and another follows", offset: 13, end: 15, next: 13, corrupt: true, after: 14,
+			in: [][]byte{changed(b, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) }), batchOf(14, 14, 1, nil)},
+		},
+		{
+			name: "a length beyond the response", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
+			in: [][]byte{changed(b, func(b []byte) { b[batchLength] ^= 0x40 })},
+		},
+		{
+			name: "a negative length", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
+			in: [][]byte{changed(b, func(b []byte) { b[batchLength] ^= 0x80 })},
+		},
+		{
+			name: "a length too small", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
+			in: [][]byte{changed(b, func(b []byte) { b[batchLength+3] = 1 })},
+		},
+		{
+			name: "no format", offset: 13, end: 14, next: 13, corrupt: true, after: 14,
+			in: [][]byte{changed(b, func(b []byte) { b[batchMagic] = 0 })},
+		},
 		{name: "before what came", offset: 10, end: 14, in: [][]byte{a, batchOf(9, 9, 1, nil)}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: -1},
 		{name: "beyond the end", offset: 10, end: 14, in: [][]byte{a, batchOf(1<<40, 1<<40, 1, nil)}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: -1},
-		{name: "found by what it claims", offset: 13, end: 14, keep: [][]byte{b}, next: 14, records: 1,
-			in: [][]byte{changed(a, func(b []byte) { b[2] ^= 1 }), b}},
-		{name: "the same, and all is known", offset: 14, end: 14, next: 14,
-			in: [][]byte{changed(a, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) }), b}},
+		{
+			name: "found by what it claims", offset: 13, end: 14, keep: [][]byte{b}, next: 14, records: 1,
+			in: [][]byte{changed(a, func(b []byte) { b[2] ^= 1 }), b},
+		},
+		{
+			name: "the same, and all is known", offset: 14, end: 14, next: 14,
+			in: [][]byte{changed(a, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) }), b},
+		},
 		{name: "more records than offsets", offset: 10, end: 14, in: [][]byte{batchOf(10, 12, 4, nil), b}, next: 10, corrupt: true, after: 13},
 		{name: "less than a header", offset: 10, end: 14, in: [][]byte{a[:30]}, next: 10, corrupt: true, after: -1},
 	} {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -38,8 +39,8 @@ func flip(t *testing.T, dir, topic string, change func(log []byte)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	if _, err := file.WriteAt(log, 0); err != nil {
+	_, err = file.WriteAt(log, 0)
+	if err = errors.Join(err, file.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -51,11 +51,15 @@ func TestConsumer_DeadLetters(t *testing.T) {
 	h.awaitAll()
 	h.checkModel()
 	want := []letter{
-		{"k1", `{"id":`, []string{"content-type=application/json", "trace=\x00\xff", "trace=2",
-			"convoview-topic=chat.messages", "convoview-partition=0", "convoview-offset=1", "convoview-code=malformed", "convoview-reason"}},
+		{"k1", `{"id":`, []string{
+			"content-type=application/json", "trace=\x00\xff", "trace=2",
+			"convoview-topic=chat.messages", "convoview-partition=0", "convoview-offset=1", "convoview-code=malformed", "convoview-reason",
+		}},
 		{"k2", "\x01\x02", []string{"convoview-topic=chat.messages", "convoview-partition=1", "convoview-offset=1", "convoview-code=unknown_encoding", "convoview-reason"}},
-		{"", `{"id":"x","app":"demo","time":"2026-01-01T00:00:00Z"}`,
-			[]string{"convoview-topic=chat.state", "convoview-partition=1", "convoview-offset=0", "convoview-code=body_count", "convoview-reason"}},
+		{
+			"", `{"id":"x","app":"demo","time":"2026-01-01T00:00:00Z"}`,
+			[]string{"convoview-topic=chat.state", "convoview-partition=1", "convoview-offset=0", "convoview-code=body_count", "convoview-reason"},
+		},
 	}
 	if diff := cmp.Diff(want, letters(h.read(deadTopic, 2))); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
@@ -148,8 +152,10 @@ func TestConsumer_DeadLettersAreRedeliveredAfterACrash(t *testing.T) {
 func TestConsumer_RefusedDeadLetter(t *testing.T) {
 	h := newHarness(t, 2)
 	// Refused are requests that hold the poisonous record.
-	refused := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.MessageTooLarge, Count: -1,
-		When: func(r kmsg.Request) bool { return slices.Contains(produced(r.(*kmsg.ProduceRequest)), "poison") }})
+	refused := h.cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.MessageTooLarge, Count: -1,
+		When: func(r kmsg.Request) bool { return slices.Contains(produced(r.(*kmsg.ProduceRequest)), "poison") },
+	})
 	h.produce(messagesTopic, 0, bad("k", "before"), bad("k", "poison"), bad("k", "after"), h.message())
 	r := h.run(h.config(), h.sink)
 	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 1})
