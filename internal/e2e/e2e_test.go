@@ -31,7 +31,9 @@ var chatFile = flag.String("chat", "", "play the chat of this file (JSON lines o
 func TestChat_EveryReplyIsTheBruteForceReadings(t *testing.T) {
 	chat := chat(t)
 	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
-	s := start(t, func() time.Time { return now })
+	s := newSystem(t)
+	s.project()
+	s.serve(func() time.Time { return now })
 
 	sent := append(slices.Clone(chat), chat[:len(chat)/5]...)
 	rand.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
@@ -39,7 +41,12 @@ func TestChat_EveryReplyIsTheBruteForceReadings(t *testing.T) {
 		s.send(batch...)
 	}
 	s.settle()
+	compareAll(t, s, chat, now)
+}
 
+// compareAll compares what every user sees with the brute-force reading.
+func compareAll(t *testing.T, s *system, chat []events.Event, now time.Time) {
+	t.Helper()
 	want := bruteforce.New(chat, events.MicrosOf(now))
 	apps := map[string]struct{}{}
 	for _, e := range chat {

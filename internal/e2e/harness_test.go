@@ -29,33 +29,41 @@ const (
 	statePartitions   = 2
 )
 
-// system is a projector and a query worker on topics and tables of the test's own.
+// system is topics and tables of the test's own.
 type system struct {
 	t               testing.TB
+	kafka, dbAddr   string
 	nc              *nats.Conn
 	messages, state string // topics
+	dead            string // topic
 	group           string
+	database        string
 	store           *readmodel.Store
 	writer          *kafka.Writer
 }
 
-func start(t testing.TB, clock func() time.Time) *system {
+func newSystem(t testing.TB) *system {
 	t.Helper()
 	box := sandboxtest.Start(t)
 	s := &system{
 		t:        t,
+		kafka:    box.KafkaAddr(),
+		dbAddr:   box.ClickHouseAddr(),
 		nc:       sandboxtest.NATS(t),
 		messages: sandboxtest.Topic(t, messagePartitions),
 		state:    sandboxtest.Topic(t, statePartitions, "cleanup.policy", "compact"),
+		dead:     sandboxtest.Topic(t, 1, "max.message.bytes", "2000000"),
+		database: sandboxtest.Database(t),
 		writer:   &kafka.Writer{Addr: kafka.TCP(box.KafkaAddr()), RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond},
 	}
+	s.group = s.messages
 	t.Cleanup(func() { _ = s.writer.Close() })
 
-	storeConfig := readmodel.DefaultConfig()
-	storeConfig.Addresses = []string{box.ClickHouseAddr()}
-	storeConfig.Database = sandboxtest.Database(t)
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{s.dbAddr}
+	config.Database = s.database
 	var err error
-	if s.store, err = readmodel.Open(storeConfig); err != nil {
+	if s.store, err = readmodel.Open(config); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.store.Migrate(t.Context()); err != nil {
@@ -67,32 +75,44 @@ func start(t testing.TB, clock func() time.Time) *system {
 		}
 		_ = s.store.Close()
 	})
-
-	ingestConfig := ingest.DefaultConfig()
-	ingestConfig.Brokers = []string{box.KafkaAddr()}
-	s.group = s.messages
-	ingestConfig.GroupID = s.group
-	ingestConfig.Topics = []string{s.messages, s.state}
-	ingestConfig.DeadTopic = sandboxtest.Topic(t, 1, "max.message.bytes", "2000000")
-	ingestConfig.FlushInterval = 10 * time.Millisecond
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	consumer, err := ingest.New(ingestConfig, s.store, events.NewDecoder(events.DefaultLimits()), log, prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker := query.New(query.DefaultConfig(), s.nc, s.store, clock, log, prometheus.NewRegistry())
-	for name, run := range map[string]func(context.Context) error{"consumer": consumer.Run, "worker": worker.Run} {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-		done := make(chan error, 1)
-		go func() { done <- run(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		})
-	}
 	return s
+}
+
+// project runs a projector in this process.
+func (s *system) project() {
+	s.t.Helper()
+	config := ingest.DefaultConfig()
+	config.Brokers = []string{s.kafka}
+	config.GroupID = s.group
+	config.Topics = []string{s.messages, s.state}
+	config.DeadTopic = s.dead
+	config.FlushInterval = 10 * time.Millisecond
+	consumer, err := ingest.New(config, s.store, events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.run("projector", consumer.Run)
+}
+
+// serve runs a query worker in this process.
+func (s *system) serve(clock func() time.Time) {
+	s.run("query worker", query.New(query.DefaultConfig(), s.nc, s.store, clock, s.log(), prometheus.NewRegistry()).Run)
+}
+
+func (s *system) log() *slog.Logger {
+	return slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+func (s *system) run(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("%s: %v", name, err)
+		}
+	})
 }
 
 // send produces events, each to its topic and each time in an encoding that is

@@ -209,7 +209,11 @@ func sweep(dir string) {
 }
 
 func (s *Sandbox) startKafka(ctx context.Context) error {
-	opts := []kfake.Opt{kfake.Ports(s.config.KafkaPort), kfake.ClusterID("convoview-sandbox")}
+	opts := []kfake.Opt{
+		kfake.Ports(s.config.KafkaPort), kfake.ClusterID("convoview-sandbox"),
+		// A killed consumer is missed sooner than Kafka's own minimum of 6 s allows, where somebody wants that.
+		kfake.GroupMinSessionTimeout(time.Second),
+	}
 	if s.config.DataDir != "" {
 		opts = append(opts, kfake.DataDir(filepath.Join(s.config.DataDir, "kafka")))
 	}

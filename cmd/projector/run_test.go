@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+)
+
+// podGrace is Kubernetes' default terminationGracePeriodSeconds.
+const podGrace = 30 * time.Second
+
+func TestRun_Arguments(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		env  map[string]string
+		out  string   // part of what is printed
+		errs []string // parts of the error; none: no error
+	}{
+		{args: "run --check", out: "the configuration is valid"},
+		{args: "run --check", env: map[string]string{"CONVOVIEW_FLUSH_INTERVAL": "1s"}, out: "valid"},
+		{args: "run --check --flush-interval -1s --clickhouse-database a;b --log-level loud", errs: []string{"flush", `"a;b"`, `"loud"`}},
+		{args: "run --check", env: map[string]string{"CONVOVIEW_MAX_BATCH_BYTES": "much"}, errs: []string{"CONVOVIEW_MAX_BATCH_BYTES", `"much"`}},
+		{args: "run --check --stop-timeout 25s", errs: []string{"stop timeout 25s", "less than 25s"}},
+		{args: "run --check --limit-payload-bytes 0", errs: []string{"PayloadBytes"}},
+		{args: "run --nope", errs: []string{"nope"}},
+		{args: "frob", errs: []string{`"frob"`, "run or migrate"}},
+		{args: "", errs: []string{"expected run or migrate"}},
+	} {
+		var out strings.Builder
+		err := run(t.Context(), strings.Fields(c.args), func(name string) string { return c.env[name] }, &out)
+		if (err != nil) != (len(c.errs) > 0) {
+			t.Errorf("%q: got %v", c.args, err)
+			continue
+		}
+		for _, part := range c.errs {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: no %q in %v", c.args, part, err)
+			}
+		}
+		if !strings.Contains(out.String(), c.out) {
+			t.Errorf("%q: no %q in %q", c.args, c.out, out.String())
+		}
+	}
+}
+
+func TestRun_Help(t *testing.T) {
+	for args, want := range map[string]string{
+		"--help":         "migrate  make the read model's tables",
+		"run --help":     "CONVOVIEW_KAFKA_BROKERS",
+		"migrate --help": "CONVOVIEW_CLICKHOUSE_ADDRESSES",
+	} {
+		var out strings.Builder
+		err := run(t.Context(), strings.Fields(args), func(string) string { return "" }, &out)
+		if !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, no %q in\n%s", args, err, want, out.String())
+		}
+	}
+}
+
+// TestStopBudget_IsBelowThePodsGrace holds the parts of a stop within each other.
+func TestStopBudget_IsBelowThePodsGrace(t *testing.T) {
+	if stop := defaultConfig().ingest.StopTimeout; stop >= stopBudget || stopBudget >= podGrace {
+		t.Errorf("stop timeout %v, budget %v, grace %v: expected each less than the next", stop, stopBudget, podGrace)
+	}
+}

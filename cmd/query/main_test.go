@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+)
+
+// podGrace is Kubernetes' default terminationGracePeriodSeconds.
+const podGrace = 30 * time.Second
+
+func TestRun_Arguments(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		env  map[string]string
+		out  string   // part of what is printed
+		errs []string // parts of the error; none: no error
+	}{
+		{args: "--check", out: "the configuration is valid"},
+		{args: "--check", env: map[string]string{"CONVOVIEW_MAX_RUNNING": "3"}, out: "valid"},
+		{args: "--check --max-running 0 --clickhouse-max-connections 0 --admin-addr x", errs: []string{"max running 0", "max connections: 0", `"x"`}},
+		{args: "--check", env: map[string]string{"CONVOVIEW_DRAIN_TIMEOUT": "20s"}, errs: []string{"drain timeout 20s"}},
+		{args: "--check --nats-url=", errs: []string{"nats url"}},
+		{args: "--nope", errs: []string{"nope"}},
+		{args: "extra", errs: []string{`"extra"`}},
+	} {
+		var out strings.Builder
+		err := run(t.Context(), strings.Fields(c.args), func(name string) string { return c.env[name] }, &out)
+		if (err != nil) != (len(c.errs) > 0) {
+			t.Errorf("%q: got %v", c.args, err)
+			continue
+		}
+		for _, part := range c.errs {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: no %q in %v", c.args, part, err)
+			}
+		}
+		if !strings.Contains(out.String(), c.out) {
+			t.Errorf("%q: no %q in %q", c.args, c.out, out.String())
+		}
+	}
+}
+
+func TestRun_Help(t *testing.T) {
+	var out strings.Builder
+	err := run(t.Context(), []string{"--help"}, func(string) string { return "" }, &out)
+	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "CONVOVIEW_NATS_URL") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestStopBudget_IsBelowThePodsGrace holds the parts of a stop within each other.
+func TestStopBudget_IsBelowThePodsGrace(t *testing.T) {
+	if drain := defaultConfig().query.DrainTimeout; drain >= stopBudget || stopBudget >= podGrace {
+		t.Errorf("drain timeout %v, budget %v, grace %v: expected each less than the next", drain, stopBudget, podGrace)
+	}
+}
