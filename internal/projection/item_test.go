@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/projection/projectiontest"
@@ -52,5 +54,33 @@ func TestItem_LargePayloadThatIsMissingIsNull(t *testing.T) {
 	})
 	if len(with.Payload) != 5000 {
 		t.Errorf("got %d bytes", len(with.Payload))
+	}
+}
+
+func TestModel_ConflictsNameThePlace(t *testing.T) {
+	sent := func(id, from, to string) events.Event {
+		return events.Event{ID: id, App: "demo", Time: projectiontest.Now, Body: &events.MessageSent{
+			Conversation: events.C2C(from, to), From: from, MessageID: id, Sequence: 5, Type: events.TypeText,
+		}}
+	}
+	place := projection.EditKey{App: "demo", Conversation: events.C2C("ann", "bob"), Sequence: 5}
+
+	one := projection.NewModel()
+	one.Fold(sent("1", "ann", "bob"))
+	one.Fold(sent("1", "ann", "bob")) // a repeat is none
+	if len(one.Conflicts) != 0 {
+		t.Errorf("a repeat: got %v", one.Conflicts)
+	}
+	one.Fold(sent("2", "bob", "ann")) // both ends count by themselves
+	if diff := cmp.Diff([]projection.EditKey{place}, one.Conflicts); diff != "" {
+		t.Errorf("within a batch (-want +got):\n%s", diff)
+	}
+
+	two, other := projection.NewModel(), projection.NewModel()
+	two.Fold(sent("1", "ann", "bob"))
+	other.Fold(sent("3", "bob", "ann"))
+	two.Merge(other)
+	if diff := cmp.Diff([]projection.EditKey{place}, two.Conflicts); diff != "" {
+		t.Errorf("across parts of a batch (-want +got):\n%s", diff)
 	}
 }

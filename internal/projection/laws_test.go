@@ -21,6 +21,7 @@ import (
 var equalModels = cmp.Options{
 	cmpopts.EquateEmpty(),
 	cmpopts.IgnoreFields(projection.Model{}, "Conflicts"),
+	cmpopts.IgnoreUnexported(projection.Model{}),
 }
 
 // TestProjection_AnswersWhatTheContractSays holds every answer that is made of

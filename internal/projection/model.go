@@ -67,6 +67,7 @@ type Model struct {
 	// Conflicts are the places at which a second, different message was seen: a
 	// producer's fault. They are what was seen, not a register.
 	Conflicts []EditKey
+	places    map[EditKey]Version // of the first message seen at each place
 }
 
 // NewModel gives an empty model.
@@ -79,6 +80,7 @@ func NewModel() *Model {
 		Groups:   map[GroupKey]*GroupProfile{},
 		Plans:    map[string]*Plan{},
 		Erased:   map[UserKey]struct{}{},
+		places:   map[EditKey]Version{},
 	}
 }
 
@@ -106,6 +108,9 @@ func (m *Model) Merge(other *Model) {
 		m.Erased[k] = struct{}{}
 	}
 	m.Conflicts = append(m.Conflicts, other.Conflicts...)
+	for k, v := range other.places {
+		m.see(k, v)
+	}
 }
 
 // Fold folds one event, as events.Decoder returned it, into m.
@@ -181,7 +186,7 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 	counted := !b.OnlineOnly && !b.ExcludedFromUnread
 	shown := !b.OnlineOnly && !b.ExcludedFromLast
 
-	var taken bool
+	m.see(EditKey{e.App, b.Conversation, b.Sequence}, Version{Time: e.Time, ID: e.ID})
 	for owner, s := range m.owners(e.App, b.Conversation) {
 		s.LastSequence = max(s.LastSequence, b.Sequence)
 		if shown {
@@ -193,8 +198,6 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 		if b.Conversation.Type == events.TypeC2C && owner == b.From {
 			continue
 		}
-		before := d.Counted.Contains(b.Sequence) || d.Uncounted.Contains(b.Sequence)
-		taken = taken || before
 		if counted {
 			d.Counted.Add(b.Sequence)
 		} else {
@@ -222,9 +225,6 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 	}
 
 	key := MessageKey{e.App, b.Conversation, day, b.Sequence, e.Time, e.ID}
-	if _, repeated := m.Messages[key]; taken && !repeated {
-		m.Conflicts = append(m.Conflicts, EditKey{e.App, b.Conversation, b.Sequence})
-	}
 	message := &Message{
 		From: b.From, MessageID: b.MessageID, Type: b.Type, Text: b.MessageForShow,
 		AtUsers: b.AtUsers, AtAll: b.AtAll, Counted: counted, Shown: shown,
@@ -237,6 +237,15 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 		message.To = b.Conversation.A
 	}
 	m.message(key, message)
+}
+
+// see notes a message at a place, and a conflict when another one was there.
+func (m *Model) see(place EditKey, message Version) {
+	if first, ok := m.places[place]; !ok {
+		m.places[place] = message
+	} else if first != message {
+		m.Conflicts = append(m.Conflicts, place)
+	}
 }
 
 func headOf(e events.Event, b *events.MessageSent) Head {

@@ -45,6 +45,7 @@ func open(t testing.TB) *readmodel.Store {
 var ignoreEmpty = cmp.Options{
 	cmpopts.EquateEmpty(),
 	cmpopts.IgnoreFields(projection.Model{}, "Conflicts"),
+	cmpopts.IgnoreUnexported(projection.Model{}),
 }
 
 // TestStore_ReadsWhatWasFolded writes chats in parts, some of them twice and in
