@@ -87,8 +87,8 @@ func DefaultConfig() Config {
 		DeadTopic: defaultDeadTopic,
 
 		FlushInterval:      200 * time.Millisecond,
-		MaxBatchEvents:     200_000,
-		MaxBatchBytes:      64 << 20,
+		MaxBatchEvents:     50_000,
+		MaxBatchBytes:      16 << 20,
 		MaxPieceEvents:     10_000,
 		MaxPieceBytes:      4 << 20,
 		MaxDeadLetterBytes: 4 << 20,

@@ -36,7 +36,7 @@ type deadLetter struct {
 }
 
 // newDeadLetter makes the dead letter of a message: unchanged, and why.
-func newDeadLetter(p *partition, m kafka.Message, bytes int, cause *events.Error) deadLetter {
+func newDeadLetter(p *partition, m kafka.Message, cause *events.Error) deadLetter {
 	headers := append(m.Headers[:len(m.Headers):len(m.Headers)],
 		kafka.Header{Key: headerTopic, Value: []byte(p.topic)},
 		kafka.Header{Key: headerPartition, Value: []byte(strconv.Itoa(p.id))},
@@ -44,7 +44,20 @@ func newDeadLetter(p *partition, m kafka.Message, bytes int, cause *events.Error
 		kafka.Header{Key: headerCode, Value: []byte(cause.Code)},
 		kafka.Header{Key: headerReason, Value: []byte(reason(cause))},
 	)
-	return deadLetter{partition: p, offset: m.Offset, key: m.Key, value: m.Value, headers: headers, bytes: bytes}
+	return deadLetter{partition: p, offset: m.Offset, key: m.Key, value: m.Value, headers: headers, bytes: size(m.Key, m.Value, headers)}
+}
+
+// letterOverhead is about what a dead letter costs beside its texts, in memory and on the wire.
+const letterOverhead = 128
+
+// size is what a dead letter costs with all its headers, ours included: of a
+// flood of tiny bad records they are nearly all of it.
+func size(key, value []byte, headers []kafka.Header) int {
+	n := letterOverhead + len(key) + len(value)
+	for _, h := range headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 // record is the dead letter as it is sent. It can be sent once.
@@ -249,18 +262,17 @@ func (d *deadLetters) write(ctx context.Context, letters []deadLetter) error {
 	return last
 }
 
-// produceAll sends dead letters together; when the broker refuses them so, one
-// by one, lest one that cannot be written keeps the others.
+// produceAll sends dead letters together; when the broker refuses them so, in
+// halves, lest one that cannot be written keeps the others.
 func (d *deadLetters) produceAll(ctx context.Context, target int, letters []deadLetter) error {
 	err := d.produce(ctx, target, letters)
 	if err == nil || judge(err) != refused || len(letters) == 1 {
 		return err
 	}
-	var last error
-	for i := range letters {
-		if err := d.produce(ctx, target, letters[i:i+1]); err != nil {
-			last = err
-		}
+	half := len(letters) / 2
+	last := d.produceAll(ctx, target, letters[:half])
+	if err := d.produceAll(ctx, target, letters[half:]); err != nil {
+		last = err
 	}
 	return last
 }

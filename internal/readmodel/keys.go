@@ -18,7 +18,7 @@ var (
 	userKey         = keyColumns{"app, user_id", "String, String"}
 	groupKey        = keyColumns{"app, group_id", "String, String"}
 	editKey         = keyColumns{"app, type, a, b, sequence", "String, String, String, String, UInt64"}
-	messageKey      = keyColumns{"app, type, a, b, day, sequence", "String, String, String, String, Date, UInt64"}
+	messageKey      = keyColumns{"app, type, a, b, day, sequence", "String, String, String, String, Date32, UInt64"}
 	appKey          = keyColumns{"tuple(app)", "String"}
 )
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -181,5 +182,26 @@ func TestStore_SendersAreTheLatest(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[projection.MentionKey]string{key: "bob"}, got); diff != "" {
 		t.Errorf("senders (-want +got):\n%s", diff)
+	}
+}
+
+// TestStore_KeepsFarDays stores a day after 2149, where ClickHouse's Date ends.
+func TestStore_KeepsFarDays(t *testing.T) {
+	store := open(t)
+	m := projection.NewModel()
+	at := events.MicrosOf(time.Date(2150, 7, 1, 0, 0, 0, 0, time.UTC))
+	m.Fold(events.Event{ID: "1", App: "demo", Time: at, Body: &events.MessageSent{
+		Conversation: events.Group("g"), From: "ann", MessageID: "1", Sequence: 7, Type: events.TypeText,
+	}})
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	key := projection.Key{App: "demo", ConversationID: "GROUPg"}
+	got, err := store.States(t.Context(), []projection.Key{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m.States[key], got[key], ignoreEmpty); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

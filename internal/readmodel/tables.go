@@ -129,7 +129,7 @@ func set() column[sequencesRow] {
 	return c
 }
 
-// day is a column of type Date.
+// day is a column of type Date32: a Date ends in 2149.
 func day[R any](at func(*R) *events.Day) column[R] {
 	c := written("day", func(r *R) time.Time { return at(r).Time() })
 	c.expr = "toInt32(day)"

@@ -97,7 +97,7 @@ CREATE TABLE IF NOT EXISTS {db}.sequences
     app String COMMENT 'The tenant',
     owner String COMMENT 'As in inbox',
     conversation_id String COMMENT 'As in inbox',
-    day Date COMMENT 'The UTC day of the messages; 1970-01-01 for recalls, which do not know it',
+    day Date32 COMMENT 'The UTC day of the messages; 1970-01-01 for recalls, which do not know it',
     kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3) COMMENT 'What the sequences are: messages that count as unread, messages that do not (it wins), recalled messages',
     sequences AggregateFunction(groupBitmap, UInt64) COMMENT 'The set of sequences'
 )
@@ -108,7 +108,7 @@ COMMENT 'Which messages there are, by owner, conversation and day: what unread i
 
 CREATE TABLE IF NOT EXISTS {db}.sequences_in
 (
-    app String, owner String, conversation_id String, day Date,
+    app String, owner String, conversation_id String, day Date32,
     kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3),
     sequences Array(UInt64)
 )
@@ -123,7 +123,7 @@ CREATE TABLE IF NOT EXISTS {db}.mentions
     app String COMMENT 'The tenant',
     owner String COMMENT 'The mentioned user; empty: everyone in the group',
     group_id String COMMENT 'The group',
-    day Date COMMENT 'The UTC day of the message',
+    day Date32 COMMENT 'The UTC day of the message',
     sequence UInt64 COMMENT 'The sequence of the message'
 )
 ENGINE = ReplacingMergeTree
@@ -175,7 +175,7 @@ CREATE TABLE IF NOT EXISTS {db}.messages
     type String COMMENT 'The kind of the conversation: C2C, GROUP or SYSTEM',
     a String COMMENT 'As in edits',
     b String COMMENT 'As in edits',
-    day Date COMMENT 'The UTC day of the message',
+    day Date32 COMMENT 'The UTC day of the message',
     sequence UInt64 COMMENT 'The message''s place in the conversation',
     time Int64 COMMENT 'The event''s time',
     id String COMMENT 'The event''s ID',
