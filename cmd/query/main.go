@@ -130,19 +130,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	return group.Run(ctx)
 }
 
-// connected is closed once nc is connected, or ctx ends.
+// connected is closed once nc is connected.
 func connected(ctx context.Context, nc *nats.Conn) <-chan struct{} {
 	up := make(chan struct{})
+	status := nc.StatusChanged(nats.CONNECTED)
 	go func() {
-		defer close(up)
-		status := nc.StatusChanged(nats.CONNECTED)
-		if nc.IsConnected() {
-			return
+		for !nc.IsConnected() {
+			select {
+			case <-status:
+			case <-ctx.Done():
+				return
+			}
 		}
-		select {
-		case <-status:
-		case <-ctx.Done():
-		}
+		close(up)
 	}()
 	return up
 }

@@ -105,7 +105,8 @@ func (g *Group) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		g.logger.Info("stopping", "cause", context.Cause(ctx), "budget", g.budget)
 	case r := <-ended:
-		if r.err == nil {
+		// Nobody has cancelled it yet, so stop would take that error for a clean end.
+		if r.err == nil || errors.Is(r.err, context.Canceled) {
 			cause = fmt.Errorf("%s: ended unasked", r.name)
 		}
 		g.logger.Error("stopping: a component ended", "component", r.name, "error", r.err, "budget", g.budget)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -140,5 +141,15 @@ func TestStatus(t *testing.T) {
 	}
 	if status(errors.New("no broker"), &out, "projector") != 1 || out.String() != "projector: no broker\n" {
 		t.Errorf("failure: %q", out.String())
+	}
+}
+
+// TestGroup_CanceledUnaskedIsAFailure tells a component that ends by itself from one that was stopped.
+func TestGroup_CanceledUnaskedIsAFailure(t *testing.T) {
+	group := NewGroup(time.Second, slog.New(slog.DiscardHandler), Component{
+		Name: "worker", Run: func(context.Context) error { return fmt.Errorf("read: %w", context.Canceled) },
+	})
+	if err := group.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "worker") {
+		t.Errorf("got %v, want an error that names the worker", err)
 	}
 }

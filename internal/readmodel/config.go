@@ -9,15 +9,15 @@ import (
 
 // Config says where ClickHouse is.
 type Config struct {
-	// Addresses are host:port of the native protocol.
+	// Addresses is one host:port of the native protocol.
 	Addresses []string
-	// Database holds what analysts see; the tables are in one database per generation beside it.
+	// Database names the read model; its tables are in one database per generation, NAME_g1.
 	Database string
 	// Username and Password of the account.
 	Username, Password string
 	// MaxConnections bounds the connections, and with them the queries at one time.
 	MaxConnections int
-	// DialTimeout bounds the wait for a connection, a free one or a new one.
+	// DialTimeout bounds connecting.
 	DialTimeout time.Duration
 	// ReadTimeout bounds the wait for the next packet of an answer.
 	ReadTimeout time.Duration
@@ -46,20 +46,21 @@ type Binder interface {
 
 // Register binds the settings to --clickhouse-….
 func (c *Config) Register(b Binder) {
-	b.Strings(&c.Addresses, "clickhouse-addresses", "ClickHouse servers, host:port of the native protocol, separated by commas.")
+	b.Strings(&c.Addresses, "clickhouse-addresses", "The ClickHouse server, host:port of the native protocol.")
 	b.String(&c.Database, "clickhouse-database", "Database of the read model; its tables are in one database per generation, NAME_g1.")
 	b.String(&c.Username, "clickhouse-username", "ClickHouse account.")
 	b.Secret(&c.Password, "clickhouse-password", "Password of the account.")
 	b.Int(&c.MaxConnections, "clickhouse-max-connections", "Most connections, and so queries, at one time.")
-	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest wait for a connection.")
+	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest time to connect.")
 	b.Duration(&c.ReadTimeout, "clickhouse-read-timeout", "Longest wait for the next packet of an answer.")
 }
 
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
-	if len(c.Addresses) == 0 {
-		errs = append(errs, errors.New("clickhouse addresses: none given, expected host:port"))
+	// A failover to a server without the rows would lose them in silence.
+	if len(c.Addresses) != 1 {
+		errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected one host:port, since the tables are not replicated", c.Addresses))
 	}
 	if !validDatabase(c.Database) {
 		errs = append(errs, fmt.Errorf("clickhouse database: %q, expected letters, digits and underscores", c.Database))

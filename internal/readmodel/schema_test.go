@@ -110,6 +110,7 @@ func TestConfig_Validate(t *testing.T) {
 	}
 	for name, change := range map[string]func(*readmodel.Config){
 		"no address":      func(c *readmodel.Config) { c.Addresses = nil },
+		"two addresses":   func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
 		"no database":     func(c *readmodel.Config) { c.Database = "" },
 		"odd database":    func(c *readmodel.Config) { c.Database = "a;b" },
 		"no connections":  func(c *readmodel.Config) { c.MaxConnections = 0 },

@@ -34,7 +34,7 @@ func Open(c Config) (*Store, error) {
 		Auth:         clickhouse.Auth{Database: "default", Username: c.Username, Password: c.Password},
 		DialTimeout:  c.DialTimeout,
 		ReadTimeout:  c.ReadTimeout,
-		MaxOpenConns: c.MaxConnections,
+		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
 		MaxIdleConns: c.MaxConnections,
 		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
 		Settings: clickhouse.Settings{
