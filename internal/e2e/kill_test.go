@@ -38,7 +38,8 @@ func TestKill_NothingIsLostOrDoubled(t *testing.T) {
 		if i == kills {
 			break
 		}
-		for written() == before { // until some of the batch is written, and the rest is under way
+		for n := before; n == before; { // until some of the batch is written, and the rest is under way
+			n = written()
 		}
 		victim := &projectors[i%len(projectors)]
 		if err := (*victim).Process.Kill(); err != nil {
