@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -23,20 +22,22 @@ import (
 	"github.com/convoview/convoview/internal/projection/bruteforce"
 )
 
+var seedFlag = flag.Uint64("seed", 0, "draw the chat, its order and its encodings from this seed again")
+
 var chatFile = flag.String("chat", "", "play the chat of this file (JSON lines of chatload, gzip) instead of a generated one")
 
 // TestChat_EveryReplyIsTheBruteForceReadings plays a chat, shuffled, a fifth of
 // it twice and in both encodings, and compares every user's list, profiles and
 // total with what reading all raw events by the contract's letter gives.
 func TestChat_EveryReplyIsTheBruteForceReadings(t *testing.T) {
-	chat := chat(t)
-	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
 	s := newSystem(t)
+	chat := s.chat()
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
 	s.project()
 	s.serve(func() time.Time { return now })
 
 	sent := append(slices.Clone(chat), chat[:len(chat)/5]...)
-	rand.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
+	s.rng.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
 	for batch := range slices.Chunk(sent, 1000) {
 		s.send(batch...)
 	}
@@ -128,17 +129,16 @@ func compare(s *system, want *bruteforce.Chat, app, user string) (int, error) {
 const profilesEach = 3
 
 // chat is the chat to play, in the order of its times.
-func chat(t *testing.T) []events.Event {
-	t.Helper()
+func (s *system) chat() []events.Event {
+	s.t.Helper()
 	if *chatFile != "" {
-		return readChat(t, *chatFile)
+		return readChat(s.t, *chatFile)
 	}
 	config := generate.DefaultConfig()
-	config.Seed = rand.Uint64()
+	config.Seed = s.rng.Uint64()
 	config.People, config.Groups = 40, 6
 	config.Start = time.Now().Add(-24 * time.Hour)
 	config.Rate = 0.1
-	t.Logf("seed %d", config.Seed)
 	g := generate.New(config)
 	list := make([]events.Event, 3000)
 	for i := range list {
@@ -147,7 +147,7 @@ func chat(t *testing.T) []events.Event {
 	return list
 }
 
-func readChat(t *testing.T, name string) []events.Event {
+func readChat(t testing.TB, name string) []events.Event {
 	t.Helper()
 	f, err := os.Open(name)
 	if err != nil {

@@ -40,13 +40,20 @@ type system struct {
 	database        string
 	store           *readmodel.Store
 	writer          *kafka.Writer
+	rng             *rand.Rand // draws encodings and orders
 }
 
 func newSystem(t testing.TB) *system {
 	t.Helper()
+	seed := rand.Uint64()
+	if *seedFlag != 0 {
+		seed = *seedFlag
+	}
+	t.Logf("-seed %d", seed)
 	box := sandboxtest.Start(t)
 	s := &system{
 		t:        t,
+		rng:      rand.New(rand.NewPCG(seed, 0)),
 		kafka:    box.KafkaAddr(),
 		dbAddr:   box.ClickHouseAddr(),
 		nc:       sandboxtest.NATS(t),
@@ -126,7 +133,7 @@ func (s *system) send(list ...events.Event) {
 			topic = s.state
 		}
 		encode, contentType := events.AppendJSON, events.ContentTypeJSON
-		if rand.IntN(2) == 0 {
+		if s.rng.IntN(2) == 0 {
 			encode, contentType = events.AppendProtobuf, events.ContentTypeProtobuf
 		}
 		value, err := encode(nil, e)

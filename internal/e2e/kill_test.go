@@ -16,8 +16,8 @@ import (
 // processes, which are killed (-9) in turn while they work and started again.
 func TestKill_NothingIsLostOrDoubled(t *testing.T) {
 	const kills = 5
-	chat := chat(t)
 	s := newSystem(t)
+	chat := s.chat()
 	binary := filepath.Join(t.TempDir(), "projector")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/projector").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
