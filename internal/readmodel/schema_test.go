@@ -124,3 +124,28 @@ func TestConfig_Validate(t *testing.T) {
 		}
 	}
 }
+
+// TestWrite_WaitsForTheViews meets a migration that broke off: a Null table without its view would take the rows and drop them.
+func TestWrite_WaitsForTheViews(t *testing.T) {
+	made := open(t)
+	conn := sandboxtest.ClickHouse(t)
+	if err := conn.Exec(t.Context(), "DROP VIEW "+made.Database()+".inbox_mv"); err != nil {
+		t.Fatal(err)
+	}
+	m := projection.NewModel()
+	key := projection.Key{App: "demo", Owner: "ann", ConversationID: "C2Cbob"}
+	m.State(key).Known = true
+	if err := made.Write(t.Context(), m); !errors.Is(err, readmodel.ErrNotMigrated) {
+		t.Fatalf("got %v, want %v", err, readmodel.ErrNotMigrated)
+	}
+	if err := made.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got, err := made.States(t.Context(), []projection.Key{key})
+	if err != nil || got[key] == nil {
+		t.Errorf("after the migration: %v, %v", got, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -22,6 +23,8 @@ type Store struct {
 	// slots bounds the queries at one time to the connections. The client's own
 	// pool gives up a wait after the dial timeout; here the caller's context says how long.
 	slots chan struct{}
+	// complete says that all tables and views were seen; see ready.
+	complete atomic.Bool
 }
 
 // Open makes a store. It does not connect before it is used.
@@ -100,13 +103,30 @@ func statements(script, db string) []string {
 // Check reports whether ClickHouse answers and has the tables.
 func (s *Store) Check(ctx context.Context) error {
 	var n uint64
-	row := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = '"+s.db+"' AND name = 'erased_users'")
+	row := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = '"+s.db+"'")
 	if err := row.Scan(&n); err != nil {
 		return fmt.Errorf("look for the tables of %s: %w", s.db, classify(ctx, err))
 	}
-	if n == 0 {
-		return fmt.Errorf("%w: run projector migrate (database %s)", ErrNotMigrated, s.db)
+	if want := len(statements(schema.Generation, s.db)); n < uint64(want) {
+		return fmt.Errorf("%w: %d of %d are there, run projector migrate (database %s)", ErrNotMigrated, n, want, s.db)
 	}
+	return nil
+}
+
+// ready reports whether rows may be inserted. A Null table without its view,
+// as a migration under way or broken off leaves it, takes rows and drops them.
+func (s *Store) ready(ctx context.Context) error {
+	if s.complete.Load() {
+		return nil
+	}
+	if err := s.Check(ctx); err != nil {
+		var failed *Error
+		if errors.As(err, &failed) {
+			return err
+		}
+		return &Error{Err: err, Away: true}
+	}
+	s.complete.Store(true)
 	return nil
 }
 

@@ -15,6 +15,9 @@ const insertsAtOnce = 4
 // is durable and visible; when it fails some may be, and writing m again is
 // harmless. m must not change meanwhile.
 func (s *Store) Write(ctx context.Context, m *projection.Model) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
 	inbox, sequences, mentions := stateRows(m)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(insertsAtOnce)
@@ -27,7 +30,11 @@ func (s *Store) Write(ctx context.Context, m *projection.Model) error {
 	g.Go(func() error { return groupsTable.insert(gctx, s, groupRows(m)) })
 	g.Go(func() error { return plansTable.insert(gctx, s, planRows(m)) })
 	g.Go(func() error { return erasedTable.insert(gctx, s, erasedRows(m)) })
-	return classify(ctx, g.Wait())
+	err := classify(ctx, g.Wait())
+	if err != nil {
+		s.complete.Store(false) // the tables may be what is wrong
+	}
+	return err
 }
 
 func stateRows(m *projection.Model) ([]inboxRow, []sequencesRow, []mentionRow) {
