@@ -24,6 +24,8 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "run --check", env: map[string]string{"CONVOVIEW_MAX_BATCH_BYTES": "much"}, errs: []string{"CONVOVIEW_MAX_BATCH_BYTES", `"much"`}},
 		{args: "run --check --stop-timeout 25s", errs: []string{"stop timeout 25s", "less than 25s"}},
 		{args: "run --check --limit-payload-bytes 0", errs: []string{"PayloadBytes"}},
+		{args: "migrate --check", out: "the configuration is valid"},
+		{args: "migrate --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
 		{args: "run --nope", errs: []string{"nope"}},
 		{args: "frob", errs: []string{`"frob"`, "run or migrate"}},
 		{args: "", errs: []string{"expected run or migrate"}},

@@ -2,7 +2,9 @@
 // for development and for tests.
 //
 //   - Kafka is kfake, a broker that speaks Kafka's protocol: groups, commits,
-//     transactions, topic settings and their limits. One broker, no replicas.
+//     transactions, topic settings and their limits. One broker, no replicas. It
+//     keeps the times that producers give, whatever message.timestamp.type
+//     says; Apache Kafka does not.
 //   - NATS is the NATS server itself.
 //   - ClickHouse is the engine itself, behind a front (package clickhouse).
 //
