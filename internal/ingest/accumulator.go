@@ -29,6 +29,7 @@ type accumulator struct {
 	mu      sync.Mutex
 	pieces  []*piece
 	events  int
+	rows    int // of all pieces; merged they are fewer
 	bytes   int
 	due     time.Time     // of the oldest piece
 	waiting int           // owners that wait for room
@@ -51,7 +52,7 @@ func (a *accumulator) signal() {
 
 // full reports whether a bound is reached. The caller holds mu.
 func (a *accumulator) full() bool {
-	return a.events >= a.config.MaxBatchEvents || a.bytes >= a.config.MaxBatchBytes
+	return a.events >= a.config.MaxBatchEvents || a.rows >= a.config.MaxBatchRows || a.bytes >= a.config.MaxBatchBytes
 }
 
 // wait waits for room. It reports false when ctx ends before.
@@ -106,6 +107,7 @@ func (a *accumulator) put(p *piece) {
 	}
 	a.pieces = append(a.pieces, p)
 	a.events += p.events
+	a.rows += p.model.Rows()
 	a.bytes += p.bytes
 	a.metrics.records.WithLabelValues(p.partition.topic).Add(float64(p.records))
 	a.metrics.recordBytes.WithLabelValues(p.partition.topic).Add(float64(p.bytes))
@@ -132,7 +134,7 @@ func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (pieces []
 			wait := time.Until(a.due)
 			if wait <= 0 || a.closed || a.full() {
 				pieces = a.pieces
-				a.pieces, a.events, a.bytes = nil, 0, 0
+				a.pieces, a.events, a.rows, a.bytes = nil, 0, 0, 0
 				a.signal()
 				return pieces, false
 			}

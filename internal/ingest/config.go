@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // Config is what the Kafka side of the projector can be told.
@@ -25,10 +27,14 @@ type Config struct {
 	// MaxBatchEvents and MaxBatchBytes (of records as they came) bound one
 	// batch. Two batches exist at a time: one is written, one is folded.
 	MaxBatchEvents int
-	MaxBatchBytes  int
-	// MaxPieceEvents and MaxPieceBytes bound what one partition folds by itself
+	// MaxBatchRows bounds the rows that a batch is folded into, which are what
+	// takes memory: a message that mentions 500 is 500 rows.
+	MaxBatchRows  int
+	MaxBatchBytes int
+	// MaxPieceEvents, MaxPieceRows and MaxPieceBytes bound what one partition folds by itself
 	// before it hands it over to the batch.
 	MaxPieceEvents int
+	MaxPieceRows   int
 	MaxPieceBytes  int
 	// MaxDeadLetterBytes bounds the dead letters of one partition that wait for
 	// DeadTopic; past it the partition is not read on.
@@ -70,26 +76,21 @@ type Config struct {
 	StopTimeout time.Duration
 }
 
-// The names that the contract gives.
-const (
-	defaultMessagesTopic = "chat.messages"
-	defaultStateTopic    = "chat.state"
-	defaultDeadTopic     = "chat.dead"
-)
-
 // DefaultConfig is the contract's topics on a local broker.
 func DefaultConfig() Config {
 	return Config{
 		Brokers:   []string{"localhost:9092"},
 		ClientID:  "convoview-projector",
 		GroupID:   "convoview-projector",
-		Topics:    []string{defaultMessagesTopic, defaultStateTopic},
-		DeadTopic: defaultDeadTopic,
+		Topics:    []string{events.TopicMessages, events.TopicState},
+		DeadTopic: events.TopicDead,
 
 		FlushInterval:      200 * time.Millisecond,
 		MaxBatchEvents:     50_000,
+		MaxBatchRows:       100_000,
 		MaxBatchBytes:      16 << 20,
 		MaxPieceEvents:     10_000,
+		MaxPieceRows:       20_000,
 		MaxPieceBytes:      4 << 20,
 		MaxDeadLetterBytes: 4 << 20,
 
@@ -141,8 +142,10 @@ func (c Config) Validate() error {
 		value int
 	}{
 		{"batch events", c.MaxBatchEvents},
+		{"batch rows", c.MaxBatchRows},
 		{"batch bytes", c.MaxBatchBytes},
 		{"piece events", c.MaxPieceEvents},
+		{"piece rows", c.MaxPieceRows},
 		{"piece bytes", c.MaxPieceBytes},
 		{"dead-letter bytes", c.MaxDeadLetterBytes},
 		{"fetch bytes", c.FetchMaxBytes},

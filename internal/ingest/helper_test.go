@@ -174,6 +174,20 @@ func (h *harness) messages(n int) []kafka.Record {
 	return records
 }
 
+// mentioning is a message to a group that mentions n users.
+func (h *harness) mentioning(n int) kafka.Record {
+	h.Helper()
+	h.seq++
+	users := make([]string, n)
+	for i := range users {
+		users[i] = fmt.Sprintf("u%d-%04d", h.seq, i)
+	}
+	return h.event(&events.MessageSent{
+		Conversation: events.Group("g"), From: "alice", Sequence: h.seq, MessageID: fmt.Sprint("m", h.seq),
+		Type: events.TypeText, MessageForShow: "hi", Payload: []byte(`{"text":"hi"}`), AtUsers: users,
+	})
+}
+
 // event is the record of an event that is expected to be projected.
 func (h *harness) event(body events.Body) kafka.Record {
 	h.Helper()

@@ -186,7 +186,7 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 	p.records++
 	p.bytes += bytes
 	p.to = m.Offset + 1
-	if p.records >= o.config.MaxPieceEvents || p.bytes >= o.config.MaxPieceBytes {
+	if p.records >= o.config.MaxPieceEvents || p.model.Rows() >= o.config.MaxPieceRows || p.bytes >= o.config.MaxPieceBytes {
 		o.partition.advance(p.to)
 		if !o.handOver(ctx) {
 			return errStopped

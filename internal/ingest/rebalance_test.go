@@ -294,9 +294,40 @@ func TestConsumer_StopWhileTheSinkIsAway(t *testing.T) {
 	}
 }
 
-// Memory: with the sink stuck, owners stop reading at the bounds.
+// Memory: with the sink stuck, owners stop reading at the bounds, be it of
+// events or of the rows that few events with many mentions make.
 func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
-	h := newHarness(t, 3)
+	t.Run("events", func(t *testing.T) {
+		h := newHarness(t, 3)
+		config := h.config()
+		config.MaxBatchEvents, config.MaxPieceEvents = 40, 10
+		events, _ := boundedWhileStuck(h, config, h.messages)
+		if events < 40 || events > 40+10 {
+			t.Errorf("%d events wait for the sink, want 40 and at most a piece more", events)
+		}
+	})
+	t.Run("rows", func(t *testing.T) {
+		const mentions = 100
+		h := newHarness(t, 3)
+		config := h.config()
+		config.MaxBatchRows, config.MaxPieceRows = 1000, 200
+		_, rows := boundedWhileStuck(h, config, func(n int) []kafka.Record {
+			records := make([]kafka.Record, n)
+			for i := range records {
+				records[i] = h.mentioning(mentions)
+			}
+			return records
+		})
+		if most := 1000 + 200 + mentions + 10; rows < 1000 || rows > most {
+			t.Errorf("%d rows wait for the sink, want 1000 and at most a piece and a message more (%d)", rows, most)
+		}
+	})
+}
+
+// boundedWhileStuck gives what waits once every owner has stopped for want of
+// room; then it lets the sink go on and checks that all is projected.
+func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Record) (events, rows int) {
+	h.Helper()
 	entered, release := make(chan struct{}), make(chan struct{})
 	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
 		if call == 1 {
@@ -305,33 +336,28 @@ func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
 		}
 		return nil
 	})
-	config := h.config()
-	config.MaxBatchEvents, config.MaxPieceEvents = 40, 10
 	r := h.run(config, h.sink)
 	h.produce(messagesTopic, 0, h.message())
 	<-entered
 	for p := range 3 {
-		h.produce(messagesTopic, p, h.messages(500)...)
-		h.produce(stateTopic, p, h.messages(500)...)
+		h.produce(messagesTopic, p, records(300)...)
+		h.produce(stateTopic, p, records(300)...)
 	}
-	var events int
 	for {
 		r.accumulator.mu.Lock()
 		waiting, changed := r.accumulator.waiting, r.accumulator.changed
-		events = r.accumulator.events
+		events, rows = r.accumulator.events, r.accumulator.rows
 		r.accumulator.mu.Unlock()
 		if waiting == 6 {
 			break
 		}
 		h.awaitChange(changed)
 	}
-	if events < 40 || events > 40+10 {
-		t.Errorf("%d events wait for the sink, want 40 and at most a piece more", events)
-	}
 	close(release)
 	h.awaitAll()
 	h.checkModel()
 	r.mustStop()
+	return events, rows
 }
 
 func TestBalancer(t *testing.T) {

@@ -84,6 +84,12 @@ func NewModel() *Model {
 	}
 }
 
+// Rows is about how many rows writing m takes, and so what it takes in memory: a
+// message that mentions hundreds is hundreds of rows, however short it came.
+func (m *Model) Rows() int {
+	return len(m.States) + len(m.Edits) + len(m.Messages) + len(m.Users) + len(m.Groups) + len(m.Plans) + len(m.Erased)
+}
+
 // Merge folds other into m. It keeps references to other's values and changes none of them.
 func (m *Model) Merge(other *Model) {
 	for k, v := range other.States {

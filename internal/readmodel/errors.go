@@ -26,27 +26,27 @@ func (e *Error) Unwrap() error { return e.Err }
 // Unavailable reports whether ClickHouse was away, as package query asks.
 func (e *Error) Unavailable() bool { return e.Away }
 
-// awayCodes are the server's codes for "not now", with what each means.
-var awayCodes = map[int32]string{
-	3:    "UNEXPECTED_END_OF_FILE: the connection broke",
-	60:   "UNKNOWN_TABLE: projector migrate has not run yet",
-	81:   "UNKNOWN_DATABASE: projector migrate has not run yet",
-	159:  "TIMEOUT_EXCEEDED: too slow now",
-	160:  "TOO_SLOW: too slow now",
-	202:  "TOO_MANY_SIMULTANEOUS_QUERIES: overloaded",
-	203:  "NO_FREE_CONNECTION: overloaded",
-	209:  "SOCKET_TIMEOUT: the network",
-	210:  "NETWORK_ERROR: the network",
-	225:  "NO_ZOOKEEPER: the keeper is away",
-	236:  "ABORTED: the server is stopping",
-	241:  "MEMORY_LIMIT_EXCEEDED: overloaded",
-	242:  "TABLE_IS_READ_ONLY: the replica has lost its keeper",
-	252:  "TOO_MANY_PARTS: merges are behind",
-	285:  "TOO_FEW_LIVE_REPLICAS: not enough replicas",
-	319:  "UNKNOWN_STATUS_OF_INSERT: not enough replicas have answered",
-	394:  "QUERY_WAS_CANCELLED: the server is stopping",
-	999:  "KEEPER_EXCEPTION: the keeper is away",
-	1002: "UNKNOWN_EXCEPTION: something outside ClickHouse",
+// awayCodes are the server's codes for "not now".
+var awayCodes = map[int32]bool{
+	3:    true, // UNEXPECTED_END_OF_FILE: the connection broke
+	60:   true, // UNKNOWN_TABLE: projector migrate has not run yet
+	81:   true, // UNKNOWN_DATABASE: projector migrate has not run yet
+	159:  true, // TIMEOUT_EXCEEDED: too slow now
+	160:  true, // TOO_SLOW: too slow now
+	202:  true, // TOO_MANY_SIMULTANEOUS_QUERIES: overloaded
+	203:  true, // NO_FREE_CONNECTION: overloaded
+	209:  true, // SOCKET_TIMEOUT: the network
+	210:  true, // NETWORK_ERROR: the network
+	225:  true, // NO_ZOOKEEPER: the keeper is away
+	236:  true, // ABORTED: the server is stopping
+	241:  true, // MEMORY_LIMIT_EXCEEDED: overloaded
+	242:  true, // TABLE_IS_READ_ONLY: the replica has lost its keeper
+	252:  true, // TOO_MANY_PARTS: merges are behind
+	285:  true, // TOO_FEW_LIVE_REPLICAS: not enough replicas
+	319:  true, // UNKNOWN_STATUS_OF_INSERT: not enough replicas have answered
+	394:  true, // QUERY_WAS_CANCELLED: the server is stopping
+	999:  true, // KEEPER_EXCEPTION: the keeper is away
+	1002: true, // UNKNOWN_EXCEPTION: something outside ClickHouse
 }
 
 // classify says of an error whether ClickHouse is away. The caller's own
@@ -60,8 +60,7 @@ func classify(ctx context.Context, err error) error {
 	}
 	var exception *clickhouse.Exception
 	if errors.As(err, &exception) {
-		_, away := awayCodes[exception.Code]
-		return &Error{Err: err, Away: away}
+		return &Error{Err: err, Away: awayCodes[exception.Code]}
 	}
 	var network net.Error
 	away := errors.As(err, &network) ||

@@ -100,15 +100,26 @@ func statements(script, db string) []string {
 	return out
 }
 
+// tableNames are the tables and views of a generation.
+func tableNames() []string {
+	var names []string
+	for _, statement := range statements(schema.Generation, "") {
+		_, rest, _ := strings.Cut(statement, " IF NOT EXISTS .")
+		names = append(names, strings.Fields(rest)[0])
+	}
+	return names
+}
+
 // Check reports whether ClickHouse answers and has the tables.
 func (s *Store) Check(ctx context.Context) error {
 	var n uint64
-	row := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = '"+s.db+"'")
+	want := tableNames()
+	row := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = '"+s.db+"' AND name IN ('"+strings.Join(want, "', '")+"')")
 	if err := row.Scan(&n); err != nil {
 		return fmt.Errorf("look for the tables of %s: %w", s.db, classify(ctx, err))
 	}
-	if want := len(statements(schema.Generation, s.db)); n < uint64(want) {
-		return fmt.Errorf("%w: %d of %d are there, run projector migrate (database %s)", ErrNotMigrated, n, want, s.db)
+	if n < uint64(len(want)) {
+		return fmt.Errorf("%w: %d of %d are there, run projector migrate (database %s)", ErrNotMigrated, n, len(want), s.db)
 	}
 	return nil
 }
