@@ -33,13 +33,13 @@ func TestProjection_AnswersWhatTheContractSays(t *testing.T) {
 		model := fold(shuffled(t, all)...)
 		filters := append(slices.Clone(plainFilters), drawFilter(t))
 		for _, app := range append([]string{"empty"}, projectiontest.Apps...) {
-			m := newReader(app, model)
+			m := projectiontest.NewReader(app, model, projectiontest.Now)
 			for _, user := range append([]string{"nobody"}, projectiontest.Users...) {
 				for _, f := range filters {
 					where := fmt.Sprintf("app %q, user %q, filter %s", app, user, encode(t, f))
-					wantEqual(t, "list of "+where, encode(t, chat.List(app, user, f)), encode(t, m.list(user, f)))
+					wantEqual(t, "list of "+where, encode(t, chat.List(app, user, f)), encode(t, m.List(user, f)))
 					for _, muted := range []bool{false, true} {
-						want, got := chat.Unread(app, user, f, muted), m.unread(user, f, muted)
+						want, got := chat.Unread(app, user, f, muted), m.Unread(user, f, muted)
 						if want != got {
 							t.Fatalf("unread of %s, includeMuted %t: want %d, got %d", where, muted, want, got)
 						}
@@ -48,7 +48,7 @@ func TestProjection_AnswersWhatTheContractSays(t *testing.T) {
 				for _, id := range conversationIDs() {
 					where := fmt.Sprintf("profile of app %q, user %q, conversation %q", app, user, id)
 					want, wantKnown := chat.Profile(app, user, id)
-					got, gotKnown := m.profile(user, id)
+					got, gotKnown := m.Profile(user, id)
 					if wantKnown != gotKnown {
 						t.Fatalf("%s: want known %t, got %t", where, wantKnown, gotKnown)
 					}

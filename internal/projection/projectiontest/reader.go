@@ -1,33 +1,33 @@
-package projection_test
+package projectiontest
 
 import (
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/projection/bruteforce"
-	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
 
-// reader answers requests about one app from a model, as a query worker does
+// Reader answers requests about one app from a model, as a query worker does
 // from the rows that it loaded.
-type reader struct {
+type Reader struct {
 	app   string
 	model *projection.Model
 	rules projection.Rules
 }
 
-func newReader(app string, model *projection.Model) reader {
+// NewReader gives a reader of an app at a time.
+func NewReader(app string, model *projection.Model, now events.Micros) Reader {
 	var plan projection.Plan
 	if p := model.Plans[app]; p != nil {
 		plan = *p
 	}
-	return reader{app: app, model: model, rules: projection.NewRules(plan, projectiontest.Now, func(userID string) bool {
+	return Reader{app: app, model: model, rules: projection.NewRules(plan, now, func(userID string) bool {
 		_, ok := model.Erased[projection.UserKey{App: app, UserID: userID}]
 		return ok
 	})}
 }
 
 // conversation gathers what a user sees of a conversation.
-func (r reader) conversation(user, id string) (*projection.Conversation, bool) {
+func (r Reader) conversation(user, id string) (*projection.Conversation, bool) {
 	var shared *projection.State
 	var group *projection.GroupProfile
 	if t, name, _ := events.SplitConversationID(id); t == events.TypeGroup {
@@ -39,7 +39,7 @@ func (r reader) conversation(user, id string) (*projection.Conversation, bool) {
 }
 
 // selected is the user's list before its cut.
-func (r reader) selected(user string, f bruteforce.Filter) []projection.Listing {
+func (r Reader) selected(user string, f bruteforce.Filter) []projection.Listing {
 	var all []*projection.Conversation
 	for k := range r.model.States {
 		if k.App != r.app || k.Owner != user {
@@ -52,7 +52,8 @@ func (r reader) selected(user string, f bruteforce.Filter) []projection.Listing 
 	return projection.Select(all, translated(f), r.rules)
 }
 
-func (r reader) list(user string, f bruteforce.Filter) []projection.Item {
+// List is a user's list, cut.
+func (r Reader) List(user string, f bruteforce.Filter) []projection.Item {
 	items := []projection.Item{}
 	for _, l := range projection.Cut(r.selected(user, f), translated(f), r.rules) {
 		items = append(items, l.Item(r.details(l.Conversation), r.rules, false))
@@ -60,7 +61,8 @@ func (r reader) list(user string, f bruteforce.Filter) []projection.Item {
 	return items
 }
 
-func (r reader) unread(user string, f bruteforce.Filter, includeMuted bool) uint64 {
+// Unread is a user's total.
+func (r Reader) Unread(user string, f bruteforce.Filter, includeMuted bool) uint64 {
 	var total uint64
 	for _, l := range r.selected(user, f) {
 		if includeMuted || !l.Muted() {
@@ -70,7 +72,8 @@ func (r reader) unread(user string, f bruteforce.Filter, includeMuted bool) uint
 	return total
 }
 
-func (r reader) profile(user, id string) (projection.Item, bool) {
+// Profile is a conversation's profile, if the user knows it.
+func (r Reader) Profile(user, id string) (projection.Item, bool) {
 	c, ok := r.conversation(user, id)
 	if !ok || !c.Known(r.rules) {
 		return projection.Item{}, false
@@ -79,7 +82,7 @@ func (r reader) profile(user, id string) (projection.Item, bool) {
 }
 
 // details looks up what an item shows beyond the registers.
-func (r reader) details(c *projection.Conversation) projection.Details {
+func (r Reader) details(c *projection.Conversation) projection.Details {
 	var d projection.Details
 	if k, ok := c.HeadEdit(r.app, r.rules); ok {
 		if e := r.model.Edits[k]; e != nil {
