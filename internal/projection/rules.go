@@ -12,8 +12,8 @@ const MaxGroupAtInfo = 20
 
 // Rules are what the meaning of registers depends on besides the registers.
 type Rules struct {
-	// Cutoff is the first day whose messages are not expired; see Cutoff.
-	Cutoff int64
+	// firstDay is the first UTC day whose messages are not expired, counted from 1970-01-01.
+	firstDay int64
 	// MaxConversations is where a list is cut.
 	MaxConversations int
 	// Erased reports whether a user of this app was erased.
@@ -27,28 +27,23 @@ func NewRules(plan Plan, now events.Micros, erased func(userID string) bool) Rul
 		p = events.AppPlanChanged{MaxConversations: events.DefaultMaxConversations, Retention: events.DefaultRetention}
 	}
 	return Rules{
-		Cutoff:           Cutoff(now, p.Retention),
+		firstDay:         firstDay(now, p.Retention),
 		MaxConversations: int(p.MaxConversations),
 		Erased:           erased,
 	}
 }
 
-// Cutoff is the first UTC day whose messages are not expired, counted from
-// 1970-01-01. A retention of 0 seconds is for ever.
-func Cutoff(now events.Micros, retention uint64) int64 {
-	const secondsPerDay = 86_400
-	if retention == 0 || retention > events.MaxSequence {
-		return -1 << 62
+// firstDay is the first UTC day whose messages are not expired. A retention of
+// 0 seconds is for ever, and so is one that reaches back to 1970: no message is
+// older than 2000.
+func firstDay(now events.Micros, retention uint64) int64 {
+	if retention == 0 {
+		return 0
 	}
-	s := now.Seconds() - int64(retention)
-	day := s / secondsPerDay
-	if s%secondsPerDay < 0 {
-		day--
-	}
-	return day
+	return (now.Seconds() - int64(retention)) / 86_400 //nolint:gosec // the decoder bounds it to 2^63-1
 }
 
-func (r Rules) expired(d events.Day) bool { return int64(d) < r.Cutoff }
+func (r Rules) expired(d events.Day) bool { return int64(d) < r.firstDay }
 
 // Conversation is everything that says what one user sees of one conversation.
 type Conversation struct {
@@ -173,7 +168,7 @@ type MentionOf struct {
 
 // Mentions are the unread messages that mention the user or everyone, newest first, at most MaxGroupAtInfo.
 func (c *Conversation) Mentions(r Rules) []MentionOf {
-	if c.Type != events.TypeGroup || !c.member() {
+	if !c.member() {
 		return nil
 	}
 	floor := c.Read()
@@ -186,7 +181,7 @@ func (c *Conversation) Mentions(r Rules) []MentionOf {
 		}
 	}
 	slices.SortFunc(all, func(a, b MentionOf) int {
-		return cmp.Or(cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.Day, a.Day), cmp.Compare(a.Kind, b.Kind))
+		return cmp.Or(cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.Day, a.Day))
 	})
 	merged := all[:0]
 	for _, m := range all {
