@@ -62,7 +62,8 @@ func TestConsumer_CrashBetweenWriteAndCommit(t *testing.T) {
 	r.mustStop()
 }
 
-func TestConsumer_SinkAwayCommitsNothing(t *testing.T) {
+// Elsewhere offsets were committed although the write had failed.
+func TestElsewhere_OffsetsCommittedAlthoughTheWriteFailed(t *testing.T) {
 	h := newHarness(t, 2)
 	const failures = 7
 	early := make(chan map[string]int64, failures)

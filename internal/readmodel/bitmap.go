@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -66,12 +65,14 @@ func decodeRoaring(b []byte) (projection.Sequences, error) {
 		b = b[4+n:]
 		for first, end := range part.Ranges() {
 			run := projection.Interval{First: high + uint64(first), Last: high + end - 1}
-			// A run may go on in the next part.
-			if k := len(s); k > 0 && run.First&math.MaxUint32 == 0 && s[k-1].Last+1 == run.First {
+			switch k := len(s); {
+			case run.First > run.Last || k > 0 && run.First <= s[k-1].Last:
+				return nil, errors.New("roaring bitmap: its elements do not ascend")
+			case k > 0 && run.First == s[k-1].Last+1: // it goes on in the next part
 				s[k-1].Last = run.Last
-				continue
+			default:
+				s = append(s, run)
 			}
-			s = append(s, run)
 		}
 	}
 	return s, nil

@@ -56,7 +56,7 @@ func TestClassify(t *testing.T) {
 }
 
 // large is a state as ClickHouse writes it for more than 32 elements.
-func large(t *testing.T, runs ...projection.Interval) string {
+func large(t testing.TB, runs ...projection.Interval) string {
 	t.Helper()
 	set := roaring64.New()
 	for _, r := range runs {
@@ -100,12 +100,6 @@ func TestDecodeBitmap(t *testing.T) {
 	if _, err := decodeBitmap("\x07\x00"); err == nil {
 		t.Error("an unknown kind: no error")
 	}
-}
-
-func FuzzDecodeBitmap(f *testing.F) {
-	f.Add("\x00\x00")
-	f.Add("\x00\x02\x05\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00")
-	f.Fuzz(func(_ *testing.T, state string) { _, _ = decodeBitmap(state) })
 }
 
 // TestStore_QueriesBeyondTheConnectionsWait says that a burst waits for its turn as long as its context lets it.
