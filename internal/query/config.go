@@ -15,7 +15,8 @@ type Config struct {
 	MaxRunning int
 	// MaxQueued is how many more wait for that; past both the reply is 429.
 	MaxQueued int
-	// MaxRequestBytes is the greatest request.
+	// MaxRequestBytes is the greatest request. All in hand may together be as
+	// large as MaxRunning of that size; past it, too, the reply is 429.
 	MaxRequestBytes int
 	// LoadConcurrency is how many calls of one kind run in the store at the same
 	// time. Few calls of many keys serve a herd better than many of few.

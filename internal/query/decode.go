@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -211,13 +212,14 @@ func (f *fields) conversationIDs(name string) map[string]struct{} {
 	if !ok {
 		return nil
 	}
+	// Counted first: a decoded list takes many times what was sent.
+	if n := entries(v); n > maxConversationIDs {
+		f.err = badRequest("%s of %d: expected at most %d", name, n, maxConversationIDs)
+		return nil
+	}
 	var list []jsontext.Value
 	if v.Kind() != '[' || json.Unmarshal(v, &list) != nil {
 		f.fail(name, v, "expected a list of conversation IDs")
-		return nil
-	}
-	if len(list) > maxConversationIDs {
-		f.err = badRequest("%s of %d: expected at most %d", name, len(list), maxConversationIDs)
 		return nil
 	}
 	ids := make(map[string]struct{}, len(list))
@@ -230,6 +232,19 @@ func (f *fields) conversationIDs(name string) map[string]struct{} {
 		ids[id] = struct{}{}
 	}
 	return ids
+}
+
+// entries is the length of a list; of anything else it is 0.
+func entries(v jsontext.Value) int {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(v))
+	if t, err := dec.ReadToken(); err != nil || t.Kind() != '[' {
+		return 0
+	}
+	n := 0
+	for dec.PeekKind() != ']' && dec.SkipValue() == nil {
+		n++
+	}
+	return n
 }
 
 // unquote is the text that v is, if it is one.

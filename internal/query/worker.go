@@ -37,6 +37,7 @@ type Worker struct {
 
 	slots  chan struct{} // holds one for each request that is being answered
 	inHand atomic.Int64  // requests that are being answered or wait for a slot
+	held   atomic.Int64  // their bytes
 	served sync.WaitGroup
 	mu     sync.RWMutex // guards closed against requests that are being taken in hand
 	closed bool
@@ -197,16 +198,23 @@ func (w *Worker) accept(base context.Context, j job) *replyError {
 	if w.closed {
 		return errDraining
 	}
-	if w.inHand.Add(1) > int64(w.cfg.MaxRunning+w.cfg.MaxQueued) {
-		w.inHand.Add(-1)
+	inHand, held := w.inHand.Add(1), w.held.Add(int64(len(j.data)))
+	if inHand > int64(w.cfg.MaxRunning+w.cfg.MaxQueued) || held > int64(w.cfg.MaxRunning*w.cfg.MaxRequestBytes) {
+		w.release(j)
 		return errOverloaded
 	}
 	w.served.Go(func() {
 		data, err := w.serve(base, j)
-		w.inHand.Add(-1)
+		w.release(j)
 		w.respond(j, data, err)
 	})
 	return nil
+}
+
+// release says that a request is in hand no more.
+func (w *Worker) release(j job) {
+	w.inHand.Add(-1)
+	w.held.Add(-int64(len(j.data)))
 }
 
 // serve answers a request in hand when it has a slot, or gives up in time.

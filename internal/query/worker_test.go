@@ -102,6 +102,37 @@ func TestWorker_Overload(t *testing.T) {
 	}
 }
 
+// Requests in hand are bounded in bytes, too: by as many as those that run may have.
+func TestWorker_OverloadInBytes(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.MaxRunning, c.MaxRequestBytes = 1, 40 })
+
+	ask := func(bytes int) string {
+		const blank = `{"userID":"ann"}`
+		return blank + strings.Repeat(" ", bytes-len(blank))
+	}
+	running := f.send("unread", ask(20))
+	<-g.came // it runs
+	<-g.came
+	if got := codeOf(<-f.send("unread", ask(21))); got != "429" {
+		t.Errorf("a byte past the bound: %s", got)
+	}
+	waiting := f.send("unread", ask(20))
+	if got := codeOf(<-f.send("unread", ask(16))); got != "429" {
+		t.Errorf("past the bound: %s", got)
+	}
+	close(g.open)
+	for _, reply := range []<-chan *nats.Msg{running, waiting} {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("within the bound: %s", got)
+		}
+	}
+	if got := codeOf(<-f.send("unread", ask(40))); got != "0" {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
 func TestWorker_Deadline(t *testing.T) {
 	m := some()
 	g := newGate(m)
