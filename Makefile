@@ -6,8 +6,9 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 ENGINE := node_modules/.package-lock.json
 COMMANDS := projector query sandbox chatload
+FUZZTIME ?= 30s
 
-.PHONY: help demo up test lint generate generate-check build clean
+.PHONY: help demo up test fuzz lint generate generate-check build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +21,13 @@ up: build ## the whole stack on the usual ports, in the foreground until Ctrl-C
 
 test: $(ENGINE) ## every test, on the real engines
 	$(GO) test -timeout 20m ./...
+
+fuzz: ## every fuzz target in turn, FUZZTIME=30s each
+	@grep -r --include=fuzz_test.go '^func Fuzz' internal cmd | sed 's|/[^/]*:func \(Fuzz[A-Za-z]*\).*| \1|' | \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./$$package </dev/null || exit 1; \
+	done
 
 lint: ## golangci-lint, buf lint and buf breaking
 	$(TOOL) golangci-lint run ./...

@@ -1,8 +1,13 @@
 package events
 
 import (
+	"bytes"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
@@ -11,9 +16,15 @@ import (
 	eventspb "github.com/convoview/convoview/schemas/chat/v1"
 )
 
+// codes are all codes of dead letters.
+var codes = []Code{
+	CodeMalformed, CodeUnknownEncoding, CodeMissingField, CodeInvalidField, CodeInvalidAddress, CodeBodyCount, CodeTooLarge, CodeTimeOutOfRange,
+}
+
 // checkAny holds what Decode promises for any bytes: an event that survives
-// both encodings, or one of its errors; and the value as it was.
-func checkAny(t *testing.T, record Record) error {
+// both encodings, or one of its errors, on one readable line; and the value as
+// it was.
+func checkAny(t *testing.T, record Record) (Event, error) {
 	t.Helper()
 	before := string(record.Value)
 	e, err := NewDecoder(DefaultLimits()).Decode(record)
@@ -25,13 +36,19 @@ func checkAny(t *testing.T, record Record) error {
 		if !errors.Is(err, ErrEmptyValue) && !errors.Is(err, ErrUnknownBody) && !errors.As(err, &dead) {
 			t.Fatalf("an error of another kind: %v", err)
 		}
-		if dead != nil && len(dead.Error()) > 1000 {
-			t.Fatalf("an error of %d bytes: %v", len(dead.Error()), dead)
+		if dead == nil {
+			return e, err
 		}
-		return err
+		line := dead.Error()
+		if !slices.Contains(codes, dead.Code) || len(line) > 1000 || !utf8.ValidString(line) ||
+			strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Fatalf("not one readable line of a known code: %q", line)
+		}
+		return e, err
 	}
-	e.UnknownFields = 0
-	for encoding, again := range bothEncodings(t, e) {
+	plain := e
+	plain.UnknownFields = 0
+	for encoding, again := range bothEncodings(t, plain) {
 		got, err := NewDecoder(DefaultLimits()).Decode(again)
 		if codeOf(err) == CodeTooLarge && len(again.Value) > DefaultLimits().EventBytes {
 			continue // a preview that had been cut, or a default, is written out
@@ -39,11 +56,23 @@ func checkAny(t *testing.T, record Record) error {
 		if err != nil {
 			t.Fatalf("again, from %s %q: %v", encoding, again.Value, err)
 		}
-		if diff := cmp.Diff(e, got); diff != "" {
+		if diff := cmp.Diff(plain, got); diff != "" {
 			t.Fatalf("again, from %s (-want +got):\n%s", encoding, diff)
 		}
 	}
-	return nil
+	return e, nil
+}
+
+// checkSame holds that other bytes of the same meaning give the same.
+func checkSame(t *testing.T, want Event, wantErr error, record Record) {
+	t.Helper()
+	got, err := NewDecoder(DefaultLimits()).Decode(record)
+	if codeOf(err) == CodeTooLarge && len(record.Value) > DefaultLimits().EventBytes {
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" || codeOf(err) != codeOf(wantErr) {
+		t.Fatalf("%q gives %v, want %v (-want +got):\n%s", record.Value, err, wantErr, diff)
+	}
 }
 
 func addSamples(f *testing.F, suffix string) {
@@ -57,29 +86,52 @@ func addSamples(f *testing.F, suffix string) {
 	}
 }
 
-// FuzzDecodeJSON also holds that what jsontext refuses is malformed.
+// FuzzDecodeJSON also holds that what jsontext refuses is malformed, and that
+// whitespace and unknown fields change nothing.
 func FuzzDecodeJSON(f *testing.F) {
 	addSamples(f, ".json")
+	asJSON := func(value []byte) Record {
+		return Record{Value: value, Headers: []Header{{HeaderContentType, []byte(ContentTypeJSON)}}, Timestamp: recordTime}
+	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		record := jsonRecord(string(value))
-		record.Headers = []Header{{HeaderContentType, []byte(ContentTypeJSON)}}
-		err := checkAny(t, record)
-		valid := jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true))
-		if code := codeOf(err); !valid && code != CodeMalformed && code != CodeTooLarge && len(value) > 0 {
-			t.Fatalf("invalid JSON gave %v", err)
+		e, err := checkAny(t, asJSON(value))
+		if !jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true)) {
+			if code := codeOf(err); code != CodeMalformed && code != CodeTooLarge && len(value) > 0 {
+				t.Fatalf("invalid JSON gave %v", err)
+			}
+			return
+		}
+		spaced := jsontext.Value(bytes.Clone(value))
+		if err := spaced.Indent(jsontext.AllowDuplicateNames(true)); err != nil {
+			t.Fatal(err)
+		}
+		checkSame(t, e, err, asJSON(spaced))
+		if trimmed := bytes.TrimLeft(value, " \t\r\n"); trimmed[0] == '{' && err == nil {
+			e.UnknownFields++
+			checkSame(t, e, nil, asJSON(append([]byte(`{"a field of tomorrow":[{}],`), trimmed[1:]...)))
 		}
 	})
 }
 
-// FuzzDecodeProtobuf also holds that what the generated code refuses is malformed.
+// FuzzDecodeProtobuf also holds that what the generated code refuses is
+// malformed, and that what it writes of what it read means the same.
 func FuzzDecodeProtobuf(f *testing.F) {
 	addSamples(f, ".binpb")
 	f.Fuzz(func(t *testing.T, value []byte) {
-		err := checkAny(t, protobufRecord(value))
-		refused := proto.Unmarshal(value, new(eventspb.Event))
+		e, err := checkAny(t, protobufRecord(value))
+		message := new(eventspb.Event)
+		refused := proto.Unmarshal(value, message)
 		if code := codeOf(err); refused != nil && code != CodeMalformed && code != CodeTooLarge {
 			t.Fatalf("%v gave %v", refused, err)
 		}
+		if err != nil {
+			return
+		}
+		again, err := proto.Marshal(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSame(t, e, nil, protobufRecord(again))
 	})
 }
 
@@ -94,7 +146,7 @@ func FuzzDecodeFrame(f *testing.F) {
 		f.Add(append([]byte("\x00\x00\x00\x00\x07\x02\x00"), readSample(f, name)...))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		err := checkAny(t, jsonRecord(string(value)))
+		_, err := checkAny(t, jsonRecord(string(value)))
 		if len(value) > 0 && value[0] != '{' && value[0] != 0 && codeOf(err) != CodeUnknownEncoding {
 			t.Fatalf("bytes of no encoding gave %v", err)
 		}

@@ -1,13 +1,10 @@
 package query
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -191,29 +188,4 @@ func TestDecode_Accepts(t *testing.T) {
 			t.Errorf("%s %s (-want +got)\n%s", c.endpoint, c.request, diff)
 		}
 	}
-}
-
-func FuzzDecode(f *testing.F) {
-	endpoints := []string{"list", "unread", "profile"}
-	f.Add(uint8(0), []byte(`{"userID":"a","conversationIDList":["C2Cb"],"markType":4,"limit":1}`))
-	f.Add(uint8(1), []byte(`{"userID":"a","type":"C2C","includeMuted":true,"groupName":"\u2028"}`))
-	f.Add(uint8(2), []byte("{\"userID\":\"\\n\",\"conversationID\":\"C2C\xff\"}"))
-	f.Add(uint8(0), []byte("{\"userID\":\"a\",\"😀\u0085\":\"\"}"))
-	f.Fuzz(func(t *testing.T, endpoint uint8, data []byte) {
-		q, err := decode("demo", data, decoders[endpoints[int(endpoint)%len(endpoints)]])
-		if err == nil {
-			var object map[string]any
-			if json.Unmarshal(data, &object) != nil || object["userID"] != q.userID || !events.ValidID(q.userID) {
-				t.Errorf("accepted %q as %+v", data, q)
-			}
-			return
-		}
-		var refused *replyError
-		if !errors.As(err, &refused) || refused.Code != 400 {
-			t.Fatalf("%q: %v", data, err)
-		}
-		if m := refused.Message; !utf8.ValidString(m) || strings.ContainsFunc(m, func(r rune) bool { return !unicode.IsPrint(r) }) || len(m) > 1000 {
-			t.Errorf("%q: the message is not one readable line: %q", data, m)
-		}
-	})
 }

@@ -195,7 +195,7 @@ func clone[T any](p *T) (*T, bool) {
 }
 
 // startServer starts a NATS server.
-func startServer(t *testing.T, maxPayload int32) *server.Server {
+func startServer(t testing.TB, maxPayload int32) *server.Server {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		ServerName: t.Name(), Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, MaxPayload: maxPayload,
@@ -211,7 +211,7 @@ func startServer(t *testing.T, maxPayload int32) *server.Server {
 	return s
 }
 
-func connect(t *testing.T, s *server.Server) *nats.Conn {
+func connect(t testing.TB, s *server.Server) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(s))
 	if err != nil {

@@ -1,0 +1,73 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+)
+
+// FuzzResponse holds that a response is left with whole sound batches that are
+// wanted, ascending, and that reading goes on after them and after nothing else.
+func FuzzResponse(f *testing.F) {
+	a, b := batchOf(10, 12, 3, nil), batchOf(13, 13, 1, nil)
+	f.Add(slices.Concat(a, b), int16(10), int64(10), int64(14), int64(0), false)
+	f.Add(slices.Concat(a, b, a[:40]), int16(7), int64(11), int64(14), int64(0), true)
+	f.Add(slices.Concat(batchOf(10, 10, 1, producedBy(7, transactional)), batchOf(11, 11, 1, producedBy(7, marker)), batchOf(12, 20, 0, nil)),
+		int16(5), int64(10), int64(12), int64(7), true)
+	f.Fuzz(func(t *testing.T, batches []byte, version int16, offset, end, producer int64, sealed bool) {
+		if version < 5 || version > 10 {
+			return
+		}
+		batches = slices.Clone(batches)
+		for rest := batches; sealed && len(rest) >= batchHeaderSize; {
+			size := batchOutsideLength + int(int32(binary.BigEndian.Uint32(rest[batchLength:])))
+			if size < batchHeaderSize || size > len(rest) {
+				break
+			}
+			seal(rest[:size])
+			rest = rest[size:]
+		}
+		frame := frameOf(version, end, []transaction{{producer, offset}}, batches)
+		whole := len(frame)
+		var r response
+		r.reset(offset)
+		out, err := r.filter(frame, version)
+		if err != nil {
+			return
+		}
+		// Nothing sound is passed over, up to the first batch that is not.
+		before := int64(-1)
+		for rest := batches; ; {
+			batch, size, err := parseBatch(rest)
+			if err != nil || batch.first <= before {
+				break
+			}
+			rest, before = rest[size:], batch.last
+			wanted := batch.last >= offset && batch.records > 0 && !batch.control && (!batch.transactional || batch.producer != producer)
+			if wanted && batch.first < r.next && !slices.Contains(r.batches, batch) {
+				t.Fatalf("%+v is not in %+v, and reading goes on at %d", batch, r.batches, r.next)
+			}
+		}
+		if r.next < offset || r.corrupt != nil && (r.corrupt.from != r.next || r.corrupt.next >= 0 && r.corrupt.next <= r.next) {
+			t.Fatalf("from %d reading goes on at %d, %+v", offset, r.next, r.corrupt)
+		}
+		if len(r.batches) == 0 {
+			return
+		}
+		if len(out) > whole {
+			t.Fatalf("%d bytes of %d", len(out), whole)
+		}
+		kept, _ := unframe(t, out, version)
+		last := int64(-1)
+		for _, want := range r.batches {
+			got, size, err := parseBatch(kept)
+			if err != nil || got != want || got.first <= last || got.last < offset || got.records == 0 || got.control {
+				t.Fatalf("kept %+v after %d, want %+v: %v", got, last, want, err)
+			}
+			kept, last = kept[size:], got.last
+		}
+		if len(kept) != 0 || r.next <= last || r.next <= offset {
+			t.Fatalf("%d bytes after the last batch, next %d after %d from %d", len(kept), r.next, last, offset)
+		}
+	})
+}
