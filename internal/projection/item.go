@@ -192,8 +192,7 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 		return m
 	}
 	m.FromAccount, m.Nick, m.NameCard, m.Avatar = h.From, h.Nick, h.NameCard, h.Avatar
-	m.IsPeerRead = c.Type == events.TypeC2C && h.From == c.UserID &&
-		max(c.Own.PeerRead.Sequence, c.Own.PeerSent) >= h.Sequence
+	m.IsPeerRead = h.From == c.UserID && max(c.Own.PeerRead.Sequence, c.Own.PeerSent) >= h.Sequence // only C2C has a peer
 	// The set and the edit may be one batch apart: either says that it is recalled.
 	if edit.Recall.Written() || c.Shared.Recalled.Contains(h.Sequence) {
 		m.IsRevoked = true
@@ -206,17 +205,16 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 
 	m.MessageForShow, m.CloudCustomData = h.Preview, h.CloudCustomData
 	payload, size := h.Payload+h.LargePayload, int(h.PayloadBytes)
-	if e := edit.Modification; e.Number > 0 {
-		if e.Payload != "" {
-			payload, size = e.Payload, len(e.Payload)
-			m.MessageForShow = events.Preview(h.Type, e.PayloadText)
-		}
-		if e.HasMessageForShow {
-			m.MessageForShow = e.MessageForShow
-		}
-		if e.HasCloudCustomData {
-			m.CloudCustomData = e.CloudCustomData
-		}
+	e := edit.Modification
+	if e.Payload != "" {
+		payload, size = e.Payload, len(e.Payload)
+		m.MessageForShow = events.Preview(h.Type, e.PayloadText)
+	}
+	if e.HasMessageForShow {
+		m.MessageForShow = e.MessageForShow
+	}
+	if e.HasCloudCustomData {
+		m.CloudCustomData = e.CloudCustomData
 	}
 	switch {
 	case size > InlinePayloadBytes && !full:

@@ -15,34 +15,52 @@ import (
 // The tables of a batch are not written atomically together: for a moment, or
 // until the batch is repeated after a crash, one may be without the other.
 
-func profileOf(t *testing.T, own *projection.State) projection.LastMessage {
+func profileOf(t *testing.T, own *projection.State, edit projection.Edit) projection.LastMessage {
 	t.Helper()
 	c, ok := projection.NewConversation("ann", "C2Cbob", own, nil, nil)
 	if !ok {
 		t.Fatal("no conversation")
 	}
 	rules := projection.NewRules(projection.Plan{}, projectiontest.Now, func(string) bool { return false })
-	item := c.Profile(projection.Details{}, rules)
+	item := c.Profile(projection.Details{Edit: edit}, rules)
 	if _, err := json.Marshal(item); err != nil {
 		t.Fatal(err)
 	}
 	return item.LastMessage
 }
 
-func TestItem_RecalledWithoutItsEditShowsNoText(t *testing.T) {
-	last := profileOf(t, &projection.State{
-		Head:     projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: events.TypeText, Preview: "secret"},
-		Recalled: projection.SequencesOf(3),
-	})
-	if !last.IsRevoked || last.MessageForShow != "" || last.Revoker != nil {
-		t.Errorf("got %+v", last)
+func TestItem_RecalledShowsNoText(t *testing.T) {
+	edit := projection.Edit{Recall: projection.Register[projection.Recall]{
+		Version: projection.Version{Time: projectiontest.Now, ID: "1"}, Value: projection.Recall{Revoker: "bob"},
+	}}
+	for _, c := range []struct {
+		name     string
+		recalled projection.Sequences
+		edit     projection.Edit
+		revoker  string
+	}{
+		{"with its edit", projection.SequencesOf(3), edit, "bob"},
+		{"without its edit", projection.SequencesOf(3), projection.Edit{}, ""},
+		{"by its edit alone", nil, edit, "bob"},
+	} {
+		last := profileOf(t, &projection.State{
+			Head:     projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: events.TypeText, Preview: "secret"},
+			Recalled: c.recalled, EditedSequence: 3,
+		}, c.edit)
+		revoker := ""
+		if last.Revoker != nil {
+			revoker = *last.Revoker
+		}
+		if !last.IsRevoked || last.MessageForShow != "" || revoker != c.revoker {
+			t.Errorf("%s: got %+v", c.name, last)
+		}
 	}
 }
 
 func TestItem_LargePayloadThatIsMissingIsNull(t *testing.T) {
 	last := profileOf(t, &projection.State{
 		Head: projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: "TIMCustomElem", PayloadBytes: 5000},
-	})
+	}, projection.Edit{})
 	if last.Payload != nil {
 		t.Errorf("got %s", last.Payload)
 	}
@@ -51,7 +69,7 @@ func TestItem_LargePayloadThatIsMissingIsNull(t *testing.T) {
 			Sequence: 3, Time: projectiontest.Now, From: "bob", Type: "TIMCustomElem",
 			PayloadBytes: 5000, LargePayload: `{"data":"` + strings.Repeat("x", 4989) + `"}`,
 		},
-	})
+	}, projection.Edit{})
 	if len(with.Payload) != 5000 {
 		t.Errorf("got %d bytes", len(with.Payload))
 	}

@@ -65,7 +65,7 @@ func TestProjection_AnswersWhatTheContractSays(t *testing.T) {
 // batches whose models are merged in any order.
 func TestModel_FoldsInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := projectiontest.Events(t, 60)
+		all := projectiontest.Tied(t, 60)
 		want := fold(all...)
 		repeated := shuffled(t, append(slices.Clone(all), all[:rapid.IntRange(0, len(all)).Draw(t, "repeated")]...))
 		got := projection.NewModel()
@@ -88,7 +88,7 @@ func TestModel_FoldsInAnyOrder(t *testing.T) {
 func TestModel_MergeIsASemilattice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var parts [3][]events.Event
-		for i, e := range projectiontest.Events(t, 60) {
+		for i, e := range projectiontest.Tied(t, 60) {
 			part := rapid.IntRange(0, 2).Draw(t, "part")
 			parts[part] = append(parts[part], e)
 			if i%7 == 0 { // parts may overlap
@@ -119,7 +119,7 @@ func TestModel_MergeIsASemilattice(t *testing.T) {
 // TestState_MergeIsASemilattice merges states under one key.
 func TestState_MergeIsASemilattice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := projectiontest.Events(t, 60)
+		all := projectiontest.Tied(t, 60)
 		models := make([]*projection.Model, 3)
 		for i := range models {
 			models[i] = projection.NewModel()

@@ -49,8 +49,15 @@ type Message struct {
 	AtAll, Counted, Shown           bool
 }
 
-func (m *Message) less(o *Message) bool {
-	return strings.Compare(m.From, o.From) < 0 // unequal only when one ID names two events
+// merged is the greatest of each field, as ClickHouse keeps it column by column.
+// Two that differ are one ID that names two events.
+func (m *Message) merged(o *Message) *Message {
+	return &Message{
+		From: max(m.From, o.From), To: max(m.To, o.To), MessageID: max(m.MessageID, o.MessageID),
+		Type: max(m.Type, o.Type), Text: max(m.Text, o.Text),
+		AtUsers: slices.MaxFunc([][]string{m.AtUsers, o.AtUsers}, slices.Compare),
+		AtAll:   m.AtAll || o.AtAll, Counted: m.Counted || o.Counted, Shown: m.Shown || o.Shown,
+	}
 }
 
 // Model is a read model, or the part of one that a batch of events makes:
@@ -278,9 +285,10 @@ func (m *Model) foldEdit(app string, c events.Conversation, sequence uint64, edi
 }
 
 func (m *Model) message(k MessageKey, v *Message) {
-	if old, ok := m.Messages[k]; !ok || old.less(v) {
-		m.Messages[k] = v
+	if old, ok := m.Messages[k]; ok {
+		v = old.merged(v)
 	}
+	m.Messages[k] = v
 }
 
 // owners yields the states that hold the conversation's side: both ends of

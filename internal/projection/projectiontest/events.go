@@ -24,18 +24,25 @@ var (
 // an app. Each draw has its own few users, groups, moments, sequences and kinds
 // of events, so that in some of them the rarest things meet.
 func Events(t *rapid.T, n int) []events.Event {
+	counts := make(map[string]int)
+	return draw(t, n, func(app string) string {
+		counts[app]++
+		return fmt.Sprintf("e%d", counts[app]-1)
+	})
+}
+
+// Tied draws events as Events does, but for IDs that name several of them: a
+// producer's fault, after which the order of events must still not matter.
+func Tied(t *rapid.T, n int) []events.Event {
+	return draw(t, n, func(string) string { return rapid.SampledFrom([]string{"e", "f"}).Draw(t, "id") })
+}
+
+func draw(t *rapid.T, n int, id func(app string) string) []events.Event {
 	d := newDrawer(t)
 	list := make([]events.Event, many(t, n))
-	counts := make(map[string]int)
 	for i := range list {
 		app := rapid.SampledFrom(d.apps).Draw(t, "app")
-		list[i] = events.Event{
-			ID:   fmt.Sprintf("e%d", counts[app]),
-			App:  app,
-			Time: d.time(),
-			Body: rapid.SampledFrom(d.kinds).Draw(t, "kind")(d),
-		}
-		counts[app]++
+		list[i] = events.Event{ID: id(app), App: app, Time: d.time(), Body: rapid.SampledFrom(d.kinds).Draw(t, "kind")(d)}
 	}
 	return list
 }
