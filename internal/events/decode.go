@@ -203,14 +203,17 @@ func (r *rawEvent) checkHeader(timestamp time.Time) *Error {
 	case v.nanos < 0 || v.nanos > maxNanos:
 		return &Error{Code: CodeInvalidField, Field: fieldNames[keyTime], Reason: nanosReason(v.nanos)}
 	}
-	latest := MicrosOf(timestamp.Add(MaxAhead))
+	latest := timestamp.Add(MaxAhead)
+	if latest.Unix() > maxSeconds { // a producer's clock may show anything
+		latest = time.Unix(maxSeconds, maxNanos)
+	}
 	// The seconds are compared first: microseconds of any int64 could overflow.
-	if v.num < minTime.Seconds() || v.num > latest.Seconds() || r.micros(keyTime) > latest {
+	if v.num < minTime.Seconds() || v.num > latest.Unix() || r.micros(keyTime) > MicrosOf(latest) {
 		return &Error{
 			Code:  CodeTimeOutOfRange,
 			Field: fieldNames[keyTime],
 			Reason: fmt.Sprintf("is %s, want %s to %s (the record's timestamp and %v)", shownTime(v.num, v.nanos),
-				minTime.Time().Format(time.RFC3339), latest.Time().Format(time.RFC3339Nano), MaxAhead),
+				minTime.Time().Format(time.RFC3339), MicrosOf(latest).Time().Format(time.RFC3339Nano), MaxAhead),
 		}
 	}
 	return nil

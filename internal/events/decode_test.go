@@ -2,6 +2,7 @@ package events
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -263,6 +264,30 @@ func TestDecode_Time(t *testing.T) {
 		if got := mustDecode(t, at(test.value)).Time.Time(); !got.Equal(test.want) {
 			t.Errorf("time %s = %v, want %v", test.value, got, test.want)
 		}
+	}
+}
+
+// TestDecode_TimeByAnyClock holds that a timestamp, which may be a producer's
+// and then anything, bounds the time and nothing else.
+func TestDecode_TimeByAnyClock(t *testing.T) {
+	event := func(seconds uint64, timestamp time.Time) Record {
+		record := protobufRecord([]byte(wire{}.bytes(1, "e").bytes(2, "a").bytes(3, string(wire{}.varint(1, seconds))).bytes(34, string(wire{}.bytes(1, "u")))))
+		record.Timestamp = timestamp
+		return record
+	}
+	seconds := uint64(eventTime.Seconds())
+	for _, ahead := range []time.Time{
+		time.UnixMilli(maxSeconds * 1000), time.UnixMicro(recordTime.UnixNano()), time.UnixMilli(recordTime.UnixNano()), time.UnixMilli(math.MaxInt64),
+	} {
+		if got := mustDecode(t, event(seconds, ahead)).Time; got != Micros(seconds*1_000_000) {
+			t.Errorf("at %d: time %d", ahead.UnixMilli(), got)
+		}
+		mustDecode(t, event(maxSeconds, ahead))
+		wantError(t, event(maxSeconds+1, ahead), CodeTimeOutOfRange, "time")
+		wantError(t, event(1<<62, ahead), CodeTimeOutOfRange, "time")
+	}
+	for _, behind := range []time.Time{{}, time.UnixMilli(0), time.UnixMilli(math.MinInt64)} {
+		wantError(t, event(seconds, behind), CodeTimeOutOfRange, "time")
 	}
 }
 
