@@ -64,6 +64,28 @@ func TestContract_Events(t *testing.T) {
 	}
 }
 
+// TestContract_Keys holds that the keys in the contract are those of its events.
+func TestContract_Keys(t *testing.T) {
+	keys := map[string]bool{}
+	for _, e := range exampleEvents(t) {
+		keys[events.Key(e)] = true
+	}
+	printed := 0
+	for _, b := range readPage(t, "CONTRACT.md").section("2. Events in", "3. What it means") {
+		if b.kind != row || b.cell("key") == "" {
+			continue
+		}
+		for _, key := range spans(b.cell("key")) {
+			if printed++; !keys[key] {
+				t.Errorf("CONTRACT.md:%d: %s is no example event's key: write that of one", b.line, key)
+			}
+		}
+	}
+	if printed == 0 {
+		t.Error("no keys")
+	}
+}
+
 // bodyNames are the schema's bodies.
 func bodyNames() []string {
 	var names []string
