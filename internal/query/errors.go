@@ -11,6 +11,8 @@ import (
 type replyError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"` // one line
+	// NextCursor goes on after the conversation that is too large, if there are more.
+	NextCursor string `json:"nextCursor,omitempty"`
 }
 
 func (e *replyError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Message) }
@@ -28,15 +30,19 @@ const (
 )
 
 var (
-	errDraining   = &replyError{codeUnavailable, "this worker is stopping, ask again"}
-	errStoreAway  = &replyError{codeUnavailable, "the store is not available, ask again later"}
-	errStoreLate  = &replyError{codeTimeout, "the store did not answer in time"}
-	errInternal   = &replyError{codeInternal, "internal error, see the worker's log"}
-	errOverloaded = &replyError{codeOverloaded, "overloaded: too many requests are waiting, ask again later"}
+	errDraining   = refusal(codeUnavailable, "this worker is stopping, ask again")
+	errStoreAway  = refusal(codeUnavailable, "the store is not available, ask again later")
+	errStoreLate  = refusal(codeTimeout, "the store did not answer in time")
+	errInternal   = refusal(codeInternal, "internal error, see the worker's log")
+	errOverloaded = refusal(codeOverloaded, "overloaded: too many requests are waiting, ask again later")
 )
 
+func refusal(code int, format string, args ...any) *replyError {
+	return &replyError{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
 func badRequest(format string, args ...any) *replyError {
-	return &replyError{codeBadRequest, fmt.Sprintf(format, args...)}
+	return refusal(codeBadRequest, format, args...)
 }
 
 // loadError is an error of the store, already logged.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -263,6 +264,49 @@ func TestList_PageEndsEarlyAtTheMaximumPayload(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" || pages != 3 {
 		t.Errorf("%d pages (-want +got)\n%s", pages, diff)
+	}
+}
+
+// A conversation that alone is larger than a reply may be is refused, and does
+// not bar the way to those after it.
+func TestList_GoesOnAfterAnItemOverTheMaximumPayload(t *testing.T) {
+	f := start(t, newMemory())
+	var names []string
+	for i := range 60 {
+		names = append(names, fmt.Sprintf("%02d", i)+strings.Repeat("\x01", 4094))
+	}
+	for i, peer := range []string{"a", "fat", "b", "fatter", "fattest"} {
+		f.fold(ago(time.Duration(i+1)*time.Hour), c2c(peer, "ann", 1, "x"))
+		if strings.HasPrefix(peer, "fat") {
+			f.fold(ago(time.Hour), grouped("ann", "C2C"+peer, names...))
+		}
+	}
+	var got []string
+	cursor := ""
+	for {
+		m, err := f.client.Request("convoview.v1.demo.conversation.list", []byte(`{"userID":"ann"`+cursor+`}`), 30*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var next string
+		if codeOf(m) == "413" {
+			var refused replyError
+			if err := json.Unmarshal(m.Data, &refused); err != nil {
+				t.Fatal(err)
+			}
+			id, _, _ := strings.Cut(strings.TrimPrefix(refused.Message, `conversation "`), `"`)
+			got, next = append(got, "413 "+id), refused.NextCursor
+		} else {
+			page := parseList(t, m.Data)
+			got, next = append(got, page.ids(t)...), page.NextCursor
+		}
+		if next == "" {
+			break
+		}
+		cursor = `,"cursor":"` + next + `"`
+	}
+	if diff := cmp.Diff([]string{"C2Ca", "413 C2Cfat", "C2Cb", "413 C2Cfatter", "413 C2Cfattest"}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 

@@ -34,8 +34,8 @@ func (w *Worker) profile(ctx context.Context, q *query, maxBytes int) ([]byte, e
 	rules := rulesOf(apps[q.app], q.now)
 	c, ok := projection.NewConversation(q.userID, q.conversationID, states[ownKey], states[sharedKey], groups[groupKey])
 	if !ok || !c.Known(rules) {
-		return nil, &replyError{codeNotFound, "conversationID " + quote(q.conversationID) +
-			": expected a conversation known to user " + quote(q.userID)}
+		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
+			quote(q.conversationID), quote(q.userID))
 	}
 	l := projection.Listing{Conversation: c, Mentions: c.Mentions(rules)}
 	details, err := w.details(ctx, q, []projection.Listing{l}, rules, w.loads.fullUsers)

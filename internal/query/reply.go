@@ -32,7 +32,8 @@ func newListReply(q *query, maxBytes int) *listReply {
 }
 
 // add adds an item, unless the page ended with it would be too large: then the
-// page is to end before it. final says that no item comes after it on any page.
+// page is to end before it, or is refused when there is nothing before it. final
+// says that no item comes after it on any page.
 func (r *listReply) add(item projection.Item, at projection.Position, final bool) (bool, error) {
 	before := r.buffer.Len()
 	if before > len(listHead) {
@@ -53,7 +54,11 @@ func (r *listReply) add(item projection.Item, at projection.Position, final bool
 		}
 		return true, nil
 	case before == len(listHead):
-		return false, tooLarge(at.ConversationID, size, r.maxBytes)
+		refused := tooLarge(at.ConversationID, size, r.maxBytes)
+		if !final {
+			refused.NextCursor = r.query.encodeCursor(at)
+		}
+		return false, refused
 	default:
 		r.buffer.Truncate(before)
 		return false, nil
@@ -88,9 +93,8 @@ func encodeUnread(total uint64) []byte {
 }
 
 func tooLarge(conversationID string, size, maxBytes int) *replyError {
-	return &replyError{codeTooLarge, fmt.Sprintf(
-		"conversation %s makes a reply of %d bytes: expected at most %d, the NATS server's maximum payload",
-		quote(conversationID), size, maxBytes)}
+	return refusal(codeTooLarge, "conversation %s makes a reply of %d bytes: expected at most %d, the NATS server's maximum payload",
+		quote(conversationID), size, maxBytes)
 }
 
 // encode appends v as JSON that shows text as it is: nothing here is HTML.

@@ -229,8 +229,7 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	late := &replyError{codeTimeout, fmt.Sprintf(
-		"timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())}
+	late := refusal(codeTimeout, "timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
 	defer cancel()
 
