@@ -24,8 +24,8 @@ func SequencesOf(values ...uint64) Sequences {
 	return s
 }
 
-// Add puts v into the set and reports whether it was new.
-func (s *Sequences) Add(v uint64) bool {
+// Add puts v into the set.
+func (s *Sequences) Add(v uint64) {
 	runs := *s
 	// Most messages come in order, so the end is tried first.
 	i := len(runs)
@@ -33,7 +33,7 @@ func (s *Sequences) Add(v uint64) bool {
 		i = sort.Search(len(runs), func(i int) bool { return runs[i].Last >= v })
 	}
 	if i < len(runs) && runs[i].First <= v {
-		return false
+		return
 	}
 	joinsLeft := i > 0 && runs[i-1].Last+1 == v
 	joinsRight := i < len(runs) && runs[i].First == v+1
@@ -48,7 +48,6 @@ func (s *Sequences) Add(v uint64) bool {
 	default:
 		*s = slices.Insert(runs, i, Interval{v, v})
 	}
-	return true
 }
 
 // Union puts every sequence of other into the set. It keeps no reference to other.
