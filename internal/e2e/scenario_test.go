@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -91,9 +92,16 @@ func (s *system) answer(apps string, q *scenario.Question) (string, error) {
 	var answer []byte
 	switch app := apps + q.App; q.Endpoint {
 	case "list":
-		err = s.ask("list", app, q.Request, &list)
-		for _, item := range list.Data.ConversationList {
-			answer = append(append(answer, ','), item...)
+		var request map[string]any
+		if err := json.Unmarshal(q.Request, &request); err != nil {
+			return "", err
+		}
+		for more := true; more && err == nil; more = list.NextCursor != "" {
+			err = s.ask("list", app, request, &list)
+			for _, item := range list.Data.ConversationList {
+				answer = append(append(answer, ','), item...)
+			}
+			request["cursor"] = list.NextCursor
 		}
 		answer = fmt.Appendf(nil, "[%s]", bytes.TrimPrefix(answer, []byte(",")))
 	case "unread":

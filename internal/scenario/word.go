@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // word is a value in a line, with or without a name: name=value.
@@ -67,7 +68,8 @@ func (w word) String() string {
 
 // show writes a text as a word.
 func show(text string) string {
-	if text == "" || json.Valid([]byte(text)) || strings.ContainsAny(text, " \t\r\n\"[{=") {
+	odd := func(r rune) bool { return strings.ContainsRune(` "[{=`, r) || !unicode.IsPrint(r) }
+	if text == "" || json.Valid([]byte(text)) || strings.ContainsFunc(text, odd) {
 		return string(quote(text))
 	}
 	return text
