@@ -93,7 +93,7 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack) error {
 
 	// 1 the past, as fast as it goes
 	started := time.Now()
-	past := newKafkaSink(ctx, []string{s.ports.kafkaAddr()}, c.notef, func(int, int) {})
+	past := newKafkaSink(ctx, kafkaAt(s.ports.kafkaAddr()), c.notef, func(int, int) {})
 	if err := past.close(play(ctx, generator, past, config.history, 0)); err != nil {
 		return unlessInterrupted(ctx, err)
 	}
@@ -105,7 +105,7 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack) error {
 	defer stop()
 	played := make(chan error, 1)
 	go func() {
-		present := newKafkaSink(live, []string{s.ports.kafkaAddr()}, c.notef, func(int, int) {})
+		present := newKafkaSink(live, kafkaAt(s.ports.kafkaAddr()), c.notef, func(int, int) {})
 		played <- unlessInterrupted(live, present.close(play(live, generator, present, 0, float64(config.rate))))
 	}()
 	top, err := watch(live, c, conn, user, s)

@@ -2,9 +2,6 @@ package main
 
 import (
 	"math/rand/v2"
-	"time"
-
-	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
 )
@@ -20,25 +17,15 @@ func encodingFlag() choice {
 	return choice{value: encodingJSON, of: []string{encodingJSON, encodingProtobuf, encodingMixed}}
 }
 
-var (
-	jsonHeaders     = []kafka.Header{{Key: events.HeaderContentType, Value: []byte(events.ContentTypeJSON)}}
-	protobufHeaders = []kafka.Header{{Key: events.HeaderContentType, Value: []byte(events.ContentTypeProtobuf)}}
-)
-
 // encoder decides how a value is encoded. With mixed, every value is drawn anew.
 type encoder struct {
 	encoding string
 	rng      *rand.Rand
-	decoder  *events.Decoder
 	asItIs   int // values that should have become Protobuf and could not
 }
 
 func newEncoder(encoding string, seed uint64) *encoder {
-	return &encoder{
-		encoding: encoding,
-		rng:      rand.New(rand.NewPCG(seed, 0x656e63)),
-		decoder:  events.NewDecoder(events.DefaultLimits()),
-	}
+	return &encoder{encoding: encoding, rng: rand.New(rand.NewPCG(seed, 0x656e63))}
 }
 
 func (e *encoder) protobuf() bool {
@@ -46,33 +33,30 @@ func (e *encoder) protobuf() bool {
 }
 
 // event encodes an event.
-func (e *encoder) event(event events.Event) (value []byte, headers []kafka.Header, err error) {
-	if e.protobuf() {
-		value, err = events.AppendProtobuf(make([]byte, 0, 512), event)
-		return value, protobufHeaders, err
+func (e *encoder) event(event events.Event) (r record, err error) {
+	r = record{topic: events.Topic(event.Body), key: []byte(events.Key(event)), protobuf: e.protobuf()}
+	if r.protobuf {
+		r.value, err = events.AppendProtobuf(make([]byte, 0, 512), event)
+	} else {
+		r.value, err = events.AppendJSON(make([]byte, 0, 768), event)
 	}
-	value, err = events.AppendJSON(make([]byte, 0, 768), event)
-	return value, jsonHeaders, err
+	return r, err
 }
 
-// farFuture is later than any event: importing does not judge times.
-var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// value encodes an event that is there as JSON. One that does not decode stays
-// as it is.
-func (e *encoder) value(json []byte) ([]byte, []kafka.Header) {
-	if !e.protobuf() {
-		return json, jsonHeaders
+// record encodes an event that is there as JSON. What is in Protobuf already,
+// or does not decode, stays as it is.
+func (e *encoder) record(r record) record {
+	if r.protobuf || !e.protobuf() {
+		return r
 	}
-	event, err := e.decoder.Decode(events.Record{Value: json, Headers: eventHeaders, Timestamp: farFuture})
+	event, err := r.event()
 	if err == nil {
 		var value []byte
-		if value, err = events.AppendProtobuf(make([]byte, 0, len(json)), event); err == nil {
-			return value, protobufHeaders
+		if value, err = events.AppendProtobuf(make([]byte, 0, len(r.value)), event); err == nil {
+			r.value, r.protobuf = value, true
+			return r
 		}
 	}
 	e.asItIs++
-	return json, jsonHeaders
+	return r
 }
-
-var eventHeaders = []events.Header{{Key: events.HeaderContentType, Value: []byte(events.ContentTypeJSON)}}

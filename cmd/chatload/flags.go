@@ -25,10 +25,34 @@ func (c *console) flags(usage, text string) *lifecycle.Flags {
 	return lifecycle.NewFlags("chatload "+usage, strings.TrimSpace(text), c.getenv, c.stdout)
 }
 
-// kafkaFlag binds --kafka-brokers, --brokers for short.
-func kafkaFlag(f *lifecycle.Flags, brokers *[]string) {
-	*brokers = []string{"127.0.0.1:9092"}
-	f.Strings(brokers, "kafka-brokers", "Kafka's bootstrap brokers (--brokers for short).")
+// kafkaConfig is what writing to Kafka needs to know.
+type kafkaConfig struct {
+	brokers []string
+	// topicWait is how long a topic that does not exist is waited for.
+	topicWait time.Duration
+}
+
+// kafkaAt is Kafka at these brokers, the rest by default.
+func kafkaAt(brokers ...string) kafkaConfig {
+	return kafkaConfig{brokers: brokers, topicWait: 30 * time.Second}
+}
+
+// register sets defaults and binds flags; --kafka-brokers is --brokers for short.
+func (c *kafkaConfig) register(f *lifecycle.Flags) {
+	*c = kafkaAt("127.0.0.1:9092")
+	f.Strings(&c.brokers, "kafka-brokers", "Kafka's bootstrap brokers (--brokers for short).")
+	f.Duration(&c.topicWait, "topic-wait", "How long to wait for a topic that does not exist, before giving up.")
+}
+
+func (c *kafkaConfig) validate() error {
+	var errs []error
+	if len(c.brokers) == 0 {
+		errs = append(errs, errors.New("kafka-brokers: want at least one"))
+	}
+	if c.topicWait < 0 {
+		errs = append(errs, fmt.Errorf("topic-wait %s: want 0 or more", c.topicWait))
+	}
+	return errors.Join(errs...)
 }
 
 // errOperand is that of an operand that is not there.

@@ -18,7 +18,8 @@ import (
 
 const generateHelp = `
 Makes up a chat and writes its events to Kafka, or to a file that import reads.
-The same flags, --start included, give the same events.
+The same flags, --start included, give the same events as long as they are of
+the past.
 
 Without --rate the chat is of the past: it begins so that it ends about now.
 With --rate, or without an end, event times are the real now. No event is ever
@@ -34,7 +35,7 @@ only grow.
 // generateConfig is what generate does.
 type generateConfig struct {
 	chat     generate.Config
-	brokers  []string
+	kafka    kafkaConfig
 	count    int
 	rate     fraction
 	encoding choice
@@ -44,7 +45,7 @@ type generateConfig struct {
 }
 
 func (c *generateConfig) register(f *lifecycle.Flags) {
-	kafkaFlag(f, &c.brokers)
+	c.kafka.register(f)
 	f.Strings(&c.chat.Apps, "app", "The app, or several separated by commas.")
 	f.Var((*whole)(&c.chat.Seed), "seed", "number", "What everything is drawn from.")
 	f.Int(&c.count, "events", "How many events; 0: until Ctrl-C.")
@@ -54,7 +55,7 @@ func (c *generateConfig) register(f *lifecycle.Flags) {
 	f.Var(&c.chatRate, "chat-rate", "events/s", "The mean number of events per second of chat time.")
 	f.Var(&c.rate, "rate", "events/s", "Write so many events per second, with the real now as their time; 0: as fast as possible.")
 	f.Var(&c.encoding, "encoding", "encoding", "Encode values as json, protobuf or mixed.")
-	f.String(&c.out, "out", "Write to this file instead of Kafka, compressed when it ends in .gz; \"-\" is standard output.")
+	f.String(&c.out, "out", "Write to this file instead of Kafka, one event a line, compressed when it ends in .gz; \"-\" is standard output.")
 	f.Var((*whole)(&c.chat.FirstSequence), "first-sequence", "number", "The sequence before each conversation's first message.")
 	f.Int(&c.chat.MaxConversations, "max-conversations", "The length of a list in the app's plan.")
 	f.Duration(&c.chat.Retention, "retention", "How long messages are kept in the app's plan; 0: for ever.")
@@ -65,12 +66,6 @@ func (c *generateConfig) complete(now time.Time) error {
 	var errs []error
 	if c.count < 0 {
 		errs = append(errs, fmt.Errorf("events %d: want 0 or more", c.count))
-	}
-	if c.out != "" && c.encoding.value != encodingJSON {
-		errs = append(errs, fmt.Errorf("encoding %s: a file holds JSON", c.encoding.value))
-	}
-	if len(c.brokers) == 0 {
-		errs = append(errs, errors.New("kafka-brokers: want at least one"))
 	}
 	c.chat.Rate = float64(c.chatRate)
 	c.chat.Start = now
@@ -84,7 +79,7 @@ func (c *generateConfig) complete(now time.Time) error {
 	case !c.live() && c.chatRate > 0:
 		c.chat.Start = now.Add(-time.Duration(float64(c.count) / c.chat.Rate * float64(time.Second)))
 	}
-	return errors.Join(append(errs, c.chat.Validate())...)
+	return errors.Join(append(errs, c.kafka.validate(), c.chat.Validate())...)
 }
 
 // live reports whether event times are the real now.
@@ -107,7 +102,7 @@ func runGenerate(ctx context.Context, c *console, args []string) error {
 	var err error
 	summary := c.stdout
 	if config.out == "" {
-		sink := newKafkaSink(ctx, config.brokers, c.notef, p.written)
+		sink := newKafkaSink(ctx, config.kafka, c.notef, p.written)
 		err = sink.close(generateEvents(ctx, config, sink))
 	} else {
 		if config.out == "-" {
@@ -138,12 +133,10 @@ func generateFrom(ctx context.Context, g *generate.Generator, config generateCon
 		if err := pace.wait(ctx, to.flush); err != nil {
 			return unlessInterrupted(ctx, err)
 		}
-		e := next(g, config.live())
-		value, headers, err := encode.event(e)
+		r, err := encode.event(next(g, config.live()))
 		if err != nil {
 			return err
 		}
-		r := record{topic: events.Topic(e.Body), key: []byte(events.Key(e)), value: value, headers: headers}
 		if err := to.add(ctx, r); err != nil {
 			return unlessInterrupted(ctx, err)
 		}

@@ -70,9 +70,46 @@ func TestGenerate_FileIsWhatImportReads(t *testing.T) {
 	}
 }
 
+// A file has the same events in every encoding, in the same places.
+func TestGenerate_FileInEveryEncoding(t *testing.T) {
+	read := func(encoding string) (list []events.Event, keys []string, protobufs int) {
+		r := mustRun(t, "", "generate", "--events", "2000", "--start", "2026-01-05", "--out", "-", "--encoding", encoding)
+		for rec, err := range readLines(strings.NewReader(r.stdout), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := rec.event()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec.protobuf {
+				protobufs++
+			}
+			list, keys = append(list, e), append(keys, rec.topic+string(rec.key))
+		}
+		return list, keys, protobufs
+	}
+	want, wantKeys, none := read(encodingJSON)
+	if len(want) != 2000 || none != 0 {
+		t.Fatalf("%d events, %d in Protobuf", len(want), none)
+	}
+	for encoding, most := range map[string][2]int{encodingProtobuf: {2000, 2000}, encodingMixed: {800, 1200}} {
+		got, keys, protobufs := read(encoding)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-json +%s):\n%s", encoding, encoding, diff)
+		}
+		if diff := cmp.Diff(wantKeys, keys); diff != "" {
+			t.Errorf("%s: topics and keys (-json +%s):\n%s", encoding, encoding, diff)
+		}
+		if protobufs < most[0] || protobufs > most[1] {
+			t.Errorf("%s: %d of %d in Protobuf", encoding, protobufs, len(got))
+		}
+	}
+}
+
 // All topics of the contract exist in the sandbox of this process for this test alone.
 func TestGenerate_IntoKafka(t *testing.T) {
-	config := generateConfig{chat: generate.DefaultConfig(), count: 2000, encoding: encodingFlag(), chatRate: 1, brokers: []string{sandboxtest.Start(t).KafkaAddr()}}
+	config := generateConfig{chat: generate.DefaultConfig(), count: 2000, encoding: encodingFlag(), chatRate: 1, kafka: kafkaAt(sandboxtest.Start(t).KafkaAddr())}
 	if err := config.encoding.Set(encodingMixed); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +119,7 @@ func TestGenerate_IntoKafka(t *testing.T) {
 	}
 	topic := sandboxtest.Topic(t, 3)
 	p := (&console{stderr: io.Discard}).newProgress("generate", 0)
-	to := &retopic{newKafkaSink(t.Context(), config.brokers, t.Logf, p.written), topic}
+	to := &retopic{newKafkaSink(t.Context(), config.kafka, t.Logf, p.written), topic}
 	if err := to.close(generateEvents(t.Context(), config, to)); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +129,7 @@ func TestGenerate_IntoKafka(t *testing.T) {
 	}
 	encodings := map[string]int{}
 	var first, last events.Micros
-	for _, m := range readTopic(t, config.brokers[0], topic) {
+	for _, m := range readTopic(t, config.kafka.brokers[0], topic) {
 		e := decode(t, m)
 		encodings[contentType(m)]++
 		if first == 0 || e.Time < first {
@@ -138,7 +175,7 @@ func (c *collect) flush(context.Context) error { return nil }
 
 // A chat without an end is of now, and an interrupt is its usual end.
 func TestGenerate_UntilInterrupted(t *testing.T) {
-	config := generateConfig{chat: generate.DefaultConfig(), encoding: encodingFlag(), chatRate: 1, brokers: []string{"nobody"}}
+	config := generateConfig{chat: generate.DefaultConfig(), encoding: encodingFlag(), chatRate: 1, kafka: kafkaAt("nobody")}
 	before := time.Now()
 	if err := config.complete(before); err != nil {
 		t.Fatal(err)

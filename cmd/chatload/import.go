@@ -16,7 +16,8 @@ object a line, plain or compressed with gzip:
   {"topic":"chat.messages","key":"[\"demo\",\"C2C\",\"ann\",\"bob\"]","event":{"id":…}}
 
 Topic and key are used as they are, and the bytes of the event become the
-record's value. A malformed line stops the import and is named; all before it
+record's value. An event in Protobuf has "protobuf" instead of "event", and its
+bytes in base64. A malformed line stops the import and is named; all before it
 has been written. While Kafka is away, the import waits and says so.
 
 Events mean the same in any order and any number of times. Try it:
@@ -27,7 +28,7 @@ Events mean the same in any order and any number of times. Try it:
 // importConfig is what import does.
 type importConfig struct {
 	file       string
-	brokers    []string
+	kafka      kafkaConfig
 	shuffle    optional[uint64]
 	duplicate  fraction
 	rate       fraction
@@ -37,11 +38,11 @@ type importConfig struct {
 }
 
 func (c *importConfig) register(f *lifecycle.Flags) {
-	kafkaFlag(f, &c.brokers)
+	c.kafka.register(f)
 	f.Var(&c.shuffle, "shuffle", "seed", "Read all of the file into memory and write it in an order drawn from this seed.")
 	f.Var(&c.duplicate, "duplicate", "share", "Write this share of the lines (0 to 1) twice: at once, or anywhere with --shuffle.")
 	f.Var(&c.rate, "rate", "events/s", "Write so many events per second; 0: as fast as Kafka takes them.")
-	f.Var(&c.encoding, "encoding", "encoding", "Encode values as json (unchanged), protobuf or mixed. A line that is no valid event stays as it is.")
+	f.Var(&c.encoding, "encoding", "encoding", "Encode the events that are in JSON as json (unchanged), protobuf or mixed. Whatever is no valid event stays as it is.")
 	f.Int(&c.limit, "limit", "Read only so many lines; 0: all.")
 	f.Bool(&c.uniqueKeys, "unique-keys", "Append each event's ID to its key on chat.state. With --shuffle, a compacted topic keeps what was written last, not what happened last, unless keys are unique.")
 }
@@ -54,10 +55,7 @@ func (c *importConfig) validate() error {
 	if c.limit < 0 {
 		errs = append(errs, fmt.Errorf("limit %d: want 0 or more", c.limit))
 	}
-	if len(c.brokers) == 0 {
-		errs = append(errs, errors.New("kafka-brokers: want at least one"))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.kafka.validate())...)
 }
 
 func runImport(ctx context.Context, c *console, args []string) error {
@@ -85,7 +83,7 @@ func importFile(ctx context.Context, c *console, config importConfig) (err error
 	}
 
 	p := c.newProgress("import", total)
-	sink := newKafkaSink(ctx, config.brokers, c.notef, p.written)
+	sink := newKafkaSink(ctx, config.kafka, c.notef, p.written)
 	encode := newEncoder(config.encoding.value, config.seed())
 	pace := pacer{rate: float64(config.rate)}
 	copyErr := func() error {
@@ -96,7 +94,7 @@ func importFile(ctx context.Context, c *console, config importConfig) (err error
 			if config.uniqueKeys && isState(r.topic) {
 				r.key = uniqueKey(r)
 			}
-			r.value, r.headers = encode.value(r.value)
+			r = encode.record(r)
 			if err := pace.wait(ctx, sink.flush); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -108,7 +109,7 @@ func checkOrder(t *testing.T, records []kafka.Message, n int) {
 
 func TestImport_StopsAtMalformedLine(t *testing.T) {
 	for _, malformed := range []string{
-		`not json`, `{"topic":"x","key":"y"}`, `{"key":"y","event":{}}`, `{"topic":1,"event":{}}`, `{"topic":"x","event":{}} {}`, `[]`, `{"topic":"x","key":7,"event":{}}`,
+		`not json`, `{"topic":"x","key":"y"}`, `{"topic":"x","event":{},"protobuf":"CgE="}`, `{"topic":"x","protobuf":"?"}`, `{"topic":"x","protobuf":{}}`, `{"key":"y","event":{}}`, `{"topic":1,"event":{}}`, `{"topic":"x","event":{}} {}`, `[]`, `{"topic":"x","key":7,"event":{}}`,
 	} {
 		topic := sandboxtest.Topic(t, 1)
 		input := lineOf(topic, "k", `{"n":1}`) + "\n" + lineOf(topic, "k", `{"n":2}`) + malformed + "\n" + lineOf(topic, "k", `{"n":3}`)
@@ -236,6 +237,47 @@ func TestArrange(t *testing.T) {
 	}
 	if adjacent := len(a) - len(slices.Compact(slices.Clone(a))); adjacent > 5 {
 		t.Errorf("%d repeated lines follow at once", adjacent)
+	}
+}
+
+// What is in Protobuf stays as it is, whatever is asked for.
+func TestImport_Protobuf(t *testing.T) {
+	value, err := events.AppendProtobuf(nil, events.Event{ID: "e1", App: "demo", Time: 1e15, Body: &events.UserErased{UserID: "ann"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, encoding := range []string{encodingJSON, encodingProtobuf, encodingMixed} {
+		topic := sandboxtest.Topic(t, 1)
+		input := ""
+		for _, value := range [][]byte{value, []byte("no event")} {
+			input += fmt.Sprintf("{\"topic\":%q,\"protobuf\":%q}\n", topic, base64.StdEncoding.EncodeToString(value))
+		}
+		r := mustRun(t, input, "import", "-", "--encoding", encoding)
+		var got []string
+		for _, m := range readTopic(t, sandboxtest.Start(t).KafkaAddr(), topic) {
+			got = append(got, contentType(m), string(m.Value))
+		}
+		want := []string{events.ContentTypeProtobuf, string(value), events.ContentTypeProtobuf, "no event"}
+		if diff := cmp.Diff(want, got); diff != "" || r.stderr != "" {
+			t.Errorf("%s: %s (-want +got):\n%s", encoding, r.stderr, diff)
+		}
+	}
+	if got := uniqueKey(record{key: []byte(`["demo"]`), value: value, protobuf: true}); string(got) != `["demo","e1"]` {
+		t.Errorf("unique key %s", got)
+	}
+	if got := uniqueKey(record{key: []byte(`["demo"]`), value: []byte("no event"), protobuf: true}); string(got) != `["demo"]` {
+		t.Errorf("unique key of no event %s", got)
+	}
+}
+
+func TestImport_GivesUpOnATopicThatDoesNotExist(t *testing.T) {
+	broker := sandboxtest.Start(t).KafkaAddr()
+	for _, wait := range []string{"0s", "1ms"} {
+		r := chatload(t, lineOf("nowhere", "k", `{}`), "import", "-", "--topic-wait", wait)
+		want := "kafka at " + broker + ": ask for the partitions of nowhere: no such topic, after " + wait + " (--topic-wait)"
+		if r.err == nil || r.err.Error() != want {
+			t.Errorf("got %v, want %s", r.err, want)
+		}
 	}
 }
 

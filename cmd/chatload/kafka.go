@@ -13,14 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// record is what is written to Kafka, or to a file.
-type record struct {
-	topic   string
-	key     []byte // nil: none
-	value   []byte
-	headers []kafka.Header
-}
-
 const (
 	// A round is one request per partition. Its size stays below a broker's
 	// usual 1 MB however the records fall to the partitions.
@@ -41,8 +33,10 @@ const (
 type kafkaSink struct {
 	client  *kafka.Client
 	brokers string
-	notef   func(format string, args ...any)
-	written func(records, bytes int)
+	// topicWait is how long a topic that does not exist is waited for.
+	topicWait time.Duration
+	notef     func(format string, args ...any)
+	written   func(records, bytes int)
 
 	// The round being filled belongs to whoever calls add.
 	round  []record
@@ -63,14 +57,15 @@ type kafkaSink struct {
 
 // newKafkaSink starts a sink. Once ctx is cancelled it gives up soon. written
 // is told of acknowledged records.
-func newKafkaSink(ctx context.Context, brokers []string, notef func(string, ...any), written func(records, bytes int)) *kafkaSink {
+func newKafkaSink(ctx context.Context, config kafkaConfig, notef func(string, ...any), written func(records, bytes int)) *kafkaSink {
 	s := &kafkaSink{
 		client: &kafka.Client{
-			Addr:      kafka.TCP(brokers...),
+			Addr:      kafka.TCP(config.brokers...),
 			Timeout:   kafkaTimeout,
 			Transport: &kafka.Transport{ClientID: "chatload", DialTimeout: 3 * time.Second},
 		},
-		brokers:    strings.Join(brokers, ","),
+		brokers:    strings.Join(config.brokers, ","),
+		topicWait:  config.topicWait,
 		notef:      notef,
 		written:    written,
 		rounds:     make(chan []record, 2),
@@ -201,7 +196,7 @@ func (s *kafkaSink) produce(ctx context.Context, p partition, records []record) 
 		now := time.Now()
 		list := make([]kafka.Record, len(records))
 		for i, r := range records {
-			list[i] = kafka.Record{Time: now, Value: kafka.NewBytes(r.value), Headers: r.headers}
+			list[i] = kafka.Record{Time: now, Value: kafka.NewBytes(r.value), Headers: r.headers()}
 			if r.key != nil {
 				list[i].Key = kafka.NewBytes(r.key)
 			}
@@ -231,15 +226,24 @@ func (s *kafkaSink) produce(ctx context.Context, p partition, records []record) 
 	return err
 }
 
-// retry calls do until it succeeds or cannot, and says that it waits.
+// retry calls do until it succeeds or cannot, and says that it waits. A topic
+// that does not exist may come, but not for ever.
 func (s *kafkaSink) retry(ctx context.Context, what string, do func() error) error {
+	var missing time.Time // since when there is no such topic
 	for wait := firstBackoff; ; wait = min(2*wait, lastBackoff) {
 		err := do()
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		if ctx.Err() != nil || !retryable(err) {
+		case ctx.Err() != nil || !retryable(err):
 			return fmt.Errorf("kafka at %s: %s: %w", s.brokers, what, err)
+		case !errors.Is(err, kafka.UnknownTopicOrPartition):
+			missing = time.Time{}
+		case missing.IsZero():
+			missing = time.Now()
+		}
+		if !missing.IsZero() && time.Since(missing) >= s.topicWait {
+			return fmt.Errorf("kafka at %s: %s: no such topic, after %s (--topic-wait)", s.brokers, what, s.topicWait)
 		}
 		s.notice(wait, what, err)
 		select {

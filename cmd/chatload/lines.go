@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type line struct {
 	Topic string          `json:"topic"`
 	Key   *string         `json:"key"`
 	Event json.RawMessage `json:"event"`
+	// Protobuf is there instead of Event.
+	Protobuf []byte `json:"protobuf"`
 }
 
 // readLines yields up to limit events (0: all). The error of a malformed line
@@ -76,14 +79,14 @@ func readLines(r io.Reader, limit int) iter.Seq2[record, error] {
 	}
 }
 
-const wantLine = `want {"topic": …, "key": …, "event": …}`
+const wantLine = `want {"topic": …, "key": …, "event": …}, or "protobuf" for "event"`
 
 func parseLine(b []byte, topics map[string]string) (record, error) {
 	var l line
 	if err := json.Unmarshal(b, &l); err != nil {
 		return record{}, fmt.Errorf("%w: %s", err, wantLine)
 	}
-	if l.Topic == "" || l.Event == nil {
+	if l.Topic == "" || (l.Event == nil) == (l.Protobuf == nil) {
 		return record{}, errors.New(wantLine)
 	}
 	topic, ok := topics[l.Topic]
@@ -92,19 +95,27 @@ func parseLine(b []byte, topics map[string]string) (record, error) {
 		topics[topic] = topic
 	}
 	rec := record{topic: topic, value: l.Event}
+	if l.Protobuf != nil {
+		rec.value, rec.protobuf = l.Protobuf, true
+	}
 	if l.Key != nil {
 		rec.key = []byte(*l.Key)
 	}
 	return rec, nil
 }
 
-// appendLine writes a record with a JSON value as a line that parseLine reads.
+// appendLine writes a record as a line that parseLine reads.
 func appendLine(dst []byte, r record) []byte {
 	dst = append(dst, `{"topic":`...)
 	dst = appendText(dst, r.topic)
 	if r.key != nil {
 		dst = append(dst, `,"key":`...)
 		dst = appendText(dst, string(r.key))
+	}
+	if r.protobuf {
+		dst = append(dst, `,"protobuf":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, r.value)
+		return append(dst, "\"}\n"...)
 	}
 	dst = append(dst, `,"event":`...)
 	dst = append(dst, r.value...)
@@ -149,16 +160,14 @@ func shuffle(records iter.Seq2[record, error], seed uint64) ([]record, error) {
 // uniqueKey appends the event's ID to a key that is a JSON array, and to any
 // other key after a slash: nothing under it is ever compacted away.
 func uniqueKey(r record) []byte {
-	var event struct {
-		ID string `json:"id"`
-	}
-	if r.key == nil || json.Unmarshal(r.value, &event) != nil || event.ID == "" {
+	id := r.id()
+	if r.key == nil || id == "" {
 		return r.key
 	}
 	if n := len(r.key); n > 2 && r.key[0] == '[' && r.key[n-1] == ']' {
-		return append(appendText(append(r.key[:n-1:n-1], ','), event.ID), ']')
+		return append(appendText(append(r.key[:n-1:n-1], ','), id), ']')
 	}
-	return append(append(r.key[:len(r.key):len(r.key)], '/'), event.ID...)
+	return append(append(r.key[:len(r.key):len(r.key)], '/'), id...)
 }
 
 // isState reports whether a topic is compacted by its usual name.
