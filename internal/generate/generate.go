@@ -128,7 +128,7 @@ func (g *Generator) chance(p float64) bool { return g.rng.Float64() < p }
 // low is an index below n: the lower ones come more often.
 func (g *Generator) low(n int) int {
 	f := g.rng.Float64()
-	return min(n-1, int(f*f*float64(n)))
+	return min(n-1, int(f*f*f*float64(n)))
 }
 
 func pick[T any](g *Generator, list []T) T { return list[g.rng.IntN(len(list))] }

@@ -2,7 +2,9 @@ package generate_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -263,6 +265,56 @@ func TestNext_GivesEverything(t *testing.T) {
 		t.Errorf("%d events at 1/s take %s of chat time, want about %s", n, took, want)
 	}
 	t.Log(bodies, types, features)
+}
+
+// share is how much of all counts the largest have, top of them of 100.
+func share[K comparable](counts map[K]int, top int) float64 {
+	list := slices.SortedFunc(maps.Values(counts), func(a, b int) int { return b - a })
+	of, all := 0, 0
+	for i, n := range list {
+		all += n
+		if i < len(list)*top/100 {
+			of += n
+		}
+	}
+	return float64(of) / float64(all)
+}
+
+// A few people and groups do most of the talking, as they do in real chats.
+func TestNext_HasHeavyTails(t *testing.T) {
+	c := config()
+	c.People, c.Groups = 3000, 300
+	said, heard, friends, members := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
+	for _, e := range take(c, 100_000) {
+		switch b := e.Body.(type) {
+		case *events.MessageSent:
+			if b.Sequence == 1 && b.Conversation.Type == events.TypeC2C {
+				friends[e.App+b.Conversation.A]++
+				friends[e.App+b.Conversation.B]++
+			}
+			if b.Conversation.Type == events.TypeGroup {
+				heard[e.App+b.Conversation.A]++
+			}
+			if b.Conversation.Type != events.TypeSystem {
+				said[e.App+b.From]++
+			}
+		case *events.GroupMemberChanged:
+			if b.Status == events.StatusJoined {
+				members[e.App+b.GroupID]++
+			}
+		}
+	}
+	for name, tail := range map[string]struct{ got, want float64 }{
+		"messages of 1% of the people":    {share(said, 1), 0.15},
+		"messages of 10% of the people":   {share(said, 10), 0.45},
+		"messages in 10% of the groups":   {share(heard, 10), 0.4},
+		"members of 10% of the groups":    {share(members, 10), 0.35},
+		"friendships of 1% of the people": {share(friends, 1), 0.1},
+	} {
+		if tail.got < tail.want || tail.got > 0.9 {
+			t.Errorf("%s: a share of %.2f, want %.2f to 0.9", name, tail.got, tail.want)
+		}
+	}
 }
 
 // The chat is quick even when its events are few: half of the answers come within seconds.

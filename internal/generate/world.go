@@ -69,7 +69,7 @@ func newWorld(g *Generator, app string) *world {
 		app:       app,
 		people:    make([]person, g.config.People),
 		groups:    make([]group, g.config.Groups),
-		rank:      rand.NewZipf(g.rng, 1.2, float64(3+g.config.People/50), uint64(g.config.People-1)),
+		rank:      rand.NewZipf(g.rng, 1.2, 3+float64(g.config.People)/500, uint64(g.config.People-1)),
 	}
 	w.namePeople()
 	w.befriend()
