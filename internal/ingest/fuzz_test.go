@@ -35,14 +35,15 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Nothing sound is passed over, up to the first batch that is not.
-		before := int64(-1)
+		// Nothing sound is passed over, up to the first batch that is not. One
+		// that claims to begin beyond the end of the partition is none.
+		before, after := int64(-1), max(offset, end)
 		for rest := batches; ; {
 			batch, size, err := parseBatch(rest)
-			if err != nil || batch.first <= before {
+			if err != nil || batch.first <= before || batch.first > after {
 				break
 			}
-			rest, before = rest[size:], batch.last
+			rest, before, after = rest[size:], batch.last, max(after, batch.last+1)
 			wanted := batch.last >= offset && batch.records > 0 && !batch.control && (!batch.transactional || batch.producer != producer)
 			if wanted && batch.first < r.next && !slices.Contains(r.batches, batch) {
 				t.Fatalf("%+v is not in %+v, and reading goes on at %d", batch, r.batches, r.next)
