@@ -10,8 +10,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/convoview/convoview/internal/events"
 )
 
 // Permissions of NATS alone say which app a backend may ask about.
@@ -65,19 +63,5 @@ func TestWorker_PermissionsNameTheApp(t *testing.T) {
 	}
 	if err := <-refused; !strings.Contains(err.Error(), `Permissions Violation for Publish to "convoview.v1.other.conversation.unread"`) {
 		t.Errorf("another app: %v", err)
-	}
-}
-
-// A modification is of all messages of its sequence: of the head, too, that came after it.
-func TestList_ModificationOfSeveralMessages(t *testing.T) {
-	f := start(t, newMemory())
-	f.fold(ago(3*time.Hour), c2c("ben", "ann", 1, "first"))
-	f.fold(ago(2*time.Hour), &events.MessageModified{
-		Conversation: events.C2C("ann", "ben"), Sequence: 1, Version: 1, HasMessageForShow: true, MessageForShow: "modified",
-	})
-	f.fold(ago(time.Hour), c2c("ben", "ann", 1, "second"))
-	got := string(f.list(`{"userID":"ann"}`).Data.ConversationList[0])
-	if !strings.Contains(got, `"messageID":"m-second"`) || !strings.Contains(got, `"messageForShow":"modified"`) {
-		t.Errorf("the head is not the second message as modified: %s", got)
 	}
 }
