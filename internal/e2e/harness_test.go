@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 
@@ -18,52 +21,78 @@ import (
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 func TestMain(m *testing.M) { sandboxtest.Main(m) }
 
-// The partitions of the two topics.
-const (
-	messagePartitions = 3
-	statePartitions   = 2
-)
+var seedFlag = flag.Uint64("seed", 0, "draw everything from this seed again")
 
-// system is topics and tables of the test's own.
-type system struct {
-	t               testing.TB
-	kafka, dbAddr   string
-	nc              *nats.Conn
-	messages, state string // topics
-	dead            string // topic
-	group           string
-	database        string
-	store           *readmodel.Store
-	writer          *kafka.Writer
-	rng             *rand.Rand // draws encodings and orders
-}
-
-func newSystem(t testing.TB) *system {
-	t.Helper()
+// newRand gives what a test draws from, and says how to draw the same again.
+func newRand(t testing.TB) *rand.Rand {
 	seed := rand.Uint64()
 	if *seedFlag != 0 {
 		seed = *seedFlag
 	}
 	t.Logf("-seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// The usual partitions of the two topics.
+const (
+	messagePartitions = 3
+	statePartitions   = 2
+)
+
+// system is topics and tables of the test's own, and a NATS server of its own,
+// so that several systems can answer at the same time.
+type system struct {
+	t               testing.TB
+	kafka, dbAddr   string
+	nc              *nats.Conn
+	messages, state string // topics
+	partitions      []partition
+	dead            string // topic
+	group           string
+	database        string
+	store           *readmodel.Store
+	client          *kafka.Client
+	writer          *kafka.Writer
+	rng             *rand.Rand // draws encodings
+}
+
+func newSystem(t testing.TB) *system {
+	t.Helper()
+	return newSystemOf(t, newRand(t), messagePartitions, statePartitions)
+}
+
+func newSystemOf(t testing.TB, rng *rand.Rand, messagePartitions, statePartitions int) *system {
+	t.Helper()
 	box := sandboxtest.Start(t)
 	s := &system{
 		t:        t,
-		rng:      rand.New(rand.NewPCG(seed, 0)),
+		rng:      rng,
 		kafka:    box.KafkaAddr(),
 		dbAddr:   box.ClickHouseAddr(),
-		nc:       sandboxtest.NATS(t),
+		nc:       startNATS(t),
 		messages: sandboxtest.Topic(t, messagePartitions),
 		state:    sandboxtest.Topic(t, statePartitions, "cleanup.policy", "compact"),
 		dead:     sandboxtest.Topic(t, 1, "max.message.bytes", "2000000"),
 		database: sandboxtest.Database(t),
-		writer:   &kafka.Writer{Addr: kafka.TCP(box.KafkaAddr()), RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond},
+		client:   &kafka.Client{Addr: kafka.TCP(box.KafkaAddr())},
+		writer: &kafka.Writer{
+			Addr: kafka.TCP(box.KafkaAddr()), RequiredAcks: kafka.RequireAll,
+			BatchSize: sendAtOnce, BatchTimeout: time.Millisecond,
+		},
 	}
 	s.group = s.messages
+	for id := range messagePartitions {
+		s.partitions = append(s.partitions, partition{s.messages, id})
+	}
+	for id := range statePartitions {
+		s.partitions = append(s.partitions, partition{s.state, id})
+	}
 	t.Cleanup(func() { _ = s.writer.Close() })
 
 	config := readmodel.DefaultConfig()
@@ -85,6 +114,25 @@ func newSystem(t testing.TB) *system {
 	return s
 }
 
+func startNATS(t testing.TB) *nats.Conn {
+	t.Helper()
+	server := sandbox.New(sandbox.Config{Parts: sandbox.NATS})
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	conn, err := nats.Connect(server.NATSURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
+}
+
 // project runs a projector in this process.
 func (s *system) project() {
 	s.t.Helper()
@@ -103,7 +151,9 @@ func (s *system) project() {
 
 // serve runs a query worker in this process.
 func (s *system) serve(clock func() time.Time) {
-	s.run("query worker", query.New(query.DefaultConfig(), s.nc, s.store, clock, s.log(), prometheus.NewRegistry()).Run)
+	config := query.DefaultConfig()
+	config.MaxRunning = askersAtOnce // the more, the more of them share a load
+	s.run("query worker", query.New(config, s.nc, s.store, clock, s.log(), prometheus.NewRegistry()).Run)
 }
 
 func (s *system) log() *slog.Logger {
@@ -122,101 +172,156 @@ func (s *system) run(name string, run func(context.Context) error) {
 	})
 }
 
+// sendAtOnce bounds the records that one call of the writer takes.
+const sendAtOnce = 5000
+
 // send produces events, each to its topic and each time in an encoding that is
 // drawn. They come in any order, so compaction must not choose: keys end in the ID.
 func (s *system) send(list ...events.Event) {
 	s.t.Helper()
-	records := make([]kafka.Message, len(list))
-	for i, e := range list {
-		topic := s.messages
-		if events.Topic(e.Body) == events.TopicState {
-			topic = s.state
+	for chunk := range slices.Chunk(list, sendAtOnce) {
+		records := make([]kafka.Message, len(chunk))
+		for i, e := range chunk {
+			records[i] = s.record(e)
 		}
-		encode, contentType := events.AppendJSON, events.ContentTypeJSON
-		if s.rng.IntN(2) == 0 {
-			encode, contentType = events.AppendProtobuf, events.ContentTypeProtobuf
-		}
-		value, err := encode(nil, e)
-		if err != nil {
+		if err := s.writer.WriteMessages(s.t.Context(), records...); err != nil {
 			s.t.Fatal(err)
 		}
-		records[i] = kafka.Message{
-			Topic: topic, Key: []byte(events.Key(e) + e.ID), Value: value,
-			Headers: []kafka.Header{{Key: events.HeaderContentType, Value: []byte(contentType)}},
-		}
 	}
-	if err := s.writer.WriteMessages(s.t.Context(), records...); err != nil {
+}
+
+func (s *system) record(e events.Event) kafka.Message {
+	topic := s.messages
+	if events.Topic(e.Body) == events.TopicState {
+		topic = s.state
+	}
+	encode, contentType := events.AppendJSON, events.ContentTypeJSON
+	if s.rng.IntN(2) == 0 {
+		encode, contentType = events.AppendProtobuf, events.ContentTypeProtobuf
+	}
+	value, err := encode(nil, e)
+	if err != nil {
 		s.t.Fatal(err)
+	}
+	return kafka.Message{
+		Topic: topic, Key: []byte(events.Key(e) + e.ID), Value: value,
+		Headers: []kafka.Header{{Key: events.HeaderContentType, Value: []byte(contentType)}},
 	}
 }
 
 // settle waits until all that is in the topics is projected.
 func (s *system) settle() {
 	s.t.Helper()
-	client := &kafka.Client{Addr: s.writer.Addr}
-	ends := map[string]map[int]int64{}
-	for topic, partitions := range map[string]int{s.messages: messagePartitions, s.state: statePartitions} {
-		var requests []kafka.OffsetRequest
-		for p := range partitions {
-			requests = append(requests, kafka.LastOffsetOf(p))
-		}
-		response, err := client.ListOffsets(s.t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: requests}})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		ends[topic] = map[int]int64{}
-		for _, p := range response.Topics[topic] {
-			ends[topic][p.Partition] = p.LastOffset
-		}
-	}
-	for !s.committed(client, ends) {
-		if err := s.t.Context().Err(); err != nil {
-			s.t.Fatal(err)
+	ends := s.ends()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for s.committed().behind(ends, s.partitions) > 0 {
+		select {
+		case <-poll.C:
+		case <-s.t.Context().Done():
+			s.t.Fatal(s.t.Context().Err())
 		}
 	}
 }
 
-// committed reports whether the group has committed up to the ends.
-func (s *system) committed(client *kafka.Client, ends map[string]map[int]int64) bool {
-	topics := map[string][]int{}
-	for topic, partitions := range ends {
-		for p := range partitions {
-			topics[topic] = append(topics[topic], p)
-		}
+// partition is one of the system's.
+type partition struct {
+	topic string
+	id    int
+}
+
+// offsets are places in partitions.
+type offsets map[partition]int64
+
+// behind is how many records of some partitions are between o and ends.
+func (o offsets) behind(ends offsets, of []partition) (n int64) {
+	for _, p := range of {
+		n += ends[p] - o[p]
 	}
-	response, err := client.OffsetFetch(s.t.Context(), &kafka.OffsetFetchRequest{GroupID: s.group, Topics: topics})
+	return n
+}
+
+// ends are where the partitions end now.
+func (s *system) ends() offsets {
+	s.t.Helper()
+	requests := map[string][]kafka.OffsetRequest{}
+	for _, p := range s.partitions {
+		requests[p.topic] = append(requests[p.topic], kafka.LastOffsetOf(p.id))
+	}
+	response, err := s.client.ListOffsets(s.t.Context(), &kafka.ListOffsetsRequest{Topics: requests})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	reached := 0
-	for topic, partitions := range response.Topics { // none at all of a group that has not begun
-		for _, p := range partitions {
-			if end := ends[topic][p.Partition]; p.CommittedOffset >= end || end == 0 {
-				reached++
-			}
+	ends := offsets{}
+	for topic, list := range response.Topics {
+		for _, p := range list {
+			ends[partition{topic, p.Partition}] = p.LastOffset
 		}
 	}
-	return reached == messagePartitions+statePartitions
+	return ends
 }
 
-// ask sends a request and decodes the reply.
-func (s *system) ask(operation, app string, request, reply any) error {
+// committed is up to where the projectors' group has committed.
+func (s *system) committed() offsets {
+	s.t.Helper()
+	ids := map[string][]int{}
+	for _, p := range s.partitions {
+		ids[p.topic] = append(ids[p.topic], p.id)
+	}
+	response, err := s.client.OffsetFetch(s.t.Context(), &kafka.OffsetFetchRequest{GroupID: s.group, Topics: ids})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	committed := offsets{}
+	for topic, list := range response.Topics {
+		for _, p := range list {
+			committed[partition{topic, p.Partition}] = max(0, p.CommittedOffset) // -1: nothing yet
+		}
+	}
+	return committed
+}
+
+// reply is an answer as it came.
+type reply struct {
+	code string // of an error, else ""
+	data string
+}
+
+// askAgain are the codes of what a busy machine may be too slow for. Nothing here is timed.
+var askAgain = []string{"503", "504"}
+
+// request sends a request and gives the reply.
+func (s *system) request(operation, app string, request any) (reply, error) {
 	subject := "convoview.v1." + app + ".conversation." + operation
 	body, err := json.Marshal(request)
 	if err != nil {
+		return reply{}, err
+	}
+	for {
+		msg, err := s.nc.Request(subject, body, time.Minute)
+		if errors.Is(err, nats.ErrNoResponders) { // the worker is still starting
+			continue
+		}
+		if err != nil {
+			return reply{}, fmt.Errorf("ask %s: %w", subject, err)
+		}
+		code := msg.Header.Get(micro.ErrorCodeHeader)
+		if !slices.Contains(askAgain, code) {
+			return reply{code, string(msg.Data)}, nil
+		}
+	}
+}
+
+// ask sends a request and decodes the reply; one that says an error is an error.
+func (s *system) ask(operation, app string, request, reply any) error {
+	got, err := s.request(operation, app, request)
+	if err != nil {
 		return err
 	}
-	msg, err := s.nc.Request(subject, body, 10*time.Second)
-	for errors.Is(err, nats.ErrNoResponders) { // the worker is still starting
-		msg, err = s.nc.Request(subject, body, 10*time.Second)
+	if got.code != "" {
+		return fmt.Errorf("%s in %s with %v: %s", operation, app, request, got.data)
 	}
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", subject, err)
-	}
-	if code := msg.Header.Get("Nats-Service-Error-Code"); code != "" {
-		return fmt.Errorf("ask %s with %s: %s", subject, body, msg.Data)
-	}
-	return json.Unmarshal(msg.Data, reply)
+	return json.Unmarshal([]byte(got.data), reply)
 }
 
 // listReply, profileReply and unreadReply are replies with their items as they came.
@@ -238,25 +343,3 @@ type (
 		} `json:"data"`
 	}
 )
-
-// list gives a user's whole list, page by page.
-func (s *system) list(app, user string) ([]string, error) {
-	request := map[string]any{"userID": user, "limit": pageSize}
-	var items []string
-	for {
-		var page listReply
-		if err := s.ask("list", app, request, &page); err != nil {
-			return nil, err
-		}
-		for _, item := range page.Data.ConversationList {
-			items = append(items, string(item))
-		}
-		if page.NextCursor == "" {
-			return items, nil
-		}
-		request["cursor"] = page.NextCursor
-	}
-}
-
-// pageSize makes most lists take several pages.
-const pageSize = 10

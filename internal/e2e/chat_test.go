@@ -1,0 +1,50 @@
+package e2e_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// kills is how often a projector is killed.
+const kills = 5
+
+// TestChat_AnyOrderAnyCrash plays a chat twice: in order, and shuffled, a fifth
+// of it repeated, into other topics with other numbers of partitions and through
+// two projectors, real processes, which are killed (-9) in turn while they
+// work and started again. Afterwards every reply to every user is byte for byte
+// the same, and what reading the raw events by the contract's letter gives.
+func TestChat_AnyOrderAnyCrash(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	clock := func() time.Time { return now }
+
+	inOrder := newSystemOf(t, rng, messagePartitions, statePartitions)
+	inOrder.serve(clock)
+	inOrder.project()
+	inOrder.send(chat...)
+	inOrder.settle()
+	t.Logf("in order: %d events are projected", len(chat))
+
+	sent := slices.Clone(chat)
+	shuffle := func() { rng.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] }) }
+	shuffle()
+	sent = append(sent, sent[:len(sent)/5]...)
+	shuffle()
+
+	shuffled := newSystemOf(t, rng, 2*messagePartitions+1, 2*statePartitions+1)
+	shuffled.serve(clock)
+	projectors := shuffled.startProjectors(len(sent))
+	for portion := range slices.Chunk(sent, len(sent)/(kills+1)+1) {
+		shuffled.send(portion...)
+		if projectors.killed < kills {
+			projectors.kill()
+		}
+	}
+	shuffled.settle()
+	projectors.stop()
+	t.Logf("shuffled: %d events are projected", len(sent))
+
+	compareAll(t, chat, now, inOrder, shuffled)
+}

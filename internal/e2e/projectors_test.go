@@ -1,0 +1,143 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// projectors are two processes of cmd/projector that work on one system.
+type projectors struct {
+	s       *system
+	binary  string
+	batch   int // events
+	running [2]*projector
+	started int
+	killed  int
+}
+
+type projector struct {
+	*exec.Cmd
+	client string // its name in the consumer group
+}
+
+// batchesInAll is how many batches the projectors make of everything at least, so
+// that a kill finds them at work.
+const batchesInAll = 120
+
+// startProjectors starts projectors that will have so many events to project.
+func (s *system) startProjectors(count int) *projectors {
+	s.t.Helper()
+	p := &projectors{s: s, binary: filepath.Join(s.t.TempDir(), "projector"), batch: max(1, count/batchesInAll)}
+	if out, err := exec.CommandContext(s.t.Context(), "go", "build", "-o", p.binary, "../../cmd/projector").CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	for i := range p.running {
+		p.running[i] = p.start()
+	}
+	return p
+}
+
+func (p *projectors) start() *projector {
+	s := p.s
+	s.t.Helper()
+	p.started++
+	client := fmt.Sprint("projector-", p.started)
+	batch := strconv.Itoa(p.batch)
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), p.binary, "run",
+		"--kafka-brokers", s.kafka, "--kafka-topics", s.messages+","+s.state, "--kafka-dead-topic", s.dead,
+		"--kafka-group", s.group, "--kafka-client-id", client,
+		"--kafka-session-timeout", "1s", "--kafka-heartbeat-interval", "100ms", "--kafka-join-backoff", "100ms",
+		"--clickhouse-addresses", s.dbAddr, "--clickhouse-database", s.database,
+		"--flush-interval", "20ms", "--max-batch-events", batch, "--max-piece-events", batch,
+		"--admin-addr", "127.0.0.1:0", "--log-format", "text", "--log-level", "warn")
+	cmd.Stderr = s.t.Output()
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	started := &projector{cmd, client}
+	s.t.Cleanup(started.kill)
+	return started
+}
+
+// kill kills the process (-9) and waits until it is dead.
+func (p *projector) kill() {
+	_ = p.Process.Kill() // it is dead already, or
+	_ = p.Wait()         // it dies
+}
+
+// kill kills the next projector in the middle of its work, and starts another one.
+func (p *projectors) kill() {
+	p.s.t.Helper()
+	victim := &p.running[p.killed%len(p.running)]
+	owned := p.midway((*victim).client)
+	// A commit was just seen. The kill comes anywhere between two of them.
+	for range p.s.rng.IntN(maxDelay) {
+		p.s.committed()
+	}
+	(*victim).kill()
+	p.killed++
+	left := p.s.committed().behind(p.s.ends(), owned)
+	p.s.t.Logf("kill %d: %d records of its partitions are left", p.killed, left)
+	if left == 0 {
+		p.s.t.Fatal("the projector that was killed had nothing left to do")
+	}
+	*victim = p.start()
+}
+
+// stop kills both.
+func (p *projectors) stop() {
+	for _, running := range p.running {
+		running.kill()
+	}
+}
+
+// maxDelay is how many requests to Kafka, each some tenths of a millisecond, delay a kill at most.
+const maxDelay = 100
+
+// midway waits until a projector has committed some records of its partitions
+// and has more of them to do. It gives the partitions.
+func (p *projectors) midway(client string) []partition {
+	p.s.t.Helper()
+	ends := p.s.ends()
+	var owned []partition
+	var before offsets
+	for {
+		assigned, committed := p.assigned(client), p.s.committed()
+		if committed.behind(ends, p.s.partitions) == 0 {
+			p.s.t.Fatal("everything was projected before the projector could be killed")
+		}
+		if !slices.Equal(owned, assigned) { // what was done before was another's work
+			owned, before = assigned, committed
+			continue
+		}
+		if before.behind(committed, owned) > 0 && committed.behind(ends, owned) > 0 {
+			return owned
+		}
+	}
+}
+
+// assigned are the partitions that the group has assigned to a projector.
+func (p *projectors) assigned(client string) (list []partition) {
+	p.s.t.Helper()
+	response, err := p.s.client.DescribeGroups(p.s.t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{p.s.group}})
+	if err != nil {
+		p.s.t.Fatal(err)
+	}
+	for _, member := range response.Groups[0].Members {
+		if member.ClientID != client {
+			continue
+		}
+		for _, topic := range member.MemberAssignments.Topics {
+			for _, id := range topic.Partitions {
+				list = append(list, partition{topic.Topic, id})
+			}
+		}
+	}
+	return list
+}
