@@ -97,7 +97,7 @@ func (d *Decoder) Decode(record Record) (Event, error) {
 // read finds the encoding and reads the value.
 func (r *rawEvent) read(record Record) *Error {
 	value := record.Value
-	if contentType, ok := record.contentType(); ok {
+	if contentType, ok := record.ContentType(); ok {
 		switch {
 		case strings.EqualFold(contentType, ContentTypeJSON):
 			return r.fromJSON(value)
@@ -119,8 +119,8 @@ func (r *rawEvent) read(record Record) *Error {
 	}
 }
 
-// contentType is the media type of the last such header, without parameters.
-func (r *Record) contentType() (string, bool) {
+// ContentType is the media type of the last such header, without parameters.
+func (r *Record) ContentType() (string, bool) {
 	for i := len(r.Headers) - 1; i >= 0; i-- {
 		if h := &r.Headers[i]; strings.EqualFold(h.Key, HeaderContentType) {
 			mediaType, _, _ := bytes.Cut(h.Value, []byte{';'})

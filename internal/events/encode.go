@@ -3,7 +3,6 @@ package events
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -35,20 +34,6 @@ func AppendProtobuf(dst []byte, e Event) ([]byte, error) {
 	return r.appendProtobuf(dst), nil
 }
 
-// noLimits are the limits of an encoder: a reader's are its own.
-var noLimits = Limits{
-	EventBytes:                   math.MaxInt,
-	PayloadBytes:                 math.MaxInt,
-	CloudCustomDataBytes:         math.MaxInt,
-	CustomDataBytes:              math.MaxInt,
-	DraftTextBytes:               math.MaxInt,
-	TextBytes:                    math.MaxInt,
-	ProfileBytes:                 math.MaxInt,
-	AtUserListEntries:            math.MaxInt,
-	MarkListEntries:              math.MaxInt,
-	ConversationGroupListEntries: math.MaxInt,
-}
-
 // fill reads an event into r and checks it.
 func (r *rawEvent) fill(e Event) error {
 	if e.Body == nil {
@@ -71,7 +56,7 @@ func (r *rawEvent) fill(e Event) error {
 	if err := r.checkUTF8(); err != nil {
 		return err
 	}
-	if err := r.checkBody(&noLimits); err != nil {
+	if err := r.checkBody(&unlimited); err != nil {
 		return err
 	}
 	if spec.num <= lastMessageNum {

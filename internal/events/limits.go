@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Limits bound what one event may hold. An event over a limit is a dead letter
@@ -72,4 +73,21 @@ func (l Limits) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Unlimited are limits that nothing exceeds: those of an encoder, and of a
+// reader of what was checked before.
+func Unlimited() Limits { return unlimited }
+
+var unlimited = Limits{
+	EventBytes:                   math.MaxInt,
+	PayloadBytes:                 math.MaxInt,
+	CloudCustomDataBytes:         math.MaxInt,
+	CustomDataBytes:              math.MaxInt,
+	DraftTextBytes:               math.MaxInt,
+	TextBytes:                    math.MaxInt,
+	ProfileBytes:                 math.MaxInt,
+	AtUserListEntries:            math.MaxInt,
+	MarkListEntries:              math.MaxInt,
+	ConversationGroupListEntries: math.MaxInt,
 }

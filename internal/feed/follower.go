@@ -1,0 +1,186 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+
+	feedpb "github.com/convoview/convoview/schemas/feed/v1"
+)
+
+// Follower hears of what projectors apply and tells its handler. One Run per Follower.
+type Follower struct {
+	config  Config
+	nc      *nats.Conn
+	handler Handler
+	log     *slog.Logger
+	metrics *metrics
+
+	receiver *Receiver // of Run alone
+
+	mu      sync.Mutex
+	topics  map[string]int32
+	applied map[Partition]int64 // after the handler has applied it
+	changed chan struct{}       // closed and made anew when something was applied
+
+	fault atomic.Pointer[error] // why memory is not relied on; nil: it is
+}
+
+// ErrUnknownPartition says that a topic or a partition does not exist.
+var ErrUnknownPartition = errors.New("unknown partition")
+
+// ErrNotHeard says that no projector was heard of yet.
+var ErrNotHeard = errors.New("no projector was heard of yet")
+
+// NewFollower makes a follower that does nothing before Run.
+func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger, r prometheus.Registerer) *Follower {
+	f := &Follower{
+		config: config, nc: nc, handler: handler, log: log, metrics: newMetrics(r),
+		receiver: NewReceiver(handler),
+		topics:   map[string]int32{}, applied: map[Partition]int64{}, changed: make(chan struct{}),
+	}
+	f.fault.Store(&ErrNotHeard)
+	return f
+}
+
+// Check gives the reason why what is in memory must not be relied on; nil if
+// there is none. It costs nothing.
+func (f *Follower) Check() error {
+	if fault := f.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
+}
+
+// Await waits until everything up to and including an offset is applied. The
+// error is ErrUnknownPartition or the context's.
+func (f *Follower) Await(ctx context.Context, p Partition, offset int64) error {
+	for {
+		f.mu.Lock()
+		partitions, known := f.topics[p.Topic]
+		applied, changed, heard := f.applied[p], f.changed, len(f.topics) > 0
+		f.mu.Unlock()
+		if heard && (!known || p.ID < 0 || p.ID >= partitions) {
+			return fmt.Errorf("%w: %s", ErrUnknownPartition, p)
+		}
+		if known && applied > offset {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Run follows until ctx is done.
+func (f *Follower) Run(ctx context.Context) error {
+	sub, err := f.nc.SubscribeSync(SubjectPrefix + "*")
+	if err != nil {
+		return fmt.Errorf("subscribe to the feed: %w", err)
+	}
+	if err := sub.SetPendingLimits(-1, f.config.PendingBytes); err != nil {
+		return fmt.Errorf("subscribe to the feed: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })()
+	connections := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
+	defer f.nc.RemoveStatusListener(connections)
+	for {
+		m, err := sub.NextMsg(f.config.Silence / 4)
+		select {
+		case <-connections:
+			f.lost("the connection to NATS was lost")
+		default:
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			f.take(m, time.Now())
+		case errors.Is(err, nats.ErrSlowConsumer):
+			f.lost(fmt.Sprintf("more than %d bytes waited to be applied", f.config.PendingBytes))
+		case !errors.Is(err, nats.ErrTimeout):
+			return fmt.Errorf("follow the feed: %w", err)
+		}
+		f.listen(time.Now())
+	}
+}
+
+// take applies one message.
+func (f *Follower) take(m *nats.Msg, now time.Time) {
+	var a feedpb.Announcement
+	if err := proto.Unmarshal(m.Data, &a); err != nil {
+		f.lost(fmt.Sprintf("an announcement on %s is malformed: %v", m.Subject, err))
+		return
+	}
+	if lost := f.receiver.Take(strings.TrimPrefix(m.Subject, SubjectPrefix), &a, now); lost != "" {
+		f.tellLoss(lost)
+	}
+	f.metrics.announcements.Inc()
+	f.metrics.events.Add(float64(len(a.GetRecords())))
+	if len(a.GetRanges())+len(a.GetTopics()) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range a.GetRanges() {
+		p := Partition{r.GetTopic(), r.GetPartition()}
+		f.applied[p] = f.receiver.tracker.applied[p]
+	}
+	for _, topic := range a.GetTopics() {
+		f.topics[topic.GetName()] = topic.GetPartitions()
+	}
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// lost tells the handler of a loss that no announcement says anything of.
+func (f *Follower) lost(what string) {
+	f.handler.Lost()
+	f.tellLoss(what)
+}
+
+func (f *Follower) tellLoss(what string) {
+	f.metrics.gaps.Inc()
+	tell := f.log.Warn
+	if errors.Is(f.Check(), ErrNotHeard) { // we have only begun to listen
+		tell = f.log.Debug
+	}
+	tell("the feed has a gap; what is in memory is loaded again when it is asked for", "lost", what)
+}
+
+// listen notes whether every partition was heard of lately.
+func (f *Follower) listen(now time.Time) {
+	silent, known := f.receiver.tracker.silent(now.Add(-f.config.Silence))
+	var fault error
+	switch {
+	case !known:
+		fault = ErrNotHeard
+	case len(silent) > 0:
+		fault = fmt.Errorf("nothing was heard of %d partitions for %v, first of %s: is a projector running?", len(silent), f.config.Silence, silent[0])
+	}
+	before := f.Check()
+	if fault == nil {
+		f.fault.Store(nil)
+		f.metrics.whole.Set(1)
+	} else {
+		f.fault.Store(&fault)
+		f.metrics.whole.Set(0)
+	}
+	switch {
+	case fault != nil && before == nil:
+		f.log.Error("the feed is not whole; answering from ClickHouse", "error", fault)
+	case fault == nil && before != nil:
+		f.log.Info("the feed is whole")
+	}
+}

@@ -1,0 +1,99 @@
+package feed
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	feedpb "github.com/convoview/convoview/schemas/feed/v1"
+)
+
+// Partition names a partition of a topic.
+type Partition struct {
+	Topic string
+	ID    int32
+}
+
+func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.ID) }
+
+// tracker knows what was heard of each projector and each partition. It has no
+// clock and no lock of its own.
+type tracker struct {
+	projectors map[string]*projector
+	applied    map[Partition]int64     // the offset up to which everything is applied
+	heard      map[Partition]time.Time // when somebody last spoke of it
+	topics     map[string]int32        // how many partitions each has
+}
+
+type projector struct {
+	number uint64
+	heard  time.Time
+}
+
+func newTracker() *tracker {
+	return &tracker{
+		projectors: map[string]*projector{},
+		applied:    map[Partition]int64{},
+		heard:      map[Partition]time.Time{},
+		topics:     map[string]int32{},
+	}
+}
+
+// forgetAfter is how long a silent projector is remembered. One that speaks
+// again is taken for a new one, which costs a gap and nothing else.
+const forgetAfter = time.Minute
+
+// take takes an announcement. It gives what was lost before it, "" if nothing was.
+func (t *tracker) take(name string, a *feedpb.Announcement, now time.Time) (lost string) {
+	from := t.projectors[name]
+	if from == nil {
+		from = &projector{}
+		t.projectors[name] = from
+		for other, p := range t.projectors {
+			if other != name && now.Sub(p.heard) > forgetAfter {
+				delete(t.projectors, other)
+			}
+		}
+	}
+	from.heard = now
+	if n := a.GetNumber(); n > from.number {
+		if n != from.number+1 {
+			lost = fmt.Sprintf("announcements %d to %d of projector %s", from.number+1, n-1, name)
+		}
+		from.number = n
+	}
+	for _, topic := range a.GetTopics() {
+		t.topics[topic.GetName()] = topic.GetPartitions()
+	}
+	for _, r := range a.GetRanges() {
+		p := Partition{r.GetTopic(), r.GetPartition()}
+		known, ok := t.applied[p]
+		switch {
+		case r.GetMoved():
+			lost, known = cmp.Or(lost, fmt.Sprintf("what came before offset %d of %s", r.GetFrom(), p)), 0
+		case !ok:
+			lost = cmp.Or(lost, fmt.Sprintf("what came before offset %d of %s", r.GetFrom(), p))
+		case r.GetFrom() > known:
+			lost = cmp.Or(lost, fmt.Sprintf("offsets %d to %d of %s", known, r.GetFrom()-1, p))
+		}
+		t.applied[p] = max(known, r.GetTo())
+		t.heard[p] = now
+	}
+	return lost
+}
+
+// silent are the partitions of which nothing was heard since a time; nil is
+// what to hope for. It reports false when no topic is known at all.
+func (t *tracker) silent(since time.Time) (list []Partition, known bool) {
+	for topic, n := range t.topics {
+		for id := range n {
+			p := Partition{topic, id}
+			if t.heard[p].Before(since) {
+				list = append(list, p)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Partition) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID)) })
+	return list, len(t.topics) > 0
+}
