@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -23,6 +24,7 @@ type config struct {
 	ingest ingest.Config
 	limits events.Limits
 	store  readmodel.Config
+	nats   lifecycle.NATSConfig
 	admin  lifecycle.AdminConfig
 	log    lifecycle.LogConfig
 }
@@ -32,6 +34,7 @@ func defaultConfig() config {
 		ingest: ingest.DefaultConfig(),
 		limits: events.DefaultLimits(),
 		store:  readmodel.DefaultConfig(),
+		nats:   lifecycle.DefaultNATSConfig(),
 		admin:  lifecycle.DefaultAdminConfig(),
 		log:    lifecycle.DefaultLogConfig(),
 	}
@@ -63,6 +66,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&in.HeartbeatInterval, "kafka-heartbeat-interval", "How often the group hears of us, and we of a rebalance.")
 	f.Duration(&in.RebalanceTimeout, "kafka-rebalance-timeout", "How long the group waits for its members to join again.")
 	f.Duration(&in.JoinGroupBackoff, "kafka-join-backoff", "Wait after a failed attempt to join the group.")
+	f.Duration(&in.AnnounceInterval, "announce-interval", "How often query workers hear of a partition in which nothing happens.")
 	f.Duration(&in.StallTimeout, "stall-timeout", "How long a partition may stand still although it has more records.")
 	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
 	f.Bytes(&limits.EventBytes, "limit-event-bytes", "Greatest event.")
@@ -76,13 +80,14 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Int(&limits.MarkListEntries, "limit-mark-list", "Most entries of a markList.")
 	f.Int(&limits.ConversationGroupListEntries, "limit-conversation-group-list", "Most entries of a conversationGroupList.")
 	c.store.Register(f)
+	c.nats.Register(f)
 	c.admin.Register(f)
 	c.log.Register(f)
 	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
 }
 
 func (c *config) validate() error {
-	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate()}
+	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.nats.Validate(), c.admin.Validate(), c.log.Validate()}
 	if c.ingest.StopTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("stop timeout %v: expected less than %v, the time of a whole stop", c.ingest.StopTimeout, stopBudget))
 	}
@@ -113,17 +118,25 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 
+	// NATS: who follows may wait for it, we do not.
+	nc, err := lifecycle.ConnectNATS(config.nats, "projector", log)
+	if err != nil {
+		return err
+	}
+
 	// Kafka
 	consumer, err := ingest.New(config.ingest, store, events.NewDecoder(config.limits), log, registry)
 	if err != nil {
 		return err
 	}
+	consumer.AnnounceTo(feed.NewPublisher(nc.Conn))
 
 	// Health
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
 		lifecycle.Closer("clickhouse", store.Close),
+		nc.Component(),
 		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},
 	)
 	admin.AddCheck("components", group.Check)

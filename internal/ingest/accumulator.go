@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -13,7 +14,9 @@ type piece struct {
 	partition *partition
 	from, to  int64
 	resets    int
+	moved     bool // reading was moved to from by force
 	model     *projection.Model
+	announced []events.Record // those of the events, for the announcer
 	// records and bytes were read; of the records events were folded, and dead
 	// hold no valid event.
 	events, records, bytes, dead int

@@ -67,6 +67,10 @@ type Config struct {
 	// JoinGroupBackoff is the wait after a failed attempt to join.
 	JoinGroupBackoff time.Duration
 
+	// AnnounceInterval is how often those who follow hear of a partition although
+	// nothing happens in it.
+	AnnounceInterval time.Duration
+
 	// StallTimeout is how long a partition may stand still although it has more
 	// records, before that is reported and its connection made anew.
 	StallTimeout time.Duration
@@ -107,6 +111,8 @@ func DefaultConfig() Config {
 		HeartbeatInterval: 300 * time.Millisecond,
 		RebalanceTimeout:  15 * time.Second,
 		JoinGroupBackoff:  500 * time.Millisecond,
+
+		AnnounceInterval: time.Second,
 
 		StallTimeout: 30 * time.Second,
 		StopTimeout:  20 * time.Second,
@@ -172,6 +178,7 @@ func (c Config) Validate() error {
 		{"heartbeat interval", c.HeartbeatInterval},
 		{"rebalance timeout", c.RebalanceTimeout},
 		{"join backoff", c.JoinGroupBackoff},
+		{"announce interval", c.AnnounceInterval},
 		{"stall timeout", c.StallTimeout},
 		{"stop timeout", c.StopTimeout},
 	} {

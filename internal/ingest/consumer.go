@@ -60,6 +60,9 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	return c, nil
 }
 
+// AnnounceTo has an announcer told of what becomes visible. It is called before Run.
+func (c *Consumer) AnnounceTo(a Announcer) { c.writer.announcer = a }
+
 // Check tells what keeps the consumer from doing its work; nil if nothing does.
 func (c *Consumer) Check(context.Context) error { return c.status.err() }
 
@@ -195,7 +198,36 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 	}
 	spread := c.balancer.take()
 	generation.Start(func(ended context.Context) { c.observe(ended, s, ids, spread) })
+	if c.writer.announcer != nil {
+		generation.Start(func(ended context.Context) { c.speak(ended, s) })
+	}
 	return s
+}
+
+// speak repeats, as long as the generation lasts, what others were told of its
+// partitions, so that they notice what they have missed although nothing
+// happens any more, and know from silence that nobody owns a partition.
+func (c *Consumer) speak(ended context.Context, s *session) {
+	var topics map[string]int
+	var looked time.Time
+	for {
+		if topics == nil || time.Since(looked) > c.config.MetadataInterval {
+			if found, err := c.cluster.topics(ended, c.config.Topics...); err == nil {
+				topics, looked = map[string]int{}, time.Now()
+				for name, t := range found {
+					if t.Error == nil {
+						topics[name] = len(t.Partitions)
+					}
+				}
+			}
+		}
+		if err := c.writer.announcer.Announce(nil, s.spokenOf(), topics); err != nil {
+			c.metrics.announceFailures.Inc()
+		}
+		if !sleep(ended, c.config.AnnounceInterval) {
+			return
+		}
+	}
 }
 
 func (c *Consumer) newOwner(p *partition) *owner {
@@ -209,6 +241,7 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		logger:      c.logger.With("topic", p.topic, "partition", p.id),
 		metrics:     c.metrics,
 		config:      c.config,
+		announces:   c.writer.announcer != nil,
 		watchdog:    watchdog{timeout: c.config.StallTimeout},
 	}
 }

@@ -112,11 +112,14 @@ func (h *harness) run(config Config, sink Sink) *runner {
 	return h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()))
 }
 
-func (h *harness) runWith(config Config, sink Sink, decoder Decoder) *runner {
+func (h *harness) runWith(config Config, sink Sink, decoder Decoder, before ...func(*Consumer)) *runner {
 	h.Helper()
 	c, err := New(config, sink, decoder, slog.New(h.logs), prometheus.NewRegistry())
 	if err != nil {
 		h.Fatal(err)
+	}
+	for _, prepare := range before {
+		prepare(c)
 	}
 	ctx, cancel := context.WithCancel(h.ctx)
 	r := &runner{Consumer: c, h: h, cancel: cancel, done: make(chan error, 1)}

@@ -10,7 +10,8 @@ type metrics struct {
 	deadLetters, skipped                            *prometheus.CounterVec
 	unknownFields, conflicts                        prometheus.Counter
 	batchEvents, batchBytes, writeSeconds           prometheus.Histogram
-	writeFailures, commits, commitFailures          prometheus.Counter
+	writeFailures, announceFailures                 prometheus.Counter
+	commits, commitFailures                         prometheus.Counter
 	deadLetterFailures                              prometheus.Counter
 	lag                                             *prometheus.GaugeVec
 	stalls, outOfRange, lostRecords, fetchFailures  *prometheus.CounterVec
@@ -49,6 +50,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		writeSeconds: histogram("write_seconds", "Duration of the successful writes to the sink, without the attempts before them.", prometheus.ExponentialBuckets(0.001, 2, 15)),
 		writeFailures: counter("write_failures_total",
 			"Attempts to write a batch that the sink refused. The batch is tried again until it succeeds, and nothing is committed before."),
+		announceFailures:   counter("announce_failures_total", "Announcements that did not get out. Who follows them notices and loads again what is in memory."),
 		commits:            counter("commits_total", "Successful commits of offsets."),
 		commitFailures:     counter("commit_failures_total", "Failed commits of offsets. What is not committed is read again after a restart or rebalance, which changes nothing."),
 		deadLetterFailures: counter("dead_letter_write_failures_total", "Failed attempts to write dead letters to their topic. The offsets of their partitions are not committed before they succeed."),

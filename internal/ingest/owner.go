@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -33,6 +34,7 @@ type owner struct {
 	logger      *slog.Logger
 	metrics     *metrics
 	config      Config
+	announces   bool // somebody wants the records of the events
 
 	watchdog watchdog
 	piece    *piece
@@ -167,6 +169,9 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		}
 		p.model.Fold(event)
 		p.events++
+		if o.announces {
+			p.announced = append(p.announced, o.toAnnounce(m.Value))
+		}
 	case errors.Is(err, events.ErrEmptyValue):
 		o.metrics.skipped.WithLabelValues("empty_value").Inc()
 	case errors.Is(err, events.ErrUnknownBody):
@@ -193,6 +198,17 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		}
 	}
 	return nil
+}
+
+// toAnnounce is what tells an event: its value, and the one header that matters.
+func (o *owner) toAnnounce(value []byte) events.Record {
+	r := events.Record{Value: value}
+	for _, h := range o.headers {
+		if strings.EqualFold(h.Key, events.HeaderContentType) {
+			r.Headers = []events.Header{h} // the last one counts
+		}
+	}
+	return r
 }
 
 // outOfRange goes on at the earliest offset when the one wanted is not in the
@@ -223,7 +239,7 @@ func (o *owner) outOfRange(ctx context.Context, want int64) error {
 func (o *owner) begin(ctx context.Context, offset int64) error {
 	o.partition.reset(offset)
 	o.piece = nil
-	o.current()
+	o.current().moved = true
 	if !o.handOver(ctx) {
 		return errStopped
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // partition is what one generation of the group knows of one partition. It
@@ -17,8 +19,9 @@ type partition struct {
 
 	mu sync.Mutex
 	// next is where to read on. written: the sink holds everything before it.
-	// committed: so the group knows. All are -1 until known.
-	next, written, committed int64
+	// announced: so others were told. committed: so the group knows. All are -1
+	// until known.
+	next, written, announced, committed int64
 	// dead are the offsets of the dead letters that wait to be written, ascending.
 	dead      []int64
 	deadBytes int
@@ -30,9 +33,9 @@ type partition struct {
 }
 
 func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) *partition {
-	p := &partition{topic: topic, id: assigned.ID, session: s, next: -1, written: -1, committed: -1}
+	p := &partition{topic: topic, id: assigned.ID, session: s, next: -1, written: -1, announced: -1, committed: -1}
 	if assigned.Offset >= 0 {
-		p.next, p.written, p.committed = assigned.Offset, assigned.Offset, assigned.Offset
+		p.next, p.written, p.announced, p.committed = assigned.Offset, assigned.Offset, assigned.Offset, assigned.Offset
 	}
 	return p
 }
@@ -65,6 +68,20 @@ func (p *partition) wrote(piece *piece) {
 	if piece.resets == p.resets {
 		p.written = max(p.written, piece.to)
 	}
+}
+
+// didAnnounce says that others were told up to an offset.
+func (p *partition) didAnnounce(to int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.announced = to
+}
+
+// spokenOf is the empty range at what others were told of; false when that is nothing yet.
+func (p *partition) spokenOf() (events.Range, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return events.Range{Topic: p.topic, Partition: p.id, From: p.announced, To: p.announced}, p.announced >= 0
 }
 
 // committable is the offset up to which everything is in the sink or in the

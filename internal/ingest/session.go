@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // session is our part in one generation of the consumer group.
@@ -52,6 +54,17 @@ func (s *session) committable() map[*partition]int64 {
 		}
 	}
 	return offsets
+}
+
+// spokenOf are the empty ranges at what others were told of.
+func (s *session) spokenOf() []events.Range {
+	var ranges []events.Range
+	for _, p := range s.partitions {
+		if r, ok := p.spokenOf(); ok {
+			ranges = append(ranges, r)
+		}
+	}
+	return ranges
 }
 
 // names gives the IDs of the partitions by topic, and one readable list.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -24,11 +25,22 @@ type Sink interface {
 	Write(ctx context.Context, m *projection.Model) error
 }
 
+// Announcer tells others what has become visible, so that they need not look.
+type Announcer interface {
+	// Announce says that the events of records are visible, and with them
+	// everything in ranges; topics says how many partitions each has, where
+	// that is known. It must not block. Its error says that somebody may have
+	// missed it, which they notice by themselves: the ranges of a partition
+	// continue each other, and are repeated, empty, while nothing happens.
+	Announce(records []events.Record, ranges []events.Range, topics map[string]int) error
+}
+
 // writer is the one that writes and commits: batch by batch, each of all the
 // partitions of the process, so that the sink sees few and large writes.
 type writer struct {
 	config      Config
 	sink        Sink
+	announcer   Announcer // nil: there is nobody to tell
 	accumulator *accumulator
 	deadLetters *deadLetters
 	status      *status
@@ -77,9 +89,8 @@ func (w *writer) run(ctx context.Context) error {
 	return nil
 }
 
-// flush takes the pieces of one batch through the two steps that make delivery
-// at least once. Between them is the place for telling others what is now
-// visible (2): a crash after that only repeats it, the other order could lose it.
+// flush takes the pieces of one batch through the three steps that make delivery
+// at least once: a crash between any two of them only repeats what was done.
 func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	b := merge(pieces)
 	// 1 write
@@ -91,11 +102,33 @@ func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	for _, p := range b.pieces {
 		p.partition.wrote(p)
 	}
+	// 2 announce
+	w.announce(b)
 	// 3 commit
 	if !w.commit() {
 		time.AfterFunc(w.waits.NextBackOff(), w.wake)
 	}
 	return nil
+}
+
+// announce tells others of a batch. Nothing waits for them, whoever they are.
+func (w *writer) announce(b batch) {
+	if w.announcer == nil || len(b.pieces) == 0 {
+		return
+	}
+	var records []events.Record
+	var ranges []events.Range
+	for _, p := range b.pieces {
+		records = append(records, p.announced...)
+		ranges = append(ranges, events.Range{
+			Topic: p.partition.topic, Partition: p.partition.id, From: p.from, To: p.to, Moved: p.moved,
+		})
+		p.partition.didAnnounce(p.to)
+	}
+	if err := w.announcer.Announce(records, ranges, nil); err != nil {
+		w.metrics.announceFailures.Inc()
+		w.logger.Warn("batch not announced; who follows will notice and load again", "events", b.events, "error", err)
+	}
 }
 
 // batch is what one write holds.

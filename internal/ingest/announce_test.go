@@ -1,0 +1,149 @@
+package ingest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// herald is an Announcer that remembers.
+type herald struct {
+	h   *harness
+	err error
+
+	mu      sync.Mutex
+	model   *projection.Model
+	applied map[string]int64 // by topic/partition
+	topics  map[string]int
+	repeats int // announcements of nothing new
+	changed chan struct{}
+}
+
+func newHerald(h *harness) *herald {
+	return &herald{h: h, model: projection.NewModel(), applied: map[string]int64{}, changed: make(chan struct{}, 1)}
+}
+
+func (a *herald) Announce(records []events.Record, ranges []events.Range, topics map[string]int) error {
+	committed := a.h.commits()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	decoder := events.NewDecoder(events.Unlimited())
+	for _, r := range records {
+		r.Timestamp = time.Now()
+		e, err := decoder.Decode(r)
+		if err != nil {
+			a.h.Errorf("an announced record: %v", err)
+		}
+		a.model.Fold(e)
+	}
+	for _, r := range ranges {
+		k := key(r.Topic, r.Partition)
+		if known, ok := a.applied[k]; ok && r.From > known {
+			a.h.Errorf("%s: announced from %d, where %d was the end", k, r.From, known)
+		}
+		if r.From < r.To && committed[k] >= r.To {
+			a.h.Errorf("%s: offset %d was committed before it was announced", k, r.To)
+		}
+		a.applied[k] = r.To
+	}
+	if topics != nil {
+		a.topics = topics
+	}
+	if len(records) == 0 {
+		a.repeats++
+	}
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+	return a.err
+}
+
+// await waits until a condition holds.
+func (a *herald) await(what string, holds func() bool) {
+	a.h.Helper()
+	for {
+		a.mu.Lock()
+		held := holds()
+		a.mu.Unlock()
+		if held {
+			return
+		}
+		select {
+		case <-a.changed:
+		case <-a.h.ctx.Done():
+			a.h.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (h *harness) runAnnouncing(a Announcer) *runner {
+	h.Helper()
+	config := h.config()
+	config.AnnounceInterval = 10 * time.Millisecond
+	return h.runWith(config, h.sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.AnnounceTo(a) })
+}
+
+// What was written is announced before it is committed, every offset of it, and
+// again and again while nothing happens.
+func TestConsumer_Announces(t *testing.T) {
+	h := newHarness(t, 2)
+	a := newHerald(h)
+	r := h.runAnnouncing(a)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.produce(messagesTopic, 0, bad("k", "nonsense"), bad("k", "{}", kafka.Header{Key: events.HeaderContentType, Value: []byte("text/plain")}))
+	h.produce(messagesTopic, 1, h.messages(3)...)
+	h.produce(stateTopic, 1, h.event(&events.UserErased{UserID: "eve"}))
+	h.awaitAll()
+	want := map[string]int64{key(messagesTopic, 0): 7, key(messagesTopic, 1): 3, key(stateTopic, 0): 0, key(stateTopic, 1): 1}
+	a.await("everything", func() bool { return cmp.Equal(want, a.applied) })
+	a.await("the partitions of the topics", func() bool {
+		return cmp.Equal(map[string]int{messagesTopic: 2, stateTopic: 2}, a.topics)
+	})
+	last := 0
+	a.await("repeats", func() bool {
+		if last == 0 {
+			last = a.repeats + 5
+		}
+		return a.repeats > last
+	})
+	r.mustStop()
+	if diff := cmp.Diff(h.want, a.model, cmpopts.EquateEmpty(),
+		cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{})); diff != "" {
+		t.Errorf("announced (-want +got):\n%s", diff)
+	}
+
+	// The next projector goes on where this one was committed.
+	next := newHerald(h)
+	r = h.runAnnouncing(next)
+	next.await("what is known already", func() bool { return cmp.Equal(want, next.applied) })
+	if len(next.model.States) > 0 {
+		t.Error("old events were announced anew")
+	}
+	h.produce(messagesTopic, 1, h.message())
+	h.awaitAll()
+	r.mustStop()
+	if got := next.applied[key(messagesTopic, 1)]; got != 4 {
+		t.Errorf("announced up to %d, want 4", got)
+	}
+}
+
+// Nobody waits for those who are told.
+func TestConsumer_AnnouncerFails(t *testing.T) {
+	h := newHarness(t, 1)
+	a := newHerald(h)
+	a.err = errors.New("nobody there")
+	r := h.runAnnouncing(a)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
