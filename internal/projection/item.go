@@ -132,47 +132,49 @@ type Details struct {
 	Sender func(Mention) string
 }
 
-// Item makes the item of a conversation, for a list (full false: large payloads
-// left out, incomplete profiles) and for a profile (full true) alike.
-func (l Listing) Item(d Details, r Rules, full bool) Item {
+// Item makes the item of the conversation as a list shows it: without large
+// payloads, with incomplete profiles.
+func (c *Conversation) Item(d Details, r Rules) Item { return c.item(d, r, false) }
+
+// Profile makes the item of the conversation as its profile shows it, in the list or not.
+func (c *Conversation) Profile(d Details, r Rules) Item { return c.item(d, r, true) }
+
+// item is the one that list and profile both show.
+func (c *Conversation) item(d Details, r Rules, full bool) Item {
+	mentions := c.Mentions(r)
 	item := Item{
-		ConversationID:        l.ConversationID,
-		Type:                  l.Type.String(),
-		SubType:               l.Group.Value.Type,
-		UnreadCount:           l.Unread,
-		LastMessage:           l.lastMessage(d.Edit, r, full),
-		GroupAtInfoList:       make([]GroupAtInfo, 0, len(l.Mentions)),
-		IsPinned:              l.Own.Pinned.Value,
-		MessageRemindType:     l.remindType(),
-		MarkList:              orEmpty(l.Own.Marks.Value),
-		CustomData:            l.Own.CustomData.Value,
-		ConversationGroupList: orEmpty(l.Own.Groups.Value),
-		DraftText:             l.Own.Draft.Value,
-		Remark:                l.Own.Remark.Value,
+		ConversationID:        c.ConversationID,
+		Type:                  c.Type.String(),
+		SubType:               c.Group.Value.Type,
+		UnreadCount:           c.Unread(r),
+		LastMessage:           c.lastMessage(d.Edit, r, full),
+		GroupAtInfoList:       make([]GroupAtInfo, 0, len(mentions)),
+		IsPinned:              c.Own.Pinned.Value,
+		MessageRemindType:     c.remindType(),
+		MarkList:              orEmpty(c.Own.Marks.Value),
+		CustomData:            c.Own.CustomData.Value,
+		ConversationGroupList: orEmpty(c.Own.Groups.Value),
+		DraftText:             c.Own.Draft.Value,
+		Remark:                c.Own.Remark.Value,
 	}
-	for _, m := range l.Mentions {
+	for _, m := range mentions {
 		from := d.Sender(m.Mention)
 		if r.Erased(from) {
 			from = ""
 		}
 		item.GroupAtInfoList = append(item.GroupAtInfoList, GroupAtInfo{
-			From: from, GroupID: l.Name, MessageSequence: m.Sequence, AtTypeArray: []int{m.Kind},
+			From: from, GroupID: c.Name, MessageSequence: m.Sequence, AtTypeArray: []int{m.Kind},
 		})
 	}
-	switch l.Type {
+	switch c.Type {
 	case events.TypeSystem:
 	case events.TypeC2C:
-		item.PeerReadTime = l.Own.PeerRead.Time.Seconds()
-		item.UserProfile = l.userProfile(d.Peer, full)
+		item.PeerReadTime = c.Own.PeerRead.Time.Seconds()
+		item.UserProfile = c.userProfile(d.Peer, full)
 	case events.TypeGroup:
-		item.GroupProfile = l.groupProfile(item.LastMessage, r, full)
+		item.GroupProfile = c.groupProfile(item.LastMessage, r, full)
 	}
 	return item
-}
-
-// Profile is the conversation as its profile shows it, in the list or not.
-func (c *Conversation) Profile(d Details, r Rules) Item {
-	return Listing{Conversation: c, Unread: c.Unread(r), Mentions: c.Mentions(r)}.Item(d, r, true)
 }
 
 func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {

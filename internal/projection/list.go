@@ -22,79 +22,80 @@ type Filter struct {
 	HasUnreadCount, HasGroupAtInfo *bool
 }
 
-// Listing is a conversation in a list, with what filters and order look at.
+// Listing is what filters, order and totals look at of a conversation in a list.
 type Listing struct {
-	*Conversation
+	ConversationID string
+	Type           events.ConversationType
+	// Hidden says that only certain requests see it; see Filter.
+	Hidden bool
+	// Muted says that a total leaves it out unless it is asked to include muted ones.
+	Muted    bool
 	Unread   uint64
 	Mentions []MentionOf
+	Marks    []uint64 // ascending
+	Groups   []string // ascending
+	Position Position
 }
 
-// Select gives the conversations of the user's list that pass the filter, in order and not cut.
-func Select(conversations []*Conversation, f Filter, r Rules) []Listing {
-	var list []Listing
-	for _, c := range conversations {
-		if !c.Listed(r) || !f.wants(c) {
-			continue
-		}
-		l := Listing{Conversation: c, Unread: c.Unread(r), Mentions: c.Mentions(r)}
-		if f.HasUnreadCount != nil && *f.HasUnreadCount != (l.Unread > 0) ||
-			f.HasGroupAtInfo != nil && *f.HasGroupAtInfo != (len(l.Mentions) > 0) {
-			continue
-		}
-		list = append(list, l)
+// Listing gives the conversation as it is in the user's list; false when it is in none.
+func (c *Conversation) Listing(r Rules) (Listing, bool) {
+	if !c.Listed(r) {
+		return Listing{}, false
 	}
-	slices.SortFunc(list, func(a, b Listing) int { return a.Position().Compare(b.Position()) })
-	return list
+	return Listing{
+		ConversationID: c.ConversationID,
+		Type:           c.Type,
+		Hidden:         c.Hidden(),
+		Muted:          c.muted(),
+		Unread:         c.Unread(r),
+		Mentions:       c.Mentions(r),
+		Marks:          c.Own.Marks.Value,
+		Groups:         c.Own.Groups.Value,
+		Position:       Position{Pinned: c.Own.Pinned.Value, Time: c.Shared.Head.Time, ConversationID: c.ConversationID},
+	}, true
 }
 
-// Cut cuts a list that Select gave at the app's greatest length. One asked for by IDs is not cut.
-func Cut(list []Listing, f Filter, r Rules) []Listing {
-	if f.IDs != nil {
-		return list
-	}
-	return list[:min(len(list), r.MaxConversations)]
-}
-
-func (f Filter) wants(c *Conversation) bool {
-	marks := c.Own.Marks.Value
-	if f.IDs != nil {
-		if _, ok := f.IDs[c.ConversationID]; !ok {
-			return false
-		}
-	} else if c.Hidden() && (f.MarkType == nil || *f.MarkType != events.MarkHidden) {
-		return false
-	}
-	if f.Type != 0 && c.Type != f.Type {
-		return false
-	}
-	if f.MarkType != nil {
-		if *f.MarkType == 0 {
-			if len(marks) > 0 {
-				return false
-			}
-		} else if _, marked := slices.BinarySearch(marks, *f.MarkType); !marked {
-			return false
-		}
-	}
-	if f.GroupName != nil {
-		groups := c.Own.Groups.Value
-		if *f.GroupName == "" {
-			return len(groups) == 0
-		}
-		_, in := slices.BinarySearch(groups, *f.GroupName)
-		return in
-	}
-	return true
-}
-
-// Muted reports whether a total leaves the conversation out unless it is asked to include muted ones.
-func (l Listing) Muted() bool {
-	switch l.remindType() {
+func (c *Conversation) muted() bool {
+	switch c.remindType() {
 	case events.RemindDiscard, events.RemindAcceptNotNotify:
 		return true
 	default:
-		return l.Type == events.TypeSystem
+		return c.Type == events.TypeSystem
 	}
+}
+
+// Wants reports whether the filter lets a listed conversation through.
+func (f Filter) Wants(l *Listing) bool {
+	if f.IDs != nil {
+		if _, ok := f.IDs[l.ConversationID]; !ok {
+			return false
+		}
+	} else if l.Hidden && (f.MarkType == nil || *f.MarkType != events.MarkHidden) {
+		return false
+	}
+	return (f.Type == 0 || f.Type == l.Type) &&
+		(f.MarkType == nil || has(l.Marks, *f.MarkType, 0)) &&
+		(f.GroupName == nil || has(l.Groups, *f.GroupName, "")) &&
+		(f.HasUnreadCount == nil || *f.HasUnreadCount == (l.Unread > 0)) &&
+		(f.HasGroupAtInfo == nil || *f.HasGroupAtInfo == (len(l.Mentions) > 0))
+}
+
+// has reports whether value is in an ascending set; none asks for the empty set.
+func has[T cmp.Ordered](set []T, value, none T) bool {
+	if value == none {
+		return len(set) == 0
+	}
+	_, found := slices.BinarySearch(set, value)
+	return found
+}
+
+// Cut is how much of a list a request gets to see: the app's greatest length,
+// unless it asks for IDs.
+func (f Filter) Cut(length int, r Rules) int {
+	if f.IDs != nil {
+		return length
+	}
+	return min(length, r.MaxConversations)
 }
 
 // Position is a conversation's place in a list: pinned first, then the latest
@@ -103,11 +104,6 @@ type Position struct {
 	Pinned         bool
 	Time           events.Micros
 	ConversationID string
-}
-
-// Position is l's place in its list.
-func (l Listing) Position() Position {
-	return Position{Pinned: l.Own.Pinned.Value, Time: l.Shared.Head.Time, ConversationID: l.ConversationID}
 }
 
 // Compare is negative when p comes before q.

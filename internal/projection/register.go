@@ -183,6 +183,31 @@ type UserProfile = Register[events.UserProfileChanged]
 // GroupProfile is the register of a group's whole profile.
 type GroupProfile = Register[events.GroupProfileChanged]
 
+// ShortUser is the part of a user's profile that lists show: the first fields
+// of the register, so that the greatest of the parts is the part of the greatest.
+func ShortUser(p UserProfile) UserProfile {
+	return UserProfile{p.Version, events.UserProfileChanged{Nick: p.Value.Nick, Avatar: p.Value.Avatar}}
+}
+
+// ShortGroup is the part of a group's profile that lists look at; see ShortUser.
+func ShortGroup(p GroupProfile) GroupProfile {
+	return GroupProfile{p.Version, events.GroupProfileChanged{
+		Name: p.Value.Name, Avatar: p.Value.Avatar, Type: p.Value.Type, Dismissed: p.Value.Dismissed,
+	}}
+}
+
+// MergeUser folds other into p.
+func MergeUser(p *UserProfile, other UserProfile) { p.Merge(other, compareUserProfiles) }
+
+// MergeGroup folds other into p.
+func MergeGroup(p *GroupProfile, other GroupProfile) { p.Merge(other, compareGroupProfiles) }
+
+// MergeText folds other into r.
+func MergeText(r *Register[string], other Register[string]) { r.Merge(other, strings.Compare) }
+
+// MergePlan folds other into p.
+func MergePlan(p *Plan, other Plan) { p.Merge(other, comparePlans) }
+
 // Plan is the register of an app's plan.
 type Plan = Register[events.AppPlanChanged]
 

@@ -43,6 +43,10 @@ func firstDay(now events.Micros, retention uint64) int64 {
 	return (now.Seconds() - int64(retention)) / 86_400 //nolint:gosec // the decoder bounds it to 2^63-1
 }
 
+// FirstDay is the first UTC day whose messages are not expired, counted from
+// 1970-01-01. Rules of an app differ by it, by the plan and by who was erased.
+func (r Rules) FirstDay() int64 { return r.firstDay }
+
 func (r Rules) expired(d events.Day) bool { return int64(d) < r.firstDay }
 
 // Conversation is everything that says what one user sees of one conversation.

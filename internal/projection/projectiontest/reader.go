@@ -1,6 +1,8 @@
 package projectiontest
 
 import (
+	"slices"
+
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/projection/bruteforce"
@@ -40,23 +42,30 @@ func (r Reader) conversation(user, id string) (*projection.Conversation, bool) {
 
 // selected is the user's list before its cut.
 func (r Reader) selected(user string, f bruteforce.Filter) []projection.Listing {
-	var all []*projection.Conversation
+	var list []projection.Listing
 	for k := range r.model.States {
 		if k.App != r.app || k.Owner != user {
 			continue
 		}
-		if c, ok := r.conversation(user, k.ConversationID); ok {
-			all = append(all, c)
+		c, ok := r.conversation(user, k.ConversationID)
+		if !ok {
+			continue
+		}
+		if l, listed := c.Listing(r.rules); listed && translated(f).Wants(&l) {
+			list = append(list, l)
 		}
 	}
-	return projection.Select(all, translated(f), r.rules)
+	slices.SortFunc(list, func(a, b projection.Listing) int { return a.Position.Compare(b.Position) })
+	return list
 }
 
 // List is a user's list, cut.
 func (r Reader) List(user string, f bruteforce.Filter) []projection.Item {
 	items := []projection.Item{}
-	for _, l := range projection.Cut(r.selected(user, f), translated(f), r.rules) {
-		items = append(items, l.Item(r.details(l.Conversation), r.rules, false))
+	selected := r.selected(user, f)
+	for _, l := range selected[:translated(f).Cut(len(selected), r.rules)] {
+		c, _ := r.conversation(user, l.ConversationID)
+		items = append(items, c.Item(r.details(c), r.rules))
 	}
 	return items
 }
@@ -65,7 +74,7 @@ func (r Reader) List(user string, f bruteforce.Filter) []projection.Item {
 func (r Reader) Unread(user string, f bruteforce.Filter, includeMuted bool) uint64 {
 	var total uint64
 	for _, l := range r.selected(user, f) {
-		if includeMuted || !l.Muted() {
+		if includeMuted || !l.Muted {
 			total += l.Unread
 		}
 	}
