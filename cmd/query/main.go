@@ -9,8 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -21,26 +20,28 @@ import (
 const stopBudget = 20 * time.Second
 
 type config struct {
-	natsURL string
-	check   bool
-	query   query.Config
-	store   readmodel.Config
-	admin   lifecycle.AdminConfig
-	log     lifecycle.LogConfig
+	check bool
+	nats  lifecycle.NATSConfig
+	feed  feed.Config
+	query query.Config
+	store readmodel.Config
+	admin lifecycle.AdminConfig
+	log   lifecycle.LogConfig
 }
 
 func defaultConfig() config {
 	return config{
-		natsURL: nats.DefaultURL,
-		query:   query.DefaultConfig(),
-		store:   readmodel.DefaultConfig(),
-		admin:   lifecycle.AdminConfig{Addr: ":8081"},
-		log:     lifecycle.DefaultLogConfig(),
+		nats:  lifecycle.DefaultNATSConfig(),
+		feed:  feed.DefaultConfig(),
+		query: query.DefaultConfig(),
+		store: readmodel.DefaultConfig(),
+		admin: lifecycle.AdminConfig{Addr: ":8081"},
+		log:   lifecycle.DefaultLogConfig(),
 	}
 }
 
 func (c *config) register(f *lifecycle.Flags) {
-	f.String(&c.natsURL, "nats-url", "NATS servers, separated by commas.")
+	c.nats.Register(f)
 	c.store.Register(f)
 	f.Int(&c.query.MaxRunning, "max-running", "Most requests that are answered at one time.")
 	f.Int(&c.query.MaxQueued, "max-queued", "Most requests that wait for that; past both the reply is 429.")
@@ -48,6 +49,10 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Int(&c.query.LoadConcurrency, "load-concurrency", "Most reads of one kind from ClickHouse at one time.")
 	f.Int(&c.query.BatchInboxes, "batch-inboxes", "Most users whose inboxes one read asks for.")
 	f.Int(&c.query.BatchKeys, "batch-keys", "Most keys of anything else that one read asks for.")
+	f.Bytes(&c.query.CacheBytes, "cache-bytes", "About how much memory may hold of the read model.")
+	f.Duration(&c.query.CacheMaxAge, "cache-max-age", "After what time what is in memory is loaded again in any case.")
+	f.Duration(&c.feed.Silence, "feed-silence", "How long nothing may be heard of a partition before what is in memory is not relied on.")
+	f.Bytes(&c.feed.PendingBytes, "feed-pending-bytes", "How much of what projectors announce may wait to be applied.")
 	f.Duration(&c.query.DrainTimeout, "drain-timeout", "Longest time to answer the requests in hand when stopping.")
 	c.admin.Register(f)
 	c.log.Register(f)
@@ -55,10 +60,7 @@ func (c *config) register(f *lifecycle.Flags) {
 }
 
 func (c *config) validate() error {
-	errs := []error{c.query.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate()}
-	if c.natsURL == "" {
-		errs = append(errs, errors.New("nats url: none given, expected nats://host:port"))
-	}
+	errs := []error{c.nats.Validate(), c.feed.Validate(), c.query.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate()}
 	if c.query.DrainTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("drain timeout %v: expected less than %v, the time of a whole stop", c.query.DrainTimeout, stopBudget))
 	}
@@ -91,72 +93,32 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 
-	// NATS: it may come up after us, and go and come back at any time.
-	nc, err := nats.Connect(config.natsURL,
-		nats.Name("convoview query"),
-		nats.RetryOnFailedConnect(true),
-		nats.MaxReconnects(-1),
-		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats connected again", "server", nc.ConnectedUrlRedacted()) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats disconnected", "error", err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats failed", "error", err) }),
-	)
+	// NATS
+	nc, err := lifecycle.ConnectNATS(config.nats, "query", log)
 	if err != nil {
-		return fmt.Errorf("connect to nats: %w", err)
+		return err
 	}
 
 	// The worker
-	worker := query.New(config.query, nc, store, time.Now, log, registry)
+	worker := query.New(config.query, nc.Conn, store, time.Now, log, registry)
 
-	natsComponent := lifecycle.Closer("nats", closing(nc))
-	natsComponent.Started = connected(ctx, nc)
+	follower := feed.NewFollower(config.feed, nc.Conn, worker, log, registry)
+	worker.Follow(follower)
+
+	connection := nc.Component()
+	connection.Started = nc.Connected(ctx)
 
 	// Health
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
 		lifecycle.Closer("clickhouse", store.Close),
-		natsComponent,
+		connection,
+		lifecycle.Component{Name: "feed", Run: follower.Run},
 		lifecycle.Component{Name: "query worker", Run: worker.Run},
 	)
 	admin.AddCheck("components", group.Check)
-	admin.AddCheck("nats", func(context.Context) error {
-		if !nc.IsConnected() {
-			return fmt.Errorf("nats is %s", nc.Status())
-		}
-		return nil
-	})
+	admin.AddCheck("nats", nc.Check)
 	admin.AddCheck("clickhouse", store.Check)
 	return group.Run(ctx)
-}
-
-// connected is closed once nc is connected.
-func connected(ctx context.Context, nc *nats.Conn) <-chan struct{} {
-	up := make(chan struct{})
-	status := nc.StatusChanged(nats.CONNECTED)
-	go func() {
-		for !nc.IsConnected() {
-			select {
-			case <-status:
-			case <-ctx.Done():
-				return
-			}
-		}
-		close(up)
-	}()
-	return up
-}
-
-// closing flushes and closes nc at its turn.
-func closing(nc *nats.Conn) func() error {
-	return func() error {
-		defer nc.Close()
-		if !nc.IsConnected() {
-			return nil
-		}
-		if err := nc.FlushTimeout(time.Second); err != nil {
-			return fmt.Errorf("flush: %w", err)
-		}
-		return nil
-	}
 }

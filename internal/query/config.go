@@ -25,6 +25,11 @@ type Config struct {
 	BatchInboxes int
 	// BatchKeys is the greatest number of anything else that one call asks for.
 	BatchKeys int
+	// CacheBytes is about how much memory may hold of the read model.
+	CacheBytes int
+	// CacheMaxAge is after what time at the latest what is in memory is loaded
+	// again, although every change of it was heard of.
+	CacheMaxAge time.Duration
 	// DrainTimeout bounds a stop. Requests in hand that are not answered after
 	// half of it get 503; the other half is for getting the replies out.
 	DrainTimeout time.Duration
@@ -40,6 +45,8 @@ func DefaultConfig() Config {
 		LoadConcurrency: 2,
 		BatchInboxes:    100,
 		BatchKeys:       2000,
+		CacheBytes:      512 << 20,
+		CacheMaxAge:     10 * time.Minute,
 		DrainTimeout:    10 * time.Second,
 	}
 }
@@ -65,10 +72,14 @@ func (c Config) Validate() error {
 		{"load concurrency", c.LoadConcurrency, 1},
 		{"batch inboxes", c.BatchInboxes, 1},
 		{"batch keys", c.BatchKeys, 1},
+		{"cache bytes", c.CacheBytes, 1 << 20},
 	} {
 		if bound.value < bound.min {
 			errs = append(errs, fmt.Errorf("%s %d: expected at least %d", bound.name, bound.value, bound.min))
 		}
+	}
+	if c.CacheMaxAge <= 0 {
+		errs = append(errs, fmt.Errorf("cache max age %s: expected more than 0", c.CacheMaxAge))
 	}
 	if c.DrainTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("drain timeout %s: expected more than 0", c.DrainTimeout))

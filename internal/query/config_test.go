@@ -17,6 +17,8 @@ max request bytes 0: expected at least 1
 load concurrency 0: expected at least 1
 batch inboxes 0: expected at least 1
 batch keys 0: expected at least 1
+cache bytes 0: expected at least 1048576
+cache max age 0s: expected more than 0
 drain timeout 0s: expected more than 0`
 	err := Config{Version: "1.0", MaxQueued: -1}.Validate()
 	if err == nil {

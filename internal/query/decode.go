@@ -46,6 +46,7 @@ type query struct {
 	limit          uint64            // list; 0: not given
 	cursor         *string           // list
 	now            events.Micros     // one for the whole request
+	begin          time.Time         // nothing older is shown than what a load then would bring
 }
 
 func decodeList(f *fields, q *query) {

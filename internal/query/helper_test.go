@@ -154,8 +154,8 @@ func (m *memory) Edits(ctx context.Context, keys []projection.EditKey) (map[proj
 	})
 }
 
-func (m *memory) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]string, error) {
-	return lookUp(ctx, m, "senders", keys, func(k projection.MentionKey) (string, bool) {
+func (m *memory) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error) {
+	return lookUp(ctx, m, "senders", keys, func(k projection.MentionKey) (projection.Register[string], bool) {
 		var latest projection.MessageKey
 		for key := range m.model.Messages {
 			if key.App == k.App && key.Conversation == events.Group(k.GroupID) && key.Day == k.Day && key.Sequence == k.Sequence &&
@@ -165,9 +165,9 @@ func (m *memory) Senders(ctx context.Context, keys []projection.MentionKey) (map
 		}
 		message, ok := m.model.Messages[latest]
 		if !ok {
-			return "", false
+			return projection.Register[string]{}, false
 		}
-		return message.From, true
+		return projection.Register[string]{Version: projection.Version{Time: latest.Time, ID: latest.ID}, Value: message.From}, true
 	})
 }
 

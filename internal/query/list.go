@@ -1,7 +1,9 @@
 package query
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -20,180 +22,314 @@ func (w *Worker) list(ctx context.Context, q *query, maxBytes int) ([]byte, erro
 		}
 		from = &position
 	}
-	selected, rules, err := w.selected(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-
-	most := rules.MaxConversations
-	limit := most
-	if q.limit != 0 {
-		limit = int(q.limit) //nolint:gosec // at most maxPlanList
-	}
-	if limit > most {
-		return nil, badRequest("limit %d: expected an integer from 1 to %d, the app's maxConversations", limit, most)
-	}
-	rest := projection.Cut(selected, q.filter, rules)
-	if from != nil {
-		i, found := slices.BinarySearchFunc(rest, *from, func(l projection.Listing, p projection.Position) int {
-			return l.Position().Compare(p)
-		})
-		if found {
-			i++
-		}
-		rest = rest[i:]
-	}
-
-	page := rest[:min(limit, len(rest))]
-	details, err := w.details(ctx, q, page, rules, w.loads.users)
-	if err != nil {
-		return nil, err
-	}
-	reply := newListReply(q, maxBytes)
-	for i, l := range page {
-		fits, err := reply.add(l.Item(details(l), rules, false), l.Position(), i == len(rest)-1)
+	for range viewAttempts {
+		v, err := w.view(ctx, q)
 		if err != nil {
 			return nil, err
 		}
-		if !fits {
-			break
+		page, more, err := v.page(from)
+		if err != nil {
+			return nil, err
 		}
+		fragments, whole, err := w.fragments(ctx, v, page)
+		if err != nil {
+			return nil, err
+		}
+		if !whole {
+			continue // a group has changed meanwhile
+		}
+		size := 0
+		for _, fragment := range fragments {
+			size += len(fragment) + 1
+		}
+		reply := newListReply(q, maxBytes, min(size, maxBytes))
+		for i, s := range page {
+			fits, err := reply.add(fragments[i], s.judged.listing.Position, i == len(page)-1 && !more)
+			if err != nil {
+				return nil, err
+			}
+			if !fits {
+				break
+			}
+		}
+		return reply.bytes(), nil
 	}
-	return reply.bytes(), nil
+	return nil, fmt.Errorf("the list of user %s changed %d times while it was read", quote(q.userID), viewAttempts)
 }
+
+// viewAttempts is how often a list is read again because it changes meanwhile.
+const viewAttempts = 100
 
 // unread answers conversation.unread.
 func (w *Worker) unread(ctx context.Context, q *query, _ int) ([]byte, error) {
-	selected, _, err := w.selected(ctx, q)
+	v, err := w.view(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	var total uint64
-	for _, l := range selected {
-		if q.includeMuted || !l.Muted() {
+	for _, s := range v.selected {
+		if l := s.judged.listing; q.includeMuted || !l.Muted {
 			total += l.Unread
 		}
 	}
 	return encodeUnread(total), nil
 }
 
-// selected gives the conversations that the request selects, in order and not cut.
-func (w *Worker) selected(ctx context.Context, q *query) ([]projection.Listing, projection.Rules, error) {
-	// 1 the user's own registers: of the whole inbox, or of the conversations asked for
-	var own map[string]*projection.State
-	var apps map[string]*projection.App
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		own, err = w.own(gctx, q)
-		return err
-	})
-	fetch(gctx, g, w.loads.apps, []string{q.app}, &apps)
-	if err := g.Wait(); err != nil {
-		return nil, projection.Rules{}, err
-	}
-	rules := rulesOf(apps[q.app], q.now)
+// view is a user's list at one moment: the conversations that the request
+// selects, in order and not cut.
+type view struct {
+	query    *query
+	inbox    *entry[inbox]
+	groups   map[string]*entry[groupValue] // by conversation ID
+	rules    projection.Rules
+	selected []selected
+}
 
-	// 2 what the members of the groups that the user is in share
-	var sharedKeys []projection.Key
-	var groupKeys []projection.GroupKey
-	for id, state := range own {
-		t, name, _ := events.SplitConversationID(id)
-		if t == events.TypeGroup && state.Member.Value.Status == events.StatusJoined {
-			sharedKeys = append(sharedKeys, projection.Key{App: q.app, ConversationID: id})
-			groupKeys = append(groupKeys, projection.GroupKey{App: q.app, GroupID: name})
+// selected is a row as it was when the view was taken.
+type selected struct {
+	row      *row
+	own      []byte
+	joined   bool
+	judged   *judgement
+	fragment []byte
+	details  uint64
+}
+
+// view takes the user's list as it is.
+func (w *Worker) view(ctx context.Context, q *query) (*view, error) {
+	v := &view{query: q}
+	user := projection.UserKey{App: q.app, UserID: q.userID}
+	apps, hasApp := w.cache.apps.held(q.begin, q.app)
+	inboxes, hasInbox := w.cache.inboxes.held(q.begin, user)
+	if !hasApp || !hasInbox {
+		g, gctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { apps, err = w.cache.apps.get(gctx, q.begin, q.app); return err })
+		g.Go(func() (err error) { inboxes, err = w.cache.inboxes.get(gctx, q.begin, user); return err })
+		if err := g.Wait(); err != nil {
+			return nil, err
 		}
 	}
-	var shared map[projection.Key]*projection.State
-	var groups map[projection.GroupKey]*projection.GroupProfile
-	g, gctx = errgroup.WithContext(ctx)
-	fetch(gctx, g, w.loads.states, sharedKeys, &shared)
-	fetch(gctx, g, w.loads.groups, groupKeys, &groups)
-	if err := g.Wait(); err != nil {
-		return nil, projection.Rules{}, err
+	v.inbox = inboxes[0]
+	app, appVersion := apps[0].read()
+	v.rules = rulesOf(app, q.now)
+	v.inbox.mu.Lock()
+	missing := v.inbox.value.groupIDs()
+	v.inbox.mu.Unlock()
+	for {
+		if err := w.groupsOf(ctx, v, missing); err != nil {
+			return nil, err
+		}
+		if missing = v.take(basis{app: appVersion, day: v.rules.FirstDay()}); len(missing) == 0 {
+			return v, nil
+		}
 	}
+}
 
-	// 3 the rules
-	conversations := make([]*projection.Conversation, 0, len(own))
-	for id, state := range own {
+// groupsOf gets what the members of groups share.
+func (w *Worker) groupsOf(ctx context.Context, v *view, ids []string) error {
+	keys := make([]projection.GroupKey, len(ids))
+	for i, id := range ids {
 		_, name, _ := events.SplitConversationID(id)
-		c, ok := projection.NewConversation(q.userID, id, state,
-			shared[projection.Key{App: q.app, ConversationID: id}],
-			groups[projection.GroupKey{App: q.app, GroupID: name}])
-		if ok {
-			conversations = append(conversations, c)
-		}
+		keys[i] = projection.GroupKey{App: v.query.app, GroupID: name}
 	}
-	return projection.Select(conversations, q.filter, rules), rules, nil
+	entries, err := w.cache.groups.get(ctx, v.query.begin, keys...)
+	if err != nil {
+		return err
+	}
+	if v.groups == nil {
+		v.groups = make(map[string]*entry[groupValue], len(ids))
+	}
+	for i, id := range ids {
+		v.groups[id] = entries[i]
+	}
+	return nil
 }
 
-// own gives the user's own registers by conversation ID.
-func (w *Worker) own(ctx context.Context, q *query) (map[string]*projection.State, error) {
-	if q.filter.IDs == nil {
-		user := projection.UserKey{App: q.app, UserID: q.userID}
-		inboxes, err := w.loads.inboxes.get(ctx, []projection.UserKey{user})
-		return inboxes[user], err
+// take judges what has to be judged anew and takes what the filter lets
+// through; or gives the groups that are missing for that.
+func (v *view) take(b basis) (missing []string) {
+	v.inbox.mu.Lock()
+	defer v.inbox.mu.Unlock()
+	in := &v.inbox.value
+	for _, r := range in.rows {
+		if !r.joined {
+			v.judge(in, r, nil, b)
+			continue
+		}
+		g := v.groups[r.id]
+		if g == nil { // joined a moment ago
+			missing = append(missing, r.id)
+			continue
+		}
+		g.mu.Lock()
+		b := b
+		b.group = g.version
+		v.judge(in, r, &g.value, b)
+		g.mu.Unlock()
 	}
-	keys := make([]projection.Key, 0, len(q.filter.IDs))
-	for id := range q.filter.IDs {
-		keys = append(keys, projection.Key{App: q.app, Owner: q.userID, ConversationID: id})
+	if len(missing) > 0 {
+		return missing
 	}
-	states, err := w.loads.states.get(ctx, keys)
-	own := make(map[string]*projection.State, len(states))
-	for key, state := range states {
-		own[key.ConversationID] = state
+	sorted := in.sorted()
+	v.selected = make([]selected, 0, len(sorted))
+	for _, r := range sorted {
+		if v.query.filter.Wants(r.judged.listing) {
+			v.selected = append(v.selected, selected{r, r.own, r.joined, r.judged, r.judged.fragment, r.judged.details})
+		}
 	}
-	return own, err
+	return nil
 }
 
-// details loads what the items of these conversations show beyond their registers.
-func (w *Worker) details(
-	ctx context.Context, q *query, listings []projection.Listing, rules projection.Rules,
-	users *batcher[projection.UserKey, *projection.UserProfile],
-) (func(projection.Listing) projection.Details, error) {
-	var editKeys []projection.EditKey
-	var peerKeys []projection.UserKey
-	var mentionKeys []projection.MentionKey
-	for _, l := range listings {
-		if key, ok := l.HeadEdit(q.app, rules); ok {
-			editKeys = append(editKeys, key)
-		}
-		if l.Type == events.TypeC2C {
-			peerKeys = append(peerKeys, projection.UserKey{App: q.app, UserID: l.Name})
-		}
-		for _, m := range l.Mentions {
-			mentionKeys = append(mentionKeys, projection.MentionKey{App: q.app, GroupID: l.Name, Mention: m.Mention})
-		}
+func (v *view) judge(in *inbox, r *row, g *groupValue, b basis) {
+	if r.judged == nil || r.judged.basis != b {
+		in.judge(r, v.conversation(r.id, r.state(), g), v.query.app, v.rules, b)
 	}
-	var edits map[projection.EditKey]*projection.Edit
-	var peers map[projection.UserKey]*projection.UserProfile
-	var senders map[projection.MentionKey]string
-	g, gctx := errgroup.WithContext(ctx)
-	fetch(gctx, g, w.loads.edits, editKeys, &edits)
-	fetch(gctx, g, users, peerKeys, &peers)
-	fetch(gctx, g, w.loads.senders, mentionKeys, &senders)
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-
-	return func(l projection.Listing) projection.Details {
-		d := projection.Details{Sender: func(m projection.Mention) string {
-			return senders[projection.MentionKey{App: q.app, GroupID: l.Name, Mention: m}]
-		}}
-		if key, ok := l.HeadEdit(q.app, rules); ok && edits[key] != nil {
-			d.Edit = *edits[key]
-		}
-		if peer := peers[projection.UserKey{App: q.app, UserID: l.Name}]; l.Type == events.TypeC2C && peer != nil {
-			d.Peer = *peer
-		}
-		return d
-	}, nil
 }
 
-// rulesOf gives an app's rules at a time; nothing may be known of it yet.
-func rulesOf(app *projection.App, now events.Micros) projection.Rules {
-	if app == nil {
-		app = &projection.App{}
+// conversation is what the user sees; g is nil outside groups, and for groups that the user is not in.
+func (v *view) conversation(id string, own *projection.State, g *groupValue) *projection.Conversation {
+	var shared *projection.State
+	var profile *projection.GroupProfile
+	if g != nil {
+		shared, profile = &g.state, &g.profile
 	}
+	c, _ := projection.NewConversation(v.query.userID, id, own, shared, profile) // rows have conversation IDs
+	return c
+}
+
+// page is what the request gets to see of the list, and whether there is more after it.
+func (v *view) page(from *projection.Position) (page []selected, more bool, err error) {
+	most := v.rules.MaxConversations
+	limit := most
+	if v.query.limit != 0 {
+		limit = int(v.query.limit) //nolint:gosec // at most maxPlanList
+	}
+	if limit > most {
+		return nil, false, badRequest("limit %d: expected an integer from 1 to %d, the app's maxConversations", limit, most)
+	}
+	rest := v.selected[:v.query.filter.Cut(len(v.selected), v.rules)]
+	if from != nil {
+		i, found := slices.BinarySearchFunc(rest, *from, func(s selected, p projection.Position) int {
+			return s.judged.listing.Position.Compare(p)
+		})
+		if found {
+			i++
+		}
+		rest = rest[i:]
+	}
+	page = rest[:min(limit, len(rest))]
+	return page, len(page) < len(rest), nil
+}
+
+// fragments are the items of a page as JSON. It reports false when a group is
+// no more as it was when the view was taken.
+func (w *Worker) fragments(ctx context.Context, v *view, page []selected) (fragments [][]byte, whole bool, err error) {
+	details, err := w.details(ctx, v.query, page)
+	if err != nil {
+		return nil, false, err
+	}
+	fragments = make([][]byte, len(page))
+	for i, s := range page {
+		d := &details[i]
+		if s.fragment != nil && s.details == d.version {
+			fragments[i] = s.fragment
+			continue
+		}
+		state := (&row{own: s.own}).state()
+		var item projection.Item
+		if s.joined {
+			g := v.groups[s.row.id]
+			g.mu.Lock()
+			if g.version != s.judged.basis.group {
+				g.mu.Unlock()
+				return nil, false, nil
+			}
+			item = v.conversation(s.row.id, state, &g.value).Item(d.Details, v.rules)
+			g.mu.Unlock()
+		} else {
+			item = v.conversation(s.row.id, state, nil).Item(d.Details, v.rules)
+		}
+		var b bytes.Buffer
+		if err := encode(&b, item); err != nil {
+			return nil, false, fmt.Errorf("encode an item: %w", err)
+		}
+		fragments[i] = slices.Clip(b.Bytes())
+		v.inbox.mu.Lock()
+		v.inbox.value.show(s.row, s.judged, fragments[i], d.version)
+		v.inbox.mu.Unlock()
+	}
+	return fragments, true, nil
+}
+
+// details are what the item of a row shows beyond registers, and the version of all of it.
+type details struct {
+	projection.Details
+	version uint64
+}
+
+// details gets them for a page.
+func (w *Worker) details(ctx context.Context, q *query, page []selected) ([]details, error) {
+	peers := make([]projection.UserKey, 0, len(page))
+	var edits []projection.EditKey
+	var mentions []projection.MentionKey
+	for _, s := range page {
+		_, name, _ := events.SplitConversationID(s.row.id)
+		if s.judged.listing.Type == events.TypeC2C {
+			peers = append(peers, projection.UserKey{App: q.app, UserID: name})
+		}
+		if s.judged.edit != nil {
+			edits = append(edits, *s.judged.edit)
+		}
+		for _, m := range s.judged.listing.Mentions {
+			mentions = append(mentions, projection.MentionKey{App: q.app, GroupID: name, Mention: m.Mention})
+		}
+	}
+	people, hasPeople := w.cache.people.held(q.begin, peers...)
+	edited, hasEdits := w.cache.edits.held(q.begin, edits...)
+	senders, hasSenders := w.cache.senders.held(q.begin, mentions...)
+	if !hasPeople || !hasEdits || !hasSenders {
+		g, gctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { people, err = w.cache.people.get(gctx, q.begin, peers...); return err })
+		g.Go(func() (err error) { edited, err = w.cache.edits.get(gctx, q.begin, edits...); return err })
+		g.Go(func() (err error) { senders, err = w.cache.senders.get(gctx, q.begin, mentions...); return err })
+		if err := g.Wait(); err != nil {
+			return nil, err
+		}
+	}
+
+	all := make([]details, len(page))
+	for i, s := range page {
+		d := &all[i]
+		// Versions only grow, and so does their sum when any of them does.
+		var version uint64
+		if s.judged.listing.Type == events.TypeC2C {
+			d.Peer, version = people[0].read()
+			people = people[1:]
+			d.version += version
+		}
+		if s.judged.edit != nil {
+			d.Edit, version = edited[0].read()
+			edited = edited[1:]
+			d.version += version
+		}
+		if len(s.judged.listing.Mentions) == 0 {
+			continue
+		}
+		from := make(map[projection.Mention]string, len(s.judged.listing.Mentions))
+		for _, m := range s.judged.listing.Mentions {
+			var sender projection.Register[string]
+			sender, version = senders[0].read()
+			senders = senders[1:]
+			from[m.Mention] = sender.Value
+			d.version += version
+		}
+		d.Sender = func(m projection.Mention) string { return from[m] }
+	}
+	return all, nil
+}
+
+// rulesOf gives an app's rules at a time.
+func rulesOf(app projection.App, now events.Micros) projection.Rules {
 	return projection.NewRules(app.Plan, now, func(userID string) bool {
 		_, erased := app.Erased[userID]
 		return erased

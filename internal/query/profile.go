@@ -31,16 +31,55 @@ func (w *Worker) profile(ctx context.Context, q *query, maxBytes int) ([]byte, e
 		return nil, err
 	}
 
-	rules := rulesOf(apps[q.app], q.now)
+	var app projection.App
+	if found := apps[q.app]; found != nil {
+		app = *found
+	}
+	rules := rulesOf(app, q.now)
 	c, ok := projection.NewConversation(q.userID, q.conversationID, states[ownKey], states[sharedKey], groups[groupKey])
 	if !ok || !c.Known(rules) {
 		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
 			quote(q.conversationID), quote(q.userID))
 	}
-	l := projection.Listing{Conversation: c, Mentions: c.Mentions(rules)}
-	details, err := w.details(ctx, q, []projection.Listing{l}, rules, w.loads.fullUsers)
+	d, err := w.profileDetails(ctx, q.app, c, rules)
 	if err != nil {
 		return nil, err
 	}
-	return encodeProfile(c.Profile(details(l), rules), maxBytes)
+	return encodeProfile(c.Profile(d, rules), maxBytes)
+}
+
+// profileDetails loads what the profile shows beyond the registers.
+func (w *Worker) profileDetails(ctx context.Context, app string, c *projection.Conversation, rules projection.Rules) (projection.Details, error) {
+	var editKeys []projection.EditKey
+	var peerKeys []projection.UserKey
+	var mentionKeys []projection.MentionKey
+	if key, ok := c.HeadEdit(app, rules); ok {
+		editKeys = append(editKeys, key)
+	}
+	if c.Type == events.TypeC2C {
+		peerKeys = append(peerKeys, projection.UserKey{App: app, UserID: c.Name})
+	}
+	for _, m := range c.Mentions(rules) {
+		mentionKeys = append(mentionKeys, projection.MentionKey{App: app, GroupID: c.Name, Mention: m.Mention})
+	}
+	var edits map[projection.EditKey]*projection.Edit
+	var peers map[projection.UserKey]*projection.UserProfile
+	var senders map[projection.MentionKey]projection.Register[string]
+	g, gctx := errgroup.WithContext(ctx)
+	fetch(gctx, g, w.loads.edits, editKeys, &edits)
+	fetch(gctx, g, w.loads.fullUsers, peerKeys, &peers)
+	fetch(gctx, g, w.loads.senders, mentionKeys, &senders)
+	if err := g.Wait(); err != nil {
+		return projection.Details{}, err
+	}
+	d := projection.Details{Sender: func(m projection.Mention) string {
+		return senders[projection.MentionKey{App: app, GroupID: c.Name, Mention: m}].Value
+	}}
+	for _, edit := range edits {
+		d.Edit = *edit
+	}
+	for _, peer := range peers {
+		d.Peer = *peer
+	}
+	return d, nil
 }

@@ -17,6 +17,9 @@ func listTail(cursor string) string {
 		`,"removed":[],"reset":false},"nextCursor":"` + cursor + `","syncToken":""}`
 }
 
+// pageBytes is more than what a page holds besides its head and its items.
+const pageBytes = 512
+
 // listReply is a page in the making. It can be ended after any item that was added.
 type listReply struct {
 	query    *query
@@ -25,8 +28,10 @@ type listReply struct {
 	last     *projection.Position // after which there is more; nil when there is not
 }
 
-func newListReply(q *query, maxBytes int) *listReply {
+// newListReply begins a page of at most maxBytes, of items that take about size.
+func newListReply(q *query, maxBytes, size int) *listReply {
 	r := &listReply{query: q, maxBytes: maxBytes}
+	r.buffer.Grow(len(listHead) + size + pageBytes)
 	r.buffer.WriteString(listHead)
 	return r
 }
@@ -34,14 +39,12 @@ func newListReply(q *query, maxBytes int) *listReply {
 // add adds an item, unless the page ended with it would be too large: then the
 // page is to end before it, or is refused when there is nothing before it. final
 // says that no item comes after it on any page.
-func (r *listReply) add(item projection.Item, at projection.Position, final bool) (bool, error) {
+func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bool, error) {
 	before := r.buffer.Len()
 	if before > len(listHead) {
 		r.buffer.WriteByte(',')
 	}
-	if err := encode(&r.buffer, item); err != nil {
-		return false, fmt.Errorf("encode an item: %w", err)
-	}
+	r.buffer.Write(fragment)
 	size := r.buffer.Len() + len(listTail(""))
 	if !final {
 		size += cursorLength(at) + len("false") - len("true")

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,10 +41,14 @@ func (b listBody) IsSyncCompleted() bool { return b.Data.IsSyncCompleted }
 
 // pageOf adds items the first of which is items[from] until the page is full.
 func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, error) {
-	r := newListReply(q, maxBytes)
+	r := newListReply(q, maxBytes, 0)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
-		fits, err := r.add(items[i], at, i == len(items)-1)
+		var fragment bytes.Buffer
+		if err := encode(&fragment, items[i]); err != nil {
+			return nil, err
+		}
+		fits, err := r.add(fragment.Bytes(), at, i == len(items)-1)
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ type Store interface {
 	// Edits gives what happened to messages after they were sent.
 	Edits(context.Context, []projection.EditKey) (map[projection.EditKey]*projection.Edit, error)
 	// Senders gives the latest sender of messages that mention somebody.
-	Senders(context.Context, []projection.MentionKey) (map[projection.MentionKey]string, error)
+	Senders(context.Context, []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error)
 	// Apps gives plans and erased users.
 	Apps(context.Context, []string) (map[string]*projection.App, error)
 }
@@ -44,7 +44,7 @@ type loader struct {
 	users      *batcher[projection.UserKey, *projection.UserProfile]
 	fullUsers  *batcher[projection.UserKey, *projection.UserProfile]
 	edits      *batcher[projection.EditKey, *projection.Edit]
-	senders    *batcher[projection.MentionKey, string]
+	senders    *batcher[projection.MentionKey, projection.Register[string]]
 	apps       *batcher[string, *projection.App]
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // ServiceName is the name of the micro service and of its queue group.
@@ -33,6 +34,7 @@ type Worker struct {
 	log       *slog.Logger
 	metrics   *metrics
 	loads     *loader
+	cache     *cache
 	endpoints []*endpoint
 
 	slots  chan struct{} // holds one for each request that is being answered
@@ -69,6 +71,7 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 		loads: newLoader(cfg, store, m, log),
 		slots: make(chan struct{}, cfg.MaxRunning),
 	}
+	w.cache = newCache(cfg, w.loads)
 	w.endpoints = []*endpoint{
 		{name: "list", decode: decodeList, answer: w.list},
 		{name: "profile", decode: decodeProfile, answer: w.profile},
@@ -76,6 +79,16 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 	}
 	return w
 }
+
+// Follow has lists and totals answered from memory while feed says that
+// everything is heard of. Call it before Run, and have the feed call Apply and Lost.
+func (w *Worker) Follow(feed Feed) { w.cache.feed = feed }
+
+// Apply merges what has become visible into what is in memory.
+func (w *Worker) Apply(m *projection.Model) { w.cache.apply(m) }
+
+// Lost says that what was loaded before may lack something.
+func (w *Worker) Lost() { w.cache.lost() }
 
 // Run serves until ctx is done, then drains: it takes no more requests,
 // answers those in hand and returns, within Config.DrainTimeout. It leaves the
@@ -246,7 +259,7 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 		w.metrics.running.Dec()
 		<-w.slots
 	}()
-	q.now = events.MicrosOf(w.clock())
+	q.now, q.begin = events.MicrosOf(w.clock()), j.arrived
 	return j.answer(ctx, q, int(w.nc.MaxPayload()))
 }
 

@@ -2,7 +2,6 @@ package readmodel
 
 import (
 	"context"
-	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
@@ -175,7 +174,7 @@ func (s *Store) Edits(ctx context.Context, keys []projection.EditKey) (map[proje
 }
 
 // Senders gives the sender of the latest message at each mention's place.
-func (s *Store) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]string, error) {
+func (s *Store) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error) {
 	latest := map[projection.MentionKey]projection.Register[string]{}
 	err := load(ctx, s, &messagesTable, messageKey, keyText(keys, putMention), false, func(r *messageRow) error {
 		k := projection.MentionKey{
@@ -183,18 +182,14 @@ func (s *Store) Senders(ctx context.Context, keys []projection.MentionKey) (map[
 			Mention: projection.Mention{Day: r.Day, Sequence: r.Sequence},
 		}
 		sender := latest[k]
-		sender.Merge(projection.Register[string]{
+		projection.MergeText(&sender, projection.Register[string]{
 			Version: projection.Version{Time: r.Time, ID: r.ID},
 			Value:   r.From,
-		}, strings.Compare)
+		})
 		latest[k] = sender
 		return nil
 	})
-	senders := make(map[projection.MentionKey]string, len(latest))
-	for k, v := range latest {
-		senders[k] = v.Value
-	}
-	return senders, classify(ctx, err)
+	return latest, classify(ctx, err)
 }
 
 // Apps gives the plans and the erased users of apps.

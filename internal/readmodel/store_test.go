@@ -181,7 +181,7 @@ func TestStore_SendersAreTheLatest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[projection.MentionKey]string{key: "bob"}, got); diff != "" {
+	if diff := cmp.Diff(map[projection.MentionKey]projection.Register[string]{key: {Version: projection.Version{Time: projectiontest.Now + 3, ID: "bob"}, Value: "bob"}}, got); diff != "" {
 		t.Errorf("senders (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,409 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/bruteforce"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
+	feedpb "github.com/convoview/convoview/schemas/feed/v1"
+)
+
+var schedules = flag.Int("schedules", 1000, "how many schedules of projector, feed and requests to play")
+
+// TestCoherence plays schedules, each drawn from its seed: projectors write,
+// announce, crash and repeat; the feed loses, delays, repeats and reorders;
+// requests load while all that happens. Whenever the feed has caught up, every
+// reply is what folding everything visible gives.
+func TestCoherence(t *testing.T) {
+	for seed := range uint64(*schedules) {
+		if fault := playSchedule(t, seed, protocol{}); fault != "" {
+			t.Fatalf("seed %d: %s", seed, fault)
+		}
+	}
+}
+
+// TestCoherence_CatchesBrokenProtocols holds that the test above can fail.
+func TestCoherence_CatchesBrokenProtocols(t *testing.T) {
+	for _, broken := range []protocol{
+		{name: "losses are not heeded", deafToLoss: true},
+		{name: "announced before it is visible", announceFirst: true},
+		{name: "positions are not repeated", noRepeats: true},
+		{name: "what is heard during a load is dropped", deafDuringLoads: true},
+	} {
+		t.Run(broken.name, func(t *testing.T) {
+			for seed := range uint64(20_000) {
+				if playSchedule(t, seed, broken) != "" {
+					return
+				}
+			}
+			t.Error("no schedule shows that it is broken")
+		})
+	}
+}
+
+// protocol says what is broken of it.
+type protocol struct {
+	name                                                  string
+	deafToLoss, announceFirst, noRepeats, deafDuringLoads bool
+}
+
+// world is a read model, a projector that fills it from a log, the feed on its
+// way to a worker, and the worker.
+type world struct {
+	protocol
+	rng   *rand.Rand
+	log   []events.Event // a partition
+	store *memory
+
+	name      string // the projector's, which changes with every crash
+	number    uint64
+	next      int // what it writes next
+	announced int
+	committed int
+	visible   int // how much of the log is in the store
+
+	way      []announced // announcements on their way
+	receiver *feed.Receiver
+	worker   *Worker
+	silent   bool // as Feed
+
+	mu    sync.Mutex
+	gates []*held // loads that wait
+}
+
+type announced struct {
+	from string
+	*feedpb.Announcement
+}
+
+// held holds up a load until the schedule lets it go on.
+type held struct {
+	name string
+	open chan struct{}
+}
+
+func playSchedule(t *testing.T, seed uint64, p protocol) (fault string) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(seed, p)
+		for range 40 {
+			if fault == "" {
+				fault = w.step(t)
+			}
+		}
+		if fault == "" {
+			w.catchUp()
+			fault = w.compare(t)
+		}
+	})
+	return fault
+}
+
+var drawnEvents = rapid.Custom(func(t *rapid.T) []events.Event { return projectiontest.Events(t, 40) })
+
+func newWorld(seed uint64, p protocol) *world {
+	w := &world{
+		protocol: p,
+		rng:      rand.New(rand.NewPCG(seed, 0)),
+		log:      drawnEvents.Example(int(seed)), //nolint:gosec // a small number
+		store:    newMemory(),
+		name:     "p0",
+	}
+	cfg := DefaultConfig()
+	cfg.LoadConcurrency = 1
+	w.worker = New(cfg, nil, gated{w.store, w}, func() time.Time { return projectiontest.Now.Time() },
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.worker.Follow(w)
+	w.receiver = feed.NewReceiver(w)
+	return w
+}
+
+// Check is the feed's.
+func (w *world) Check() error {
+	if w.silent {
+		return errOverloaded // any
+	}
+	return nil
+}
+
+// Apply and Lost are the receiver's handler.
+func (w *world) Apply(m *projection.Model) {
+	if w.deafDuringLoads && len(w.waiting()) > 0 {
+		return
+	}
+	w.worker.Apply(m)
+}
+
+func (w *world) Lost() {
+	if !w.deafToLoss {
+		w.worker.Lost()
+	}
+}
+
+// step does something that happens by itself, or asks something.
+func (w *world) step(t *testing.T) string {
+	switch n := w.rng.IntN(10); {
+	case n < 7:
+		w.happen()
+		return ""
+	case n < 9:
+		w.ask(t, w.anyUser(), true)
+		return ""
+	default:
+		w.catchUp()
+		return w.compare(t)
+	}
+}
+
+// happen is one thing that happens in the world without the worker's doing.
+func (w *world) happen() {
+	switch n := w.rng.IntN(20); {
+	case n < 7:
+		w.project()
+	case n < 13 && len(w.way) > 0: // it arrives, mostly the oldest first
+		i := 0
+		if w.rng.IntN(4) == 0 {
+			i = w.rng.IntN(len(w.way))
+		}
+		w.deliver(i, w.rng.IntN(8) == 0)
+	case n < 15 && len(w.way) > 0: // it is lost
+		i := w.rng.IntN(len(w.way))
+		w.way = slices.Delete(w.way, i, i+1)
+	case n < 16: // crash: another begins where this one was committed
+		w.name, w.number = fmt.Sprintf("%s'", w.name), 0
+		w.next, w.announced = w.committed, w.committed
+	case n < 17:
+		w.repeat()
+	case n < 18:
+		w.silent = !w.silent
+	case n < 19:
+		time.Sleep(time.Minute) // entries age
+	}
+}
+
+// project writes some of the log, announces it and commits it, or stops in between.
+func (w *world) project() {
+	to := min(w.next+1+w.rng.IntN(3), len(w.log))
+	batch := w.log[w.next:to]
+	write := func() {
+		w.store.mu.Lock()
+		defer w.store.mu.Unlock()
+		for _, e := range batch {
+			w.store.model.Fold(e)
+		}
+		w.visible = max(w.visible, to)
+	}
+	announce := func() {
+		for i, e := range batch {
+			value, err := events.AppendProtobuf(nil, e)
+			if err != nil {
+				panic(err)
+			}
+			a := &feedpb.Announcement{Records: []*feedpb.Record{{Value: value, ContentType: new(events.ContentTypeProtobuf)}}}
+			if i == len(batch)-1 {
+				a.Ranges = []*feedpb.Range{{Topic: "t", From: int64(w.announced), To: int64(to)}}
+			}
+			w.say(a)
+		}
+		w.announced = to
+	}
+	if len(batch) == 0 {
+		return
+	}
+	first, second := write, announce
+	if w.announceFirst {
+		first, second = announce, write
+	}
+	first()
+	if w.rng.IntN(8) == 0 {
+		w.next = w.announced // it tries again, or crashes and another does
+		return
+	}
+	if w.announceFirst && w.rng.IntN(2) == 0 {
+		w.happenOthers() // between announcing and writing
+	}
+	second()
+	w.next = to
+	if w.rng.IntN(3) > 0 {
+		w.committed = to
+	}
+}
+
+// happenOthers lets announcements arrive.
+func (w *world) happenOthers() {
+	for len(w.way) > 0 && w.rng.IntN(3) > 0 {
+		w.deliver(0, false)
+	}
+}
+
+func (w *world) say(a *feedpb.Announcement) {
+	w.number++
+	a.Number = w.number
+	w.way = append(w.way, announced{w.name, a})
+}
+
+// repeat is what an owner does every second.
+func (w *world) repeat() {
+	if !w.noRepeats {
+		w.say(&feedpb.Announcement{Ranges: []*feedpb.Range{{Topic: "t", From: int64(w.announced), To: int64(w.announced)}}})
+	}
+}
+
+func (w *world) deliver(i int, again bool) {
+	m := w.way[i]
+	if !again {
+		w.way = slices.Delete(w.way, i, i+1)
+	}
+	w.receiver.Take(m.from, m.Announcement, time.Now())
+}
+
+// catchUp has the projector finish what it began, and the feed bring all that it has not lost.
+func (w *world) catchUp() {
+	for w.announced < w.visible {
+		w.project()
+	}
+	w.repeat()
+	for len(w.way) > 0 {
+		w.deliver(0, false)
+	}
+	w.silent = false
+}
+
+func (w *world) anyUser() string { return projectiontest.Users[w.rng.IntN(len(projectiontest.Users))] }
+
+// ask asks for a user's list and total. With others, things happen while it
+// loads; what it answers then is not looked at.
+func (w *world) ask(t *testing.T, user string, others bool) (list, total []byte) {
+	time.Sleep(time.Millisecond) // no two requests come at the same moment
+	done := false
+	go func() {
+		q := &query{app: projectiontest.Apps[0], userID: user, now: projectiontest.Now, begin: time.Now()}
+		var err error
+		if list, err = w.worker.list(context.Background(), q, 1<<20); err != nil {
+			t.Error(err)
+		}
+		if total, err = w.worker.unread(context.Background(), q, 0); err != nil {
+			t.Error(err)
+		}
+		done = true
+	}()
+	for {
+		synctest.Wait()
+		if done {
+			return list, total
+		}
+		waiting := w.waiting()
+		if others && w.rng.IntN(3) > 0 {
+			w.happen()
+			continue
+		}
+		w.release(waiting[w.rng.IntN(len(waiting))])
+	}
+}
+
+// compare asks for everybody's list and total.
+func (w *world) compare(t *testing.T) string {
+	visible := bruteforce.New(w.log[:w.visible], projectiontest.Now)
+	app := projectiontest.Apps[0]
+	for _, user := range projectiontest.Users {
+		list, total := w.ask(t, user, false)
+		var want bytes.Buffer
+		want.WriteString(listHead)
+		for i, item := range visible.List(app, user, bruteforce.Filter{}) {
+			if i > 0 {
+				want.WriteByte(',')
+			}
+			if err := encode(&want, item); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want.WriteString(listTail(""))
+		if !bytes.Equal(want.Bytes(), list) {
+			return fmt.Sprintf("list of %s\nwant %s\ngot  %s", user, want.Bytes(), list)
+		}
+		if want := encodeUnread(visible.Unread(app, user, bruteforce.Filter{}, false)); !bytes.Equal(want, total) {
+			return fmt.Sprintf("total of %s: want %s, got %s", user, want, total)
+		}
+	}
+	return ""
+}
+
+// pass holds up a load until the schedule lets it go on.
+func (w *world) pass(name string) {
+	g := &held{name, make(chan struct{})}
+	w.mu.Lock()
+	w.gates = append(w.gates, g)
+	w.mu.Unlock()
+	<-g.open
+}
+
+// waiting are the loads that are held up, in an order that is the same in every run.
+func (w *world) waiting() []*held {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slices.SortStableFunc(w.gates, func(a, b *held) int { return bytes.Compare([]byte(a.name), []byte(b.name)) })
+	return slices.Clone(w.gates)
+}
+
+func (w *world) release(g *held) {
+	w.mu.Lock()
+	w.gates = slices.DeleteFunc(w.gates, func(other *held) bool { return other == g })
+	w.mu.Unlock()
+	close(g.open)
+}
+
+// gated is the store, whose loads are held up before and after they read.
+type gated struct {
+	*memory
+	w *world
+}
+
+func through[K comparable, V any](ctx context.Context, w *world, name string, keys []K, load loadFunc[K, V]) (map[K]V, error) {
+	w.pass(name + " begins")
+	values, err := load(ctx, keys)
+	w.pass(name + " ends")
+	return values, err
+}
+
+func (g gated) Inboxes(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
+	return through(ctx, g.w, "inboxes", keys, g.memory.Inboxes)
+}
+
+func (g gated) States(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
+	return through(ctx, g.w, "states", keys, g.memory.States)
+}
+
+func (g gated) Groups(ctx context.Context, keys []projection.GroupKey) (map[projection.GroupKey]*projection.GroupProfile, error) {
+	return through(ctx, g.w, "groups", keys, g.memory.Groups)
+}
+
+func (g gated) Users(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]*projection.UserProfile, error) {
+	return through(ctx, g.w, "users", keys, g.memory.Users)
+}
+
+func (g gated) Edits(ctx context.Context, keys []projection.EditKey) (map[projection.EditKey]*projection.Edit, error) {
+	return through(ctx, g.w, "edits", keys, g.memory.Edits)
+}
+
+func (g gated) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error) {
+	return through(ctx, g.w, "senders", keys, g.memory.Senders)
+}
+
+func (g gated) Apps(ctx context.Context, keys []string) (map[string]*projection.App, error) {
+	return through(ctx, g.w, "apps", keys, g.memory.Apps)
+}
