@@ -18,6 +18,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -57,6 +58,7 @@ type system struct {
 	group           string
 	database        string
 	store           *readmodel.Store
+	feed            *feed.Follower // of the query worker, once there is one
 	client          *kafka.Client
 	writer          *kafka.Writer
 	rng             *rand.Rand // draws encodings
@@ -146,6 +148,7 @@ func (s *system) project() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	consumer.AnnounceTo(feed.NewPublisher(s.nc))
 	s.run("projector", consumer.Run)
 }
 
@@ -153,7 +156,11 @@ func (s *system) project() {
 func (s *system) serve(clock func() time.Time) {
 	config := query.DefaultConfig()
 	config.MaxRunning = askersAtOnce // the more, the more of them share a load
-	s.run("query worker", query.New(config, s.nc, s.store, clock, s.log(), prometheus.NewRegistry()).Run)
+	worker := query.New(config, s.nc, s.store, clock, s.log(), prometheus.NewRegistry())
+	s.feed = feed.NewFollower(feed.DefaultConfig(), s.nc, worker, s.log(), prometheus.NewRegistry())
+	worker.Follow(s.feed)
+	s.run("feed", s.feed.Run)
+	s.run("query worker", worker.Run)
 }
 
 func (s *system) log() *slog.Logger {
@@ -209,7 +216,8 @@ func (s *system) record(e events.Event) kafka.Message {
 	}
 }
 
-// settle waits until all that is in the topics is projected.
+// settle waits until all that is in the topics is projected, and the query
+// worker, if there is one, has heard of it.
 func (s *system) settle() {
 	s.t.Helper()
 	ends := s.ends()
@@ -220,6 +228,14 @@ func (s *system) settle() {
 		case <-poll.C:
 		case <-s.t.Context().Done():
 			s.t.Fatal(s.t.Context().Err())
+		}
+	}
+	for p, end := range ends {
+		if s.feed == nil || end == 0 {
+			continue
+		}
+		if err := s.feed.Await(s.t.Context(), feed.Partition{Topic: p.topic, ID: int32(p.id)}, end-1); err != nil {
+			s.t.Fatal(err)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (p *projectors) start() *projector {
 		"--kafka-session-timeout", "1s", "--kafka-heartbeat-interval", "100ms", "--kafka-join-backoff", "100ms",
 		"--clickhouse-addresses", s.dbAddr, "--clickhouse-database", s.database,
 		"--flush-interval", "20ms", "--max-batch-events", batch, "--max-piece-events", batch,
-		"--admin-addr", "127.0.0.1:0", "--log-format", "text", "--log-level", "warn")
+		"--nats-url", s.nc.ConnectedUrl(), "--admin-addr", "127.0.0.1:0", "--log-format", "text", "--log-level", "warn")
 	cmd.Stderr = s.t.Output()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
