@@ -197,9 +197,10 @@ func TestList_CursorOfAnother(t *testing.T) {
 	}
 }
 
-// Between two pages conversations move up, vanish and appear. What did not
-// change is seen once.
-func TestList_PagingWhileTheListChanges(t *testing.T) {
+// Elsewhere paging skips or repeats while the list changes. Here between two
+// pages conversations move up, vanish and appear, and what did not change is
+// seen once.
+func TestElsewhere_PagingSkipsOrRepeatsWhileTheListChanges(t *testing.T) {
 	f := start(t, newMemory())
 	var unchanged []string
 	for i := range 60 {
