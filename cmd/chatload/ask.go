@@ -102,7 +102,7 @@ func (q *question) register(f *lifecycle.Flags) {
 	f.Bool(&q.json, "json", "Print the reply as it came.")
 	f.Var(&q.verbatim, "request", "json", "Send exactly these bytes; no other flag or argument then matters.")
 	f.Duration(&q.timeout, "timeout", "How long the query worker may take, at most 5s; 0: its default.")
-	f.Var(&q.after, "after", "topic:partition:offset,…", "Answer only when the projector has applied all of these. Query workers of this version refuse it.")
+	f.Var(&q.after, "after", "topic:partition:offset,…", "Answer only when the projector has applied all of these.")
 }
 
 func (q *question) registerFilters(f *lifecycle.Flags) {
@@ -171,8 +171,8 @@ func runList(ctx context.Context, c *console, args []string) error {
 	f.Var(&q.limit, "limit", "number", "The size of a page.")
 	f.Var(&q.cursor, "cursor", "cursor", "The nextCursor of the page before.")
 	f.Bool(&q.all, "all", "Follow nextCursor to the end.")
-	f.Bool(&q.sync, "sync", "Ask for a syncToken. Query workers of this version refuse it.")
-	f.Var(&q.since, "since", "token", "Only what has changed since this syncToken. Query workers of this version refuse it.")
+	f.Bool(&q.sync, "sync", "Ask for a syncToken.")
+	f.Var(&q.since, "since", "token", "Only what has changed since this syncToken.")
 	if err := q.parse(f, args, operand{"USER", &q.request.UserID}); err != nil {
 		return err
 	}

@@ -306,8 +306,18 @@ type reply struct {
 // askAgain are the codes of what a busy machine may be too slow for. Nothing here is timed.
 var askAgain = []string{"503", "504"}
 
-// request sends a request and gives the reply.
+// request sends a request, again if need be, and gives the reply.
 func (s *system) request(operation, app string, request any) (reply, error) {
+	for {
+		r, err := s.requestOnce(operation, app, request)
+		if err != nil || !slices.Contains(askAgain, r.code) {
+			return r, err
+		}
+	}
+}
+
+// requestOnce sends a request and gives the reply.
+func (s *system) requestOnce(operation, app string, request any) (reply, error) {
 	subject := "convoview.v1." + app + ".conversation." + operation
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -321,10 +331,7 @@ func (s *system) request(operation, app string, request any) (reply, error) {
 		if err != nil {
 			return reply{}, fmt.Errorf("ask %s: %w", subject, err)
 		}
-		code := msg.Header.Get(micro.ErrorCodeHeader)
-		if !slices.Contains(askAgain, code) {
-			return reply{code, string(msg.Data)}, nil
-		}
+		return reply{msg.Header.Get(micro.ErrorCodeHeader), string(msg.Data)}, nil
 	}
 }
 

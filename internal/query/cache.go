@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -17,6 +18,9 @@ type Feed interface {
 	// Check gives the reason why something may not be; nil if there is none. It
 	// is asked with every request.
 	Check() error
+	// Await waits until everything up to and including an offset is heard of.
+	// Its error is feed.ErrUnknownPartition or the context's.
+	Await(ctx context.Context, p feed.Partition, offset int64) error
 }
 
 // cache is what is in memory of the read model. It is fed by loads and by the

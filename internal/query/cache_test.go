@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -9,12 +10,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 )
 
 // always is a feed that hears of everything.
 type always struct{}
 
 func (always) Check() error { return nil }
+
+func (always) Await(context.Context, feed.Partition, int64) error { return nil }
 
 func BenchmarkList(b *testing.B) {
 	for _, n := range []int{20, 100} {

@@ -3,6 +3,7 @@ package query
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
@@ -81,7 +83,8 @@ type world struct {
 	way      []announced // announcements on their way
 	receiver *feed.Receiver
 	worker   *Worker
-	silent   bool // as Feed
+	silent   bool               // as Feed
+	clients  map[string]*client // by user ID
 
 	mu    sync.Mutex
 	gates []*held // loads that wait
@@ -123,6 +126,7 @@ func newWorld(seed uint64, p protocol) *world {
 		log:      drawnEvents.Example(int(seed)), //nolint:gosec // a small number
 		store:    newMemory(),
 		name:     "p0",
+		clients:  map[string]*client{},
 	}
 	cfg := DefaultConfig()
 	cfg.LoadConcurrency = 1
@@ -140,6 +144,9 @@ func (w *world) Check() error {
 	}
 	return nil
 }
+
+// Await is nobody's in these tests.
+func (w *world) Await(context.Context, feed.Partition, int64) error { panic("not asked for") }
 
 // Apply and Lost are the receiver's handler.
 func (w *world) Apply(m *projection.Model) {
@@ -332,15 +339,95 @@ func (w *world) compare(t *testing.T) string {
 				t.Fatal(err)
 			}
 		}
-		want.WriteString(listTail(""))
+		want.WriteString(listTail("", "[]", false, ""))
 		if !bytes.Equal(want.Bytes(), list) {
 			return fmt.Sprintf("list of %s\nwant %s\ngot  %s", user, want.Bytes(), list)
+		}
+		if fault := w.syncs(t, user, list); fault != "" {
+			return fmt.Sprintf("sync of %s: %s", user, fault)
 		}
 		if want := encodeUnread(visible.Unread(app, user, bruteforce.Filter{}, false)); !bytes.Equal(want, total) {
 			return fmt.Sprintf("total of %s: want %s, got %s", user, want, total)
 		}
 	}
 	return ""
+}
+
+// client holds a list and keeps it up to date by what a sync says.
+type client struct {
+	token string
+	items map[string]string // by conversation ID
+}
+
+// syncs has a client of the user's sync, some of it page by page, and compares
+// what it then holds with the list.
+func (w *world) syncs(t *testing.T, user string, list []byte) string {
+	c := w.clients[user]
+	q := &query{app: projectiontest.Apps[0], userID: user, sync: true, limit: w.rng.Uint64N(2)}
+	if c == nil {
+		c = &client{items: map[string]string{}}
+		w.clients[user] = c
+	} else {
+		q.since = &c.token
+	}
+	for first := true; ; first = false {
+		page := w.page(t, q)
+		if page.Data.Reset && first {
+			clear(c.items)
+		}
+		for _, id := range page.Data.Removed {
+			if _, held := c.items[id]; !held {
+				return "told to remove " + id + ", which it has not"
+			}
+			delete(c.items, id)
+		}
+		for i, id := range page.ids(t) {
+			if c.items[id] == string(page.Data.ConversationList[i]) {
+				return "sent again what it has: " + c.items[id]
+			}
+			c.items[id] = string(page.Data.ConversationList[i])
+		}
+		if first {
+			defer func(token string) { c.token = token }(page.SyncToken)
+		} else if page.SyncToken != "" {
+			return "a token on a later page"
+		}
+		if page.NextCursor == "" {
+			break
+		}
+		q.cursor = &page.NextCursor
+	}
+	want := map[string]string{}
+	whole := parseList(t, list)
+	for i, id := range whole.ids(t) {
+		want[id] = string(whole.Data.ConversationList[i])
+	}
+	return cmp.Diff(want, c.items)
+}
+
+// page asks for a page of a list while nothing else happens.
+func (w *world) page(t *testing.T, q *query) (page listBody) {
+	time.Sleep(time.Millisecond)
+	q.now, q.begin = projectiontest.Now, time.Now()
+	var body []byte
+	go func() {
+		var err error
+		if body, err = w.worker.list(context.Background(), q, 1<<20); err != nil {
+			t.Error(err)
+			body = []byte("{}")
+		}
+	}()
+	for {
+		synctest.Wait()
+		if body != nil {
+			break
+		}
+		w.release(w.waiting()[0])
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		t.Fatal(err)
+	}
+	return page
 }
 
 // pass holds up a load until the schedule lets it go on.

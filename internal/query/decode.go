@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -24,6 +26,7 @@ const (
 	maxTimeout         = 5000 // milliseconds; also the default
 	maxConversationIDs = 500
 	maxPlanList        = 1000 // no app's lists are longer
+	maxAfter           = 100  // offsets to wait for
 )
 
 // What fields are expected to be.
@@ -40,11 +43,14 @@ const (
 type query struct {
 	app, userID    string
 	timeout        time.Duration
+	after          []offset
 	conversationID string            // profile
 	filter         projection.Filter // list and unread
 	includeMuted   bool              // unread
 	limit          uint64            // list; 0: not given
 	cursor         *string           // list
+	sync           bool              // list
+	since          *string           // list
 	now            events.Micros     // one for the whole request
 	begin          time.Time         // nothing older is shown than what a load then would bring
 }
@@ -56,6 +62,10 @@ func decodeList(f *fields, q *query) {
 		q.limit = *limit
 	}
 	q.cursor = f.text("cursor", expectCursor, nil)
+	if sync := f.boolean("sync"); sync != nil {
+		q.sync = *sync
+	}
+	q.since = f.text("since", "expected a syncToken", nil)
 }
 
 func decodeUnread(f *fields, q *query) {
@@ -82,6 +92,53 @@ func (f *fields) common(q *query) {
 	if ms := f.integer("timeoutMs", 1, maxTimeout); ms != nil {
 		q.timeout = time.Duration(*ms) * time.Millisecond //nolint:gosec // at most maxTimeout
 	}
+	q.after = f.offsets("after")
+}
+
+// offset is a place that the projector has to have applied.
+type offset struct {
+	feed.Partition
+	at int64
+}
+
+const expectAfter = `expected a list of {"topic","partition","offset"}`
+
+// offsets gives a list of offsets.
+func (f *fields) offsets(name string) []offset {
+	v, ok := f.take(name)
+	if !ok {
+		return nil
+	}
+	if n := entries(v); n > maxAfter {
+		f.err = badRequest("%s of %d: expected at most %d", name, n, maxAfter)
+		return nil
+	}
+	var list []jsontext.Value
+	if v.Kind() != '[' || json.Unmarshal(v, &list) != nil {
+		f.fail(name, v, expectAfter)
+		return nil
+	}
+	offsets := make([]offset, len(list))
+	for i, element := range list {
+		at := fmt.Sprintf("%s[%d]", name, i)
+		e := &fields{}
+		if element.Kind() != '{' || json.Unmarshal(element, &e.values) != nil {
+			f.fail(at, element, expectAfter)
+			return nil
+		}
+		topic := e.required("topic", "expected the name of a topic", nil)
+		partition := e.requiredInteger("partition", math.MaxInt32)
+		place := e.requiredInteger("offset", math.MaxInt64-1)
+		if unknown := slices.Sorted(maps.Keys(e.values)); len(unknown) > 0 {
+			e.err = badRequest("unknown field %s: expected %s", quote(unknown[0]), strings.Join(e.names, ", "))
+		}
+		if e.err != nil {
+			f.err = badRequest("%s: %s", at, e.err.Message)
+			return nil
+		}
+		offsets[i] = offset{feed.Partition{Topic: topic, ID: int32(partition)}, int64(place)} //nolint:gosec // bounded above
+	}
+	return offsets
 }
 
 func (f *fields) filter(to *projection.Filter) {
@@ -205,6 +262,17 @@ func (f *fields) integer(name string, least, most uint64) *uint64 {
 		return nil
 	}
 	return &n
+}
+
+func (f *fields) requiredInteger(name string, most uint64) uint64 {
+	n := f.integer(name, 0, most)
+	if n != nil {
+		return *n
+	}
+	if f.err == nil {
+		f.err = badRequest("%s is missing: expected an integer from 0 to %d", name, most)
+	}
+	return 0
 }
 
 // conversationIDs gives a set of conversation IDs; nil when the field is absent.

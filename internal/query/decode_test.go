@@ -36,16 +36,13 @@ func TestDecode_Refuses(t *testing.T) {
 		{"list", `{"userID":"a","groupName":"\ud800"}`, `expected one JSON object (byte 27, "groupName": invalid`},
 
 		// unknown fields
-		{"list", `{"userId":"a"}`, `unknown field "userId": expected userID, timeoutMs, conversationIDList, type, markType, groupName, hasUnreadCount, hasGroupAtInfo, limit, cursor`},
-		{"list", `{"userID":"a","after":[]}`, `unknown field "after": expected `},
-		{"list", `{"userID":"a","sync":true}`, `unknown field "sync": expected `},
-		{"list", `{"userID":"a","since":""}`, `unknown field "since": expected `},
+		{"list", `{"userId":"a"}`, `unknown field "userId": expected userID, timeoutMs, after, conversationIDList, type, markType, groupName, hasUnreadCount, hasGroupAtInfo, limit, cursor, sync, since`},
 		{"list", `{"userID":"a","includeMuted":true}`, `unknown field "includeMuted": expected `},
 		{"list", `{"userID":"a","conversationID":"C2Cb"}`, `unknown field "conversationID": expected `},
 		{"list", `{"userID":"a","":1}`, `unknown field "": expected `},
-		{"unread", `{"userID":"a","limit":1}`, `unknown field "limit": expected userID, timeoutMs, conversationIDList, type, markType, groupName, hasUnreadCount, hasGroupAtInfo, includeMuted`},
+		{"unread", `{"userID":"a","limit":1}`, `unknown field "limit": expected userID, timeoutMs, after, conversationIDList, type, markType, groupName, hasUnreadCount, hasGroupAtInfo, includeMuted`},
 		{"unread", `{"userID":"a","cursor":"x"}`, `unknown field "cursor": expected `},
-		{"profile", `{"userID":"a","conversationID":"C2Cb","type":"C2C"}`, `unknown field "type": expected userID, timeoutMs, conversationID`},
+		{"profile", `{"userID":"a","conversationID":"C2Cb","type":"C2C"}`, `unknown field "type": expected userID, timeoutMs, after, conversationID`},
 		{"profile", `{"userID":"a","conversationID":"C2Cb","x\u0000\u2028":null}`, `unknown field "x\x00\u2028": expected `},
 
 		// userID
@@ -102,6 +99,23 @@ func TestDecode_Refuses(t *testing.T) {
 		{"profile", `{"userID":"a","conversationID":"b"}`, `conversationID "b"` + cid},
 		{"profile", `{"userID":"a","conversationID":["C2Cb"]}`, `conversationID ["C2Cb"]` + cid},
 		{"profile", `{"userID":"a","conversationID":"C2Cb\u007f"}`, `conversationID "C2Cb\x7f"` + cid},
+
+		{"unread", `{"userID":"a","sync":true}`, `unknown field "sync": expected `},
+		{"list", `{"userID":"a","sync":1}`, `sync 1: expected true or false`},
+		{"list", `{"userID":"a","since":{}}`, `since {}: expected a syncToken`},
+
+		// after
+		{"list", `{"userID":"a","after":{}}`, `after {}: expected a list of {"topic","partition","offset"}`},
+		{"unread", `{"userID":"a","after":[7]}`, `after[0] 7: expected a list of {"topic","partition","offset"}`},
+		{"profile", `{"userID":"a","conversationID":"C2Cb","after":[{"topic":"t","partition":0,"offset":0},null]}`, `after[1] null: expected a list of`},
+		{"list", `{"userID":"a","after":[{"partition":0,"offset":0}]}`, `after[0]: topic is missing: expected the name of a topic`},
+		{"list", `{"userID":"a","after":[{"topic":1,"partition":0,"offset":0}]}`, `after[0]: topic 1: expected the name of a topic`},
+		{"list", `{"userID":"a","after":[{"topic":"t","offset":0}]}`, `after[0]: partition is missing: expected an integer from 0 to 2147483647`},
+		{"list", `{"userID":"a","after":[{"topic":"t","partition":-1,"offset":0}]}`, `after[0]: partition -1: expected an integer from 0 to 2147483647`},
+		{"list", `{"userID":"a","after":[{"topic":"t","partition":0}]}`, `after[0]: offset is missing: expected an integer from 0 to 9223372036854775806`},
+		{"list", `{"userID":"a","after":[{"topic":"t","partition":0,"offset":9223372036854775807}]}`, `after[0]: offset 9223372036854775807: expected an integer`},
+		{"list", `{"userID":"a","after":[{"topic":"t","partition":0,"offset":0,"x":1}]}`, `after[0]: unknown field "x": expected topic, partition, offset`},
+		{"list", `{"userID":"a","after":[` + strings.Repeat(`0,`, 100) + `0]}`, `after of 101: expected at most 100`},
 
 		// the first of several
 		{"list", `{"userID":"","limit":0}`, `userID ""` + id},

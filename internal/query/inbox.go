@@ -23,14 +23,19 @@ type row struct {
 	judged *judgement
 }
 
-// judgement is what the rules say of a conversation. Only the fragment comes later.
+// judgement is what the rules say of a conversation. Only the item comes later.
 type judgement struct {
 	basis   basis
 	listing *projection.Listing // nil: it is not in the list
 	edit    *projection.EditKey // the head's, if it can have one
-	// fragment is the item as JSON, made with details of that version; nil: not made yet.
-	fragment []byte
-	details  uint64
+	shown   *shown              // nil: not made yet
+}
+
+// shown is an item as a reply has it. It does not change.
+type shown struct {
+	json    []byte
+	hash    itemHash
+	details uint64 // the version of the details that it was made with
 }
 
 // basis is what a judgement is made of besides the user's own registers.
@@ -78,12 +83,16 @@ func (in *inbox) groupIDs() []string {
 const (
 	rowBytes       = 160
 	judgementBytes = 240
+	shownBytes     = 48
 )
 
 func (r *row) bytes() int {
 	n := len(r.own)
 	if r.judged != nil {
-		n += judgementBytes + len(r.judged.fragment)
+		n += judgementBytes
+		if s := r.judged.shown; s != nil {
+			n += shownBytes + len(s.json)
+		}
 	}
 	return n
 }
@@ -115,12 +124,13 @@ func (in *inbox) judge(r *row, c *projection.Conversation, app string, rules pro
 }
 
 // show keeps the item of a judgement.
-func (in *inbox) show(r *row, j *judgement, fragment []byte, details uint64) {
+func (in *inbox) show(r *row, j *judgement, s *shown) {
 	if r.judged != j { // something came in between
 		return
 	}
-	in.bytes += len(fragment) - len(j.fragment)
-	j.fragment, j.details = fragment, details
+	in.bytes -= r.bytes()
+	j.shown = s
+	in.bytes += r.bytes()
 }
 
 // sorted are the listed rows in list order. All rows are judged.

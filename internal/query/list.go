@@ -27,34 +27,65 @@ func (w *Worker) list(ctx context.Context, q *query, maxBytes int) ([]byte, erro
 		if err != nil {
 			return nil, err
 		}
-		page, more, err := v.page(from)
+		limit, err := v.limit()
 		if err != nil {
 			return nil, err
 		}
-		fragments, whole, err := w.fragments(ctx, v, page)
-		if err != nil {
+		list := v.selected[:q.filter.Cut(len(v.selected), v.rules)]
+		c := changes{list: list}
+		syncs := q.sync || q.since != nil
+		whole := true
+		if syncs { // it takes the items of all
+			if whole, err = w.show(ctx, v, list); err == nil && whole {
+				c = q.changes(v, list)
+			}
+		}
+		rest := c.list[after(c.list, from):]
+		page := rest[:min(limit, len(rest))]
+		if !syncs {
+			whole, err = w.show(ctx, v, page)
+		}
+		switch {
+		case err != nil:
 			return nil, err
+		case whole: // else a group has changed meanwhile
+			return replyWith(q, page, len(page) < len(rest), c, maxBytes)
 		}
-		if !whole {
-			continue // a group has changed meanwhile
-		}
-		size := 0
-		for _, fragment := range fragments {
-			size += len(fragment) + 1
-		}
-		reply := newListReply(q, maxBytes, min(size, maxBytes))
-		for i, s := range page {
-			fits, err := reply.add(fragments[i], s.judged.listing.Position, i == len(page)-1 && !more)
-			if err != nil {
-				return nil, err
-			}
-			if !fits {
-				break
-			}
-		}
-		return reply.bytes(), nil
 	}
 	return nil, fmt.Errorf("the list of user %s changed %d times while it was read", quote(q.userID), viewAttempts)
+}
+
+// after is where a list goes on after a position; nil is before its beginning.
+func after(list []selected, from *projection.Position) int {
+	if from == nil {
+		return 0
+	}
+	i, found := slices.BinarySearchFunc(list, *from, func(s selected, p projection.Position) int {
+		return s.judged.listing.Position.Compare(p)
+	})
+	if found {
+		i++
+	}
+	return i
+}
+
+// replyWith makes the reply of a page; more says that there is more after it.
+func replyWith(q *query, page []selected, more bool, c changes, maxBytes int) ([]byte, error) {
+	size := 0
+	for _, s := range page {
+		size += len(s.shown.json) + 1
+	}
+	reply := newListReply(q, c, maxBytes, min(size, maxBytes))
+	for i, s := range page {
+		fits, err := reply.add(s.shown.json, s.judged.listing.Position, i == len(page)-1 && !more)
+		if err != nil {
+			return nil, err
+		}
+		if !fits {
+			break
+		}
+	}
+	return reply.bytes(), nil
 }
 
 // viewAttempts is how often a list is read again because it changes meanwhile.
@@ -87,12 +118,11 @@ type view struct {
 
 // selected is a row as it was when the view was taken.
 type selected struct {
-	row      *row
-	own      []byte
-	joined   bool
-	judged   *judgement
-	fragment []byte
-	details  uint64
+	row    *row
+	own    []byte
+	joined bool
+	judged *judgement
+	shown  *shown
 }
 
 // view takes the user's list as it is.
@@ -174,7 +204,7 @@ func (v *view) take(b basis) (missing []string) {
 	v.selected = make([]selected, 0, len(sorted))
 	for _, r := range sorted {
 		if v.query.filter.Wants(r.judged.listing) {
-			v.selected = append(v.selected, selected{r, r.own, r.joined, r.judged, r.judged.fragment, r.judged.details})
+			v.selected = append(v.selected, selected{r, r.own, r.joined, r.judged, r.judged.shown})
 		}
 	}
 	return nil
@@ -197,68 +227,60 @@ func (v *view) conversation(id string, own *projection.State, g *groupValue) *pr
 	return c
 }
 
-// page is what the request gets to see of the list, and whether there is more after it.
-func (v *view) page(from *projection.Position) (page []selected, more bool, err error) {
+// limit is the greatest length of a page.
+func (v *view) limit() (int, error) {
 	most := v.rules.MaxConversations
-	limit := most
-	if v.query.limit != 0 {
-		limit = int(v.query.limit) //nolint:gosec // at most maxPlanList
+	switch limit := v.query.limit; {
+	case limit == 0:
+		return most, nil
+	case limit > uint64(most): //nolint:gosec // at least 1
+		return 0, badRequest("limit %d: expected an integer from 1 to %d, the app's maxConversations", limit, most)
+	default:
+		return int(limit), nil //nolint:gosec // at most maxPlanList
 	}
-	if limit > most {
-		return nil, false, badRequest("limit %d: expected an integer from 1 to %d, the app's maxConversations", limit, most)
-	}
-	rest := v.selected[:v.query.filter.Cut(len(v.selected), v.rules)]
-	if from != nil {
-		i, found := slices.BinarySearchFunc(rest, *from, func(s selected, p projection.Position) int {
-			return s.judged.listing.Position.Compare(p)
-		})
-		if found {
-			i++
-		}
-		rest = rest[i:]
-	}
-	page = rest[:min(limit, len(rest))]
-	return page, len(page) < len(rest), nil
 }
 
-// fragments are the items of a page as JSON. It reports false when a group is
-// no more as it was when the view was taken.
-func (w *Worker) fragments(ctx context.Context, v *view, page []selected) (fragments [][]byte, whole bool, err error) {
-	details, err := w.details(ctx, v.query, page)
+// show makes the items of rows that have none, or none of these details. It
+// reports false when a group is no more as it was when the view was taken.
+func (w *Worker) show(ctx context.Context, v *view, list []selected) (whole bool, err error) {
+	details, err := w.details(ctx, v.query, list)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
-	fragments = make([][]byte, len(page))
-	for i, s := range page {
-		d := &details[i]
-		if s.fragment != nil && s.details == d.version {
-			fragments[i] = s.fragment
+	for i := range list {
+		s, d := &list[i], &details[i]
+		if s.shown != nil && s.shown.details == d.version {
 			continue
 		}
-		state := (&row{own: s.own}).state()
-		var item projection.Item
-		if s.joined {
-			g := v.groups[s.row.id]
-			g.mu.Lock()
-			if g.version != s.judged.basis.group {
-				g.mu.Unlock()
-				return nil, false, nil
-			}
-			item = v.conversation(s.row.id, state, &g.value).Item(d.Details, v.rules)
-			g.mu.Unlock()
-		} else {
-			item = v.conversation(s.row.id, state, nil).Item(d.Details, v.rules)
+		item, whole := v.item(s, d.Details)
+		if !whole {
+			return false, nil
 		}
 		var b bytes.Buffer
 		if err := encode(&b, item); err != nil {
-			return nil, false, fmt.Errorf("encode an item: %w", err)
+			return false, fmt.Errorf("encode an item: %w", err)
 		}
-		fragments[i] = slices.Clip(b.Bytes())
+		s.shown = &shown{json: slices.Clip(b.Bytes()), hash: hashOf(b.Bytes()), details: d.version}
 		v.inbox.mu.Lock()
-		v.inbox.value.show(s.row, s.judged, fragments[i], d.version)
+		v.inbox.value.show(s.row, s.judged, s.shown)
 		v.inbox.mu.Unlock()
 	}
-	return fragments, true, nil
+	return true, nil
+}
+
+// item makes the item of a row, unless its group has changed since the view was taken.
+func (v *view) item(s *selected, d projection.Details) (item projection.Item, whole bool) {
+	state := (&row{own: s.own}).state()
+	if !s.joined {
+		return v.conversation(s.row.id, state, nil).Item(d, v.rules), true
+	}
+	g := v.groups[s.row.id]
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.version != s.judged.basis.group {
+		return projection.Item{}, false
+	}
+	return v.conversation(s.row.id, state, &g.value).Item(d, v.rules), true
 }
 
 // details are what the item of a row shows beyond registers, and the version of all of it.

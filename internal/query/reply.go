@@ -11,10 +11,10 @@ import (
 
 const listHead = `{"code":0,"data":{"conversationList":[`
 
-// listTail ends a list. There are no sync tokens in this version: nothing is ever removed or reset.
-func listTail(cursor string) string {
+// listTail ends a list. removed is a JSON array.
+func listTail(cursor, removed string, reset bool, token string) string {
 	return `],"isSyncCompleted":` + strconv.FormatBool(cursor == "") +
-		`,"removed":[],"reset":false},"nextCursor":"` + cursor + `","syncToken":""}`
+		`,"removed":` + removed + `,"reset":` + strconv.FormatBool(reset) + `},"nextCursor":"` + cursor + `","syncToken":"` + token + `"}`
 }
 
 // pageBytes is more than what a page holds besides its head and its items.
@@ -25,13 +25,22 @@ type listReply struct {
 	query    *query
 	maxBytes int
 	buffer   bytes.Buffer
+	changes  changes
+	removed  string               // of changes, as JSON
 	last     *projection.Position // after which there is more; nil when there is not
 }
 
 // newListReply begins a page of at most maxBytes, of items that take about size.
-func newListReply(q *query, maxBytes, size int) *listReply {
-	r := &listReply{query: q, maxBytes: maxBytes}
-	r.buffer.Grow(len(listHead) + size + pageBytes)
+func newListReply(q *query, c changes, maxBytes, size int) *listReply {
+	r := &listReply{query: q, maxBytes: maxBytes, changes: c, removed: "[]"}
+	if len(c.removed) > 0 {
+		var b bytes.Buffer
+		if err := encode(&b, c.removed); err != nil {
+			panic(err) // texts
+		}
+		r.removed = b.String()
+	}
+	r.buffer.Grow(len(listHead) + size + pageBytes + len(r.removed) + len(c.token))
 	r.buffer.WriteString(listHead)
 	return r
 }
@@ -45,7 +54,7 @@ func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bo
 		r.buffer.WriteByte(',')
 	}
 	r.buffer.Write(fragment)
-	size := r.buffer.Len() + len(listTail(""))
+	size := r.buffer.Len() + len(r.tail(""))
 	if !final {
 		size += cursorLength(at) + len("false") - len("true")
 	}
@@ -74,8 +83,12 @@ func (r *listReply) bytes() []byte {
 	if r.last != nil {
 		cursor = r.query.encodeCursor(*r.last)
 	}
-	r.buffer.WriteString(listTail(cursor))
+	r.buffer.WriteString(r.tail(cursor))
 	return r.buffer.Bytes()
+}
+
+func (r *listReply) tail(cursor string) string {
+	return listTail(cursor, r.removed, r.changes.reset, r.changes.token)
 }
 
 func encodeProfile(item projection.Item, maxBytes int) ([]byte, error) {

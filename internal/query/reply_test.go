@@ -31,7 +31,7 @@ func parseList(t testing.TB, body []byte) listBody {
 	if err := json.Unmarshal(body, &b); err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
-	if b.IsSyncCompleted() != (b.NextCursor == "") || b.Code != 0 || b.Data.Removed == nil || b.Data.Reset || b.SyncToken != "" {
+	if b.IsSyncCompleted() != (b.NextCursor == "") || b.Code != 0 || b.Data.Removed == nil {
 		t.Errorf("an odd reply: %s", body)
 	}
 	return b
@@ -41,7 +41,7 @@ func (b listBody) IsSyncCompleted() bool { return b.Data.IsSyncCompleted }
 
 // pageOf adds items the first of which is items[from] until the page is full.
 func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, error) {
-	r := newListReply(q, maxBytes, 0)
+	r := newListReply(q, changes{}, maxBytes, 0)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
 		var fragment bytes.Buffer

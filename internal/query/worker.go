@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -246,6 +247,13 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
 	defer cancel()
 
+	begin := j.arrived
+	if len(q.after) > 0 {
+		if err := w.await(ctx, q.after); err != nil {
+			return nil, err
+		}
+		begin = time.Now()
+	}
 	w.metrics.queued.Inc()
 	select {
 	case w.slots <- struct{}{}:
@@ -259,8 +267,25 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 		w.metrics.running.Dec()
 		<-w.slots
 	}()
-	q.now, q.begin = events.MicrosOf(w.clock()), j.arrived
+	q.now, q.begin = events.MicrosOf(w.clock()), begin
 	return j.answer(ctx, q, int(w.nc.MaxPayload()))
+}
+
+// await waits until the projector has applied everything up to the offsets.
+func (w *Worker) await(ctx context.Context, offsets []offset) error {
+	if w.cache.feed == nil {
+		return refusal(codeUnavailable, "after: this worker does not hear of offsets")
+	}
+	for i, o := range offsets {
+		err := w.cache.feed.Await(ctx, o.Partition, o.at)
+		if errors.Is(err, feed.ErrUnknownPartition) {
+			return badRequest("after[%d] topic %s, partition %d: expected a partition of a topic that is projected", i, quote(o.Topic), o.ID)
+		}
+		if err != nil {
+			return err //nolint:wrapcheck // the cause of the context
+		}
+	}
+	return nil
 }
 
 // respond counts the reply, data or an error, and sends it.

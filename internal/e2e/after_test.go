@@ -1,0 +1,49 @@
+package e2e_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// TestAfter_ReadsWhatWasWritten asks for a list right after each write, without
+// waiting for anything but what the request itself says.
+func TestAfter_ReadsWhatWasWritten(t *testing.T) {
+	s := newSystem(t)
+	s.project()
+	s.serve(time.Now)
+	for i := range uint64(20) {
+		s.send(events.Event{
+			ID: fmt.Sprint(i), App: "demo", Time: events.MicrosOf(time.Now()), Body: text(events.C2C("ann", "bob"), "bob", i+1),
+		})
+		var after []map[string]any
+		for p, end := range s.ends() {
+			if end > 0 {
+				after = append(after, map[string]any{"topic": p.topic, "partition": p.id, "offset": end - 1})
+			}
+		}
+		var unread unreadReply
+		if err := s.ask("unread", "demo", map[string]any{"userID": "ann", "after": after}, &unread); err != nil {
+			t.Fatal(err)
+		}
+		if unread.Data.Total != i+1 {
+			t.Fatalf("after %d messages %d are unread", i+1, unread.Data.Total)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		after map[string]any
+		code  string
+	}{
+		{"a partition that does not exist", map[string]any{"topic": s.messages, "partition": messagePartitions, "offset": 0}, "400"},
+		{"a topic that is not projected", map[string]any{"topic": s.dead, "partition": 0, "offset": 0}, "400"},
+		{"an offset that nothing has", map[string]any{"topic": s.messages, "partition": 0, "offset": 1000}, "504"},
+	} {
+		reply, err := s.requestOnce("list", "demo", map[string]any{"userID": "ann", "timeoutMs": 100, "after": []any{c.after}})
+		if err != nil || reply.code != c.code {
+			t.Errorf("%s: got %+v, %v, want %s", c.name, reply, err, c.code)
+		}
+	}
+}
