@@ -115,7 +115,7 @@ func follow(t *testing.T, nc *nats.Conn, config feed.Config, h feed.Handler) *fe
 	// The subscription is there once something is heard.
 	probe := feed.NewPublisher(nc)
 	for errors.Is(f.Check(), feed.ErrNotHeard) {
-		if err := probe.Announce(nil, at("t", 0, 0), map[string]int{"t": 1}); err != nil {
+		if err := probe.Announce(nil, nil, at("t", 0, 0), map[string]int{"t": 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 	f := follow(t, connect(t, s), feed.DefaultConfig(), m)
 	p := feed.NewPublisher(connect(t, s))
 	records, want := sent(t, 40, 100_000) // several messages
-	if err := p.Announce(records, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
+	if err := p.Announce(nil, records, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 39); err != nil {
@@ -194,7 +194,7 @@ func TestFollower_Await(t *testing.T) {
 		t.Errorf("what was not applied: got %v", err)
 	}
 	p := feed.NewPublisher(connect(t, s))
-	if err := p.Announce(nil, at("t", 0, 1), nil); err != nil {
+	if err := p.Announce(nil, nil, at("t", 0, 1), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 0); err != nil {
@@ -247,7 +247,7 @@ func TestFollower_SlowConsumer(t *testing.T) {
 	p := feed.NewPublisher(connect(t, s))
 	records, _ := sent(t, 1, 50_000)
 	for i := range int64(10) {
-		if err := p.Announce(records, at("t", i, i+1), nil); err != nil {
+		if err := p.Announce(nil, records, at("t", i, i+1), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -271,7 +271,7 @@ func TestFollower_Silence(t *testing.T) {
 	}
 	p := feed.NewPublisher(nc)
 	for f.Check() != nil {
-		if err := p.Announce(nil, at("t", 0, 0), nil); err != nil {
+		if err := p.Announce(nil, nil, at("t", 0, 0), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
 
@@ -31,11 +33,23 @@ func NewPublisher(nc *nats.Conn) *Publisher {
 	return &Publisher{nc: nc, subject: SubjectPrefix + uuid.NewString()}
 }
 
-// Announce says that the events of records are visible, and with them
-// everything in ranges; topics says how many partitions each topic has. A
-// message that is larger than NATS takes is split. The error says that
-// followers may have missed something; they will notice by themselves.
-func (p *Publisher) Announce(records []events.Record, ranges []events.Range, topics map[string]int) error {
+// Announce says that the events of records, folded into a model, are visible,
+// and with them everything in ranges; topics says how many partitions each
+// topic has. A message that is larger than NATS takes is split. Then it notifies
+// those whose conversations have changed. The error says that followers may
+// have missed something; they will notice by themselves.
+func (p *Publisher) Announce(model *projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+	err := p.announce(records, ranges, topics)
+	if model == nil {
+		return err
+	}
+	if failed := notify(p.nc, noticesOf(model, time.Now())); failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
+	}
+	return err
+}
+
+func (p *Publisher) announce(records []events.Record, ranges []events.Range, topics map[string]int) error {
 	last := &feedpb.Announcement{}
 	for _, r := range ranges {
 		last.Ranges = append(last.Ranges, &feedpb.Range{

@@ -221,7 +221,7 @@ func (c *Consumer) speak(ended context.Context, s *session) {
 				}
 			}
 		}
-		if err := c.writer.announcer.Announce(nil, s.spokenOf(), topics); err != nil {
+		if err := c.writer.announcer.Announce(nil, nil, s.spokenOf(), topics); err != nil {
 			c.metrics.announceFailures.Inc()
 		}
 		if !sleep(ended, c.config.AnnounceInterval) {

@@ -27,12 +27,13 @@ type Sink interface {
 
 // Announcer tells others what has become visible, so that they need not look.
 type Announcer interface {
-	// Announce says that the events of records are visible, and with them
-	// everything in ranges; topics says how many partitions each has, where
-	// that is known. It must not block. Its error says that somebody may have
+	// Announce says that the events of records, folded into a model, are
+	// visible, and with them everything in ranges; topics says how many
+	// partitions each has, where that is known. The model, nil without records,
+	// is read only. It must not block. Its error says that somebody may have
 	// missed it, which they notice by themselves: the ranges of a partition
 	// continue each other, and are repeated, empty, while nothing happens.
-	Announce(records []events.Record, ranges []events.Range, topics map[string]int) error
+	Announce(model *projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
 }
 
 // writer is the one that writes and commits: batch by batch, each of all the
@@ -125,7 +126,7 @@ func (w *writer) announce(b batch) {
 		})
 		p.partition.didAnnounce(p.to)
 	}
-	if err := w.announcer.Announce(records, ranges, nil); err != nil {
+	if err := w.announcer.Announce(b.model, records, ranges, nil); err != nil {
 		w.metrics.announceFailures.Inc()
 		w.logger.Warn("batch not announced; who follows will notice and load again", "events", b.events, "error", err)
 	}

@@ -1,0 +1,103 @@
+package feed_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+func TestPublisher_Notices(t *testing.T) {
+	s := startServer(t, -1)
+	nc := connect(t, s)
+	sub, err := nc.SubscribeSync("convoview.v1.*.changed.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	annBob := events.ConversationOf{UserID: "ann", ConversationID: "C2Cbob"}
+	annHike := events.ConversationOf{UserID: "ann", ConversationID: "GROUPhi ke"}
+	sent := func(c events.Conversation, from string, at ...string) events.Body {
+		return &events.MessageSent{Conversation: c, From: from, MessageID: "m", Sequence: 1, Type: events.TypeText, AtUsers: at}
+	}
+	for _, c := range []struct {
+		name   string
+		bodies []events.Body
+		want   []string // subject after the app, conversations, kinds
+	}{
+		{"a C2C message, on both ends", []events.Body{sent(events.C2C("ann", "bob"), "bob")}, []string{
+			"user.ann C2Cbob message", "user.bob C2Cann message",
+		}},
+		{"a system message", []events.Body{sent(events.System("ann"), "")}, []string{"user.ann @TIM#SYSTEM message"}},
+		{"a group's message, once", []events.Body{sent(events.Group("hi ke"), "bob", "ann", "carol")}, []string{
+			"group.hi%20ke GROUPhi ke message",
+		}},
+		{"a recall and a modification", []events.Body{
+			&events.MessageRecalled{Conversation: events.Group("hi ke"), Sequence: 1},
+			&events.MessageModified{Conversation: events.C2C("ann", "bob"), Sequence: 1, Version: 1},
+		}, []string{"group.hi%20ke GROUPhi ke message", "user.ann C2Cbob message", "user.bob C2Cann message"}},
+		{"a read, on both ends", []events.Body{&events.ConversationRead{ConversationOf: annBob, Sequence: 1}}, []string{
+			"user.ann C2Cbob read", "user.bob C2Cann read",
+		}},
+		{"a read in a group", []events.Body{&events.ConversationRead{ConversationOf: annHike, Sequence: 1}}, []string{"user.ann GROUPhi ke read"}},
+		{"registers", []events.Body{
+			&events.ConversationPinned{ConversationOf: annBob}, &events.ConversationDeleted{ConversationOf: annHike, ThroughSequence: 1},
+		}, []string{"user.ann C2Cbob,GROUPhi ke register"}},
+		{"a remark", []events.Body{&events.FriendRemarkSet{UserID: "ann", FriendID: "bob"}}, []string{"user.ann C2Cbob register"}},
+		{"a membership", []events.Body{&events.GroupMemberChanged{GroupID: "hi ke", UserID: "ann", Status: events.StatusJoined}}, []string{
+			"user.ann GROUPhi ke member",
+		}},
+		{"profiles", []events.Body{
+			&events.UserProfileChanged{UserID: "a.*>é"}, &events.GroupProfileChanged{GroupID: "hi ke"},
+		}, []string{"group.hi%20ke GROUPhi ke profile", "user.a%2E%2A%3E%C3%A9  profile"}},
+		{"an erasure", []events.Body{&events.UserErased{UserID: "ann"}}, []string{"user.ann  erased"}},
+		{"a plan is nobody's", []events.Body{&events.AppPlanChanged{MaxConversations: 1}}, nil},
+		{"all of a batch, merged", []events.Body{
+			sent(events.C2C("ann", "bob"), "bob"), &events.ConversationRead{ConversationOf: annBob, Sequence: 1},
+			&events.ConversationPinned{ConversationOf: annHike},
+		}, []string{"user.ann C2Cbob,GROUPhi ke message,read,register", "user.bob C2Cann message,read"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			model := projection.NewModel()
+			for _, b := range c.bodies {
+				model.Fold(events.Event{ID: "e", App: "demo", Time: events.MicrosOf(time.Now()), Body: b})
+			}
+			begin := time.Now()
+			if err := feed.NewPublisher(nc).Announce(model, nil, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for range c.want {
+				m, err := sub.NextMsg(30 * time.Second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var n feed.Notice
+				if err := json.Unmarshal(m.Data, &n); err != nil {
+					t.Fatal(err)
+				}
+				if n.App != "demo" || n.Subject() != m.Subject || n.Time.Before(begin.Add(-time.Second)) || n.ConversationIDList == nil {
+					t.Errorf("%s on %s", m.Data, m.Subject)
+				}
+				where := strings.TrimPrefix(m.Subject, "convoview.v1.demo.changed.")
+				got = append(got, where+" "+strings.Join(n.ConversationIDList, ",")+" "+strings.Join(n.Kinds, ","))
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if n, _, err := sub.Pending(); n > 0 || err != nil {
+				t.Errorf("%d notices more, %v", n, err)
+			}
+		})
+	}
+}
