@@ -120,5 +120,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	admin.AddCheck("components", group.Check)
 	admin.AddCheck("nats", nc.Check)
 	admin.AddCheck("clickhouse", store.Check)
+	admin.AddWarning("feed", func(context.Context) error { return follower.Check() })
 	return group.Run(ctx)
 }

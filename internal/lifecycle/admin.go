@@ -76,6 +76,7 @@ type Admin struct {
 type check struct {
 	name string
 	run  func(context.Context) error
+	warn bool // it is told of, and the command is ready nonetheless
 }
 
 // NewAdmin makes an admin server that shows the metrics of a registry.
@@ -100,6 +101,14 @@ func (a *Admin) AddCheck(name string, run func(context.Context) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.checks = append(a.checks, check{name: name, run: run})
+}
+
+// AddWarning adds a check that is shown like the others, but does not keep the
+// command from being ready.
+func (a *Admin) AddWarning(name string, run func(context.Context) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.checks = append(a.checks, check{name: name, run: run, warn: true})
 }
 
 // Handler is what the server serves.
@@ -172,7 +181,7 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	for i, c := range checks {
 		reply.Checks[c.name] = "ok"
 		if results[i] != "" {
-			reply.Ready, reply.Checks[c.name] = false, results[i]
+			reply.Ready, reply.Checks[c.name] = reply.Ready && c.warn, results[i]
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -42,9 +42,14 @@ func TestAdmin_Readiness(t *testing.T) {
 	if diff := cmp.Diff(reply{true, map[string]string{"kafka": "ok", "clickhouse": "ok"}}, got); diff != "" || code != http.StatusOK {
 		t.Errorf("%d (-want +got):\n%s", code, diff)
 	}
+	admin.AddWarning("feed", func(context.Context) error { return errors.New("not whole") })
+	code, got = get()
+	if diff := cmp.Diff(reply{true, map[string]string{"kafka": "ok", "clickhouse": "ok", "feed": "not whole"}}, got); diff != "" || code != http.StatusOK {
+		t.Errorf("%d (-want +got):\n%s", code, diff)
+	}
 	kafka = errors.New("topic chat.state is missing")
 	code, got = get()
-	if diff := cmp.Diff(reply{false, map[string]string{"kafka": "topic chat.state is missing", "clickhouse": "ok"}}, got); diff != "" || code != http.StatusServiceUnavailable {
+	if diff := cmp.Diff(reply{false, map[string]string{"kafka": "topic chat.state is missing", "clickhouse": "ok", "feed": "not whole"}}, got); diff != "" || code != http.StatusServiceUnavailable {
 		t.Errorf("%d (-want +got):\n%s", code, diff)
 	}
 }

@@ -150,6 +150,17 @@ func sharedKey(k projection.GroupKey) projection.Key {
 	return projection.Key{App: k.App, ConversationID: events.Group(k.GroupID).IDFor("")}
 }
 
+// fault says why nothing is answered from memory; "" when it is.
+func (c *cache) fault() string {
+	if c.feed == nil {
+		return "none"
+	}
+	if err := c.feed.Check(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // lost says that whatever was loaded before may lack something.
 func (c *cache) lost() { c.epoch.Add(1) }
 

@@ -30,6 +30,8 @@ type statsData struct {
 	ProcessingTime        time.Duration `json:"processing_time"`
 	AverageProcessingTime time.Duration `json:"average_processing_time"`
 	NumDropped            int64         `json:"num_dropped"`
+	// Feed says why nothing is answered from memory; "" when it is.
+	Feed string `json:"feed"`
 }
 
 func (s *stats) count(took time.Duration, said *replyError) {
@@ -60,7 +62,9 @@ func (s *stats) data() statsData {
 func (w *Worker) stats(of *micro.Endpoint) any {
 	for _, e := range w.endpoints {
 		if e.name == of.Name {
-			return e.stats.data()
+			d := e.stats.data()
+			d.Feed = w.cache.fault()
+			return d
 		}
 	}
 	return nil
