@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -31,13 +32,14 @@ func BenchmarkList(b *testing.B) {
 			w.Follow(always{})
 			q := listQuery(b, "demo", `{"userID":"ann"}`)
 			size := 0
+			var reply bytes.Buffer
 			for b.Loop() {
 				q.now, q.begin = events.MicrosOf(now), time.Now()
-				reply, err := w.list(b.Context(), q, 1<<20)
-				if err != nil {
+				reply.Reset()
+				if err := w.list(b.Context(), q, 1<<20, &reply); err != nil {
 					b.Fatal(err)
 				}
-				size = len(reply)
+				size = reply.Len()
 			}
 			b.ReportMetric(float64(size), "reply-bytes")
 		})

@@ -300,14 +300,14 @@ func (w *world) ask(t *testing.T, user string, others bool) (list, total []byte)
 	done := false
 	go func() {
 		q := &query{app: projectiontest.Apps[0], userID: user, now: projectiontest.Now, begin: time.Now()}
-		var err error
-		if list, err = w.worker.list(context.Background(), q, 1<<20); err != nil {
+		var l, u bytes.Buffer
+		if err := w.worker.list(context.Background(), q, 1<<20, &l); err != nil {
 			t.Error(err)
 		}
-		if total, err = w.worker.unread(context.Background(), q, 0); err != nil {
+		if err := w.worker.unread(context.Background(), q, 0, &u); err != nil {
 			t.Error(err)
 		}
-		done = true
+		list, total, done = l.Bytes(), u.Bytes(), true
 	}()
 	for {
 		synctest.Wait()
@@ -411,11 +411,12 @@ func (w *world) page(t *testing.T, q *query) (page listBody) {
 	q.now, q.begin = projectiontest.Now, time.Now()
 	var body []byte
 	go func() {
-		var err error
-		if body, err = w.worker.list(context.Background(), q, 1<<20); err != nil {
+		var b bytes.Buffer
+		if err := w.worker.list(context.Background(), q, 1<<20, &b); err != nil {
 			t.Error(err)
-			body = []byte("{}")
+			b.WriteString("{}")
 		}
+		body = b.Bytes()
 	}()
 	for {
 		synctest.Wait()

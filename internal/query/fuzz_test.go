@@ -45,7 +45,9 @@ func (a *asker) ask(t *testing.T, app, name string, request []byte, codes ...int
 	t.Helper()
 	e := a.endpoints[slices.IndexFunc(a.endpoints, func(e *endpoint) bool { return e.name == name })]
 	j := job{endpoint: e, subject: "convoview.v1." + app + ".conversation." + name, data: request, arrived: time.Now()}
-	body, err := a.serve(t.Context(), j)
+	var reply bytes.Buffer
+	err := a.serve(t.Context(), j, &reply)
+	body = reply.Bytes()
 	if err != nil {
 		said := replyFor(err)
 		code, body = said.Code, said.body()

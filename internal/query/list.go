@@ -13,23 +13,23 @@ import (
 )
 
 // list answers conversation.list.
-func (w *Worker) list(ctx context.Context, q *query, maxBytes int) ([]byte, error) {
+func (w *Worker) list(ctx context.Context, q *query, maxBytes int, to *bytes.Buffer) error {
 	var from *projection.Position
 	if q.cursor != nil {
 		position, err := q.decodeCursor(*q.cursor)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		from = &position
 	}
 	for range viewAttempts {
 		v, err := w.view(ctx, q)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		limit, err := v.limit()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		list := v.selected[:q.filter.Cut(len(v.selected), v.rules)]
 		c := changes{list: list}
@@ -47,12 +47,12 @@ func (w *Worker) list(ctx context.Context, q *query, maxBytes int) ([]byte, erro
 		}
 		switch {
 		case err != nil:
-			return nil, err
+			return err
 		case whole: // else a group has changed meanwhile
-			return replyWith(q, page, len(page) < len(rest), c, maxBytes)
+			return replyWith(to, q, page, len(page) < len(rest), c, maxBytes)
 		}
 	}
-	return nil, fmt.Errorf("the list of user %s changed %d times while it was read", quote(q.userID), viewAttempts)
+	return fmt.Errorf("the list of user %s changed %d times while it was read", quote(q.userID), viewAttempts)
 }
 
 // after is where a list goes on after a position; nil is before its beginning.
@@ -69,33 +69,30 @@ func after(list []selected, from *projection.Position) int {
 	return i
 }
 
-// replyWith makes the reply of a page; more says that there is more after it.
-func replyWith(q *query, page []selected, more bool, c changes, maxBytes int) ([]byte, error) {
-	size := 0
-	for _, s := range page {
-		size += len(s.shown.json) + 1
-	}
-	reply := newListReply(q, c, maxBytes, min(size, maxBytes))
+// replyWith writes the reply of a page; more says that there is more after it.
+func replyWith(to *bytes.Buffer, q *query, page []selected, more bool, c changes, maxBytes int) error {
+	reply := newListReply(to, q, c, maxBytes)
 	for i, s := range page {
 		fits, err := reply.add(s.shown.json, s.judged.listing.Position, i == len(page)-1 && !more)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !fits {
 			break
 		}
 	}
-	return reply.bytes(), nil
+	reply.end()
+	return nil
 }
 
 // viewAttempts is how often a list is read again because it changes meanwhile.
 const viewAttempts = 100
 
 // unread answers conversation.unread.
-func (w *Worker) unread(ctx context.Context, q *query, _ int) ([]byte, error) {
+func (w *Worker) unread(ctx context.Context, q *query, _ int, to *bytes.Buffer) error {
 	v, err := w.view(ctx, q)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var total uint64
 	for _, s := range v.selected {
@@ -103,7 +100,8 @@ func (w *Worker) unread(ctx context.Context, q *query, _ int) ([]byte, error) {
 			total += l.Unread
 		}
 	}
-	return encodeUnread(total), nil
+	to.Write(encodeUnread(total))
+	return nil
 }
 
 // view is a user's list at one moment: the conversations that the request
@@ -248,11 +246,13 @@ func (w *Worker) show(ctx context.Context, v *view, list []selected) (whole bool
 		return false, err
 	}
 	for i := range list {
-		s, d := &list[i], &details[i]
-		if s.shown != nil && s.shown.details == d.version {
+		s := &list[i]
+		of := details.next(s.judged)
+		if s.shown != nil && s.shown.details == of.version() {
 			continue
 		}
-		item, whole := v.item(s, d.Details)
+		d, version := of.read(s.judged.listing.Mentions)
+		item, whole := v.item(s, d)
 		if !whole {
 			return false, nil
 		}
@@ -260,7 +260,7 @@ func (w *Worker) show(ctx context.Context, v *view, list []selected) (whole bool
 		if err := encode(&b, item); err != nil {
 			return false, fmt.Errorf("encode an item: %w", err)
 		}
-		s.shown = &shown{json: slices.Clip(b.Bytes()), hash: hashOf(b.Bytes()), details: d.version}
+		s.shown = &shown{json: slices.Clip(b.Bytes()), hash: hashOf(b.Bytes()), details: version}
 		v.inbox.mu.Lock()
 		v.inbox.value.show(s.row, s.judged, s.shown)
 		v.inbox.mu.Unlock()
@@ -283,18 +283,20 @@ func (v *view) item(s *selected, d projection.Details) (item projection.Item, wh
 	return v.conversation(s.row.id, state, &g.value).Item(d, v.rules), true
 }
 
-// details are what the item of a row shows beyond registers, and the version of all of it.
+// details are where what items show beyond registers is in memory, row by row.
 type details struct {
-	projection.Details
-	version uint64
+	people  []*entry[projection.UserProfile]
+	edits   []*entry[projection.Edit]
+	senders []*entry[projection.Register[string]]
 }
 
-// details gets them for a page.
-func (w *Worker) details(ctx context.Context, q *query, page []selected) ([]details, error) {
-	peers := make([]projection.UserKey, 0, len(page))
+// details gets them for rows.
+func (w *Worker) details(ctx context.Context, q *query, list []selected) (d details, err error) {
+	peers := make([]projection.UserKey, 0, len(list))
 	var edits []projection.EditKey
 	var mentions []projection.MentionKey
-	for _, s := range page {
+	for i := range list {
+		s := &list[i]
 		_, name, _ := events.SplitConversationID(s.row.id)
 		if s.judged.listing.Type == events.TypeC2C {
 			peers = append(peers, projection.UserKey{App: q.app, UserID: name})
@@ -306,48 +308,73 @@ func (w *Worker) details(ctx context.Context, q *query, page []selected) ([]deta
 			mentions = append(mentions, projection.MentionKey{App: q.app, GroupID: name, Mention: m.Mention})
 		}
 	}
-	people, hasPeople := w.cache.people.held(q.begin, peers...)
-	edited, hasEdits := w.cache.edits.held(q.begin, edits...)
-	senders, hasSenders := w.cache.senders.held(q.begin, mentions...)
-	if !hasPeople || !hasEdits || !hasSenders {
-		g, gctx := errgroup.WithContext(ctx)
-		g.Go(func() (err error) { people, err = w.cache.people.get(gctx, q.begin, peers...); return err })
-		g.Go(func() (err error) { edited, err = w.cache.edits.get(gctx, q.begin, edits...); return err })
-		g.Go(func() (err error) { senders, err = w.cache.senders.get(gctx, q.begin, mentions...); return err })
-		if err := g.Wait(); err != nil {
-			return nil, err
-		}
+	var hasPeople, hasEdits, hasSenders bool
+	d.people, hasPeople = w.cache.people.held(q.begin, peers...)
+	d.edits, hasEdits = w.cache.edits.held(q.begin, edits...)
+	d.senders, hasSenders = w.cache.senders.held(q.begin, mentions...)
+	if hasPeople && hasEdits && hasSenders {
+		return d, nil
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { d.people, err = w.cache.people.get(ctx, q.begin, peers...); return err })
+	g.Go(func() (err error) { d.edits, err = w.cache.edits.get(ctx, q.begin, edits...); return err })
+	g.Go(func() (err error) { d.senders, err = w.cache.senders.get(ctx, q.begin, mentions...); return err })
+	return d, g.Wait()
+}
 
-	all := make([]details, len(page))
-	for i, s := range page {
-		d := &all[i]
-		// Versions only grow, and so does their sum when any of them does.
-		var version uint64
-		if s.judged.listing.Type == events.TypeC2C {
-			d.Peer, version = people[0].read()
-			people = people[1:]
-			d.version += version
-		}
-		if s.judged.edit != nil {
-			d.Edit, version = edited[0].read()
-			edited = edited[1:]
-			d.version += version
-		}
-		if len(s.judged.listing.Mentions) == 0 {
-			continue
-		}
-		from := make(map[projection.Mention]string, len(s.judged.listing.Mentions))
-		for _, m := range s.judged.listing.Mentions {
-			var sender projection.Register[string]
-			sender, version = senders[0].read()
-			senders = senders[1:]
-			from[m.Mention] = sender.Value
-			d.version += version
-		}
-		d.Sender = func(m projection.Mention) string { return from[m] }
+// next takes off those of the next row.
+func (d *details) next(j *judgement) (of details) {
+	take := 0
+	if j.listing.Type == events.TypeC2C {
+		take = 1
 	}
-	return all, nil
+	of.people, d.people = d.people[:take], d.people[take:]
+	take = 0
+	if j.edit != nil {
+		take = 1
+	}
+	of.edits, d.edits = d.edits[:take], d.edits[take:]
+	take = len(j.listing.Mentions)
+	of.senders, d.senders = d.senders[:take], d.senders[take:]
+	return of
+}
+
+// read gives the details of one row, and the version of all of it.
+func (d *details) read(mentions []projection.MentionOf) (projection.Details, uint64) {
+	var all projection.Details
+	var sum, version uint64
+	for _, e := range d.people {
+		all.Peer, version = e.read()
+		sum += version
+	}
+	for _, e := range d.edits {
+		all.Edit, version = e.read()
+		sum += version
+	}
+	from := make(map[projection.Mention]string, len(mentions))
+	for i, e := range d.senders {
+		var sender projection.Register[string]
+		sender, version = e.read()
+		from[mentions[i].Mention] = sender.Value
+		sum += version
+	}
+	all.Sender = func(m projection.Mention) string { return from[m] }
+	return all, sum
+}
+
+// version is that of all details of one row. Versions only grow, and so does
+// their sum when any of them does.
+func (d *details) version() (sum uint64) {
+	for _, e := range d.people {
+		sum += e.currently()
+	}
+	for _, e := range d.edits {
+		sum += e.currently()
+	}
+	for _, e := range d.senders {
+		sum += e.currently()
+	}
+	return sum
 }
 
 // rulesOf gives an app's rules at a time.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 
 	"golang.org/x/sync/errgroup"
@@ -10,7 +11,7 @@ import (
 )
 
 // profile answers conversation.profile.
-func (w *Worker) profile(ctx context.Context, q *query, maxBytes int) ([]byte, error) {
+func (w *Worker) profile(ctx context.Context, q *query, maxBytes int, to *bytes.Buffer) error {
 	t, name, _ := events.SplitConversationID(q.conversationID)
 	ownKey := projection.Key{App: q.app, Owner: q.userID, ConversationID: q.conversationID}
 	sharedKey := projection.Key{App: q.app, ConversationID: q.conversationID}
@@ -28,7 +29,7 @@ func (w *Worker) profile(ctx context.Context, q *query, maxBytes int) ([]byte, e
 	fetch(gctx, g, w.loads.fullGroups, groupKeys, &groups)
 	fetch(gctx, g, w.loads.apps, []string{q.app}, &apps)
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return err
 	}
 
 	var app projection.App
@@ -38,14 +39,14 @@ func (w *Worker) profile(ctx context.Context, q *query, maxBytes int) ([]byte, e
 	rules := rulesOf(app, q.now)
 	c, ok := projection.NewConversation(q.userID, q.conversationID, states[ownKey], states[sharedKey], groups[groupKey])
 	if !ok || !c.Known(rules) {
-		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
+		return refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
 			quote(q.conversationID), quote(q.userID))
 	}
 	d, err := w.profileDetails(ctx, q.app, c, rules)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return encodeProfile(c.Profile(d, rules), maxBytes)
+	return encodeProfile(to, c.Profile(d, rules), maxBytes)
 }
 
 // profileDetails loads what the profile shows beyond the registers.

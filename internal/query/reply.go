@@ -17,22 +17,20 @@ func listTail(cursor, removed string, reset bool, token string) string {
 		`,"removed":` + removed + `,"reset":` + strconv.FormatBool(reset) + `},"nextCursor":"` + cursor + `","syncToken":"` + token + `"}`
 }
 
-// pageBytes is more than what a page holds besides its head and its items.
-const pageBytes = 512
-
 // listReply is a page in the making. It can be ended after any item that was added.
 type listReply struct {
 	query    *query
 	maxBytes int
-	buffer   bytes.Buffer
+	buffer   *bytes.Buffer
 	changes  changes
 	removed  string               // of changes, as JSON
+	rest     int                  // length of the tail of a last page
 	last     *projection.Position // after which there is more; nil when there is not
 }
 
-// newListReply begins a page of at most maxBytes, of items that take about size.
-func newListReply(q *query, c changes, maxBytes, size int) *listReply {
-	r := &listReply{query: q, maxBytes: maxBytes, changes: c, removed: "[]"}
+// newListReply begins a page of at most maxBytes.
+func newListReply(to *bytes.Buffer, q *query, c changes, maxBytes int) *listReply {
+	r := &listReply{buffer: to, query: q, maxBytes: maxBytes, changes: c, removed: "[]"}
 	if len(c.removed) > 0 {
 		var b bytes.Buffer
 		if err := encode(&b, c.removed); err != nil {
@@ -40,7 +38,7 @@ func newListReply(q *query, c changes, maxBytes, size int) *listReply {
 		}
 		r.removed = b.String()
 	}
-	r.buffer.Grow(len(listHead) + size + pageBytes + len(r.removed) + len(c.token))
+	r.rest = len(r.tail(""))
 	r.buffer.WriteString(listHead)
 	return r
 }
@@ -54,7 +52,7 @@ func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bo
 		r.buffer.WriteByte(',')
 	}
 	r.buffer.Write(fragment)
-	size := r.buffer.Len() + len(r.tail(""))
+	size := r.buffer.Len() + r.rest
 	if !final {
 		size += cursorLength(at) + len("false") - len("true")
 	}
@@ -77,31 +75,29 @@ func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bo
 	}
 }
 
-// bytes ends the page.
-func (r *listReply) bytes() []byte {
+// end ends the page.
+func (r *listReply) end() {
 	var cursor string
 	if r.last != nil {
 		cursor = r.query.encodeCursor(*r.last)
 	}
 	r.buffer.WriteString(r.tail(cursor))
-	return r.buffer.Bytes()
 }
 
 func (r *listReply) tail(cursor string) string {
 	return listTail(cursor, r.removed, r.changes.reset, r.changes.token)
 }
 
-func encodeProfile(item projection.Item, maxBytes int) ([]byte, error) {
-	var b bytes.Buffer
+func encodeProfile(b *bytes.Buffer, item projection.Item, maxBytes int) error {
 	b.WriteString(`{"code":0,"data":{"conversation":`)
-	if err := encode(&b, item); err != nil {
-		return nil, fmt.Errorf("encode a profile: %w", err)
+	if err := encode(b, item); err != nil {
+		return fmt.Errorf("encode a profile: %w", err)
 	}
 	b.WriteString(`}}`)
 	if b.Len() > maxBytes {
-		return nil, tooLarge(item.ConversationID, b.Len(), maxBytes)
+		return tooLarge(item.ConversationID, b.Len(), maxBytes)
 	}
-	return b.Bytes(), nil
+	return nil
 }
 
 func encodeUnread(total uint64) []byte {

@@ -41,7 +41,8 @@ func (b listBody) IsSyncCompleted() bool { return b.Data.IsSyncCompleted }
 
 // pageOf adds items the first of which is items[from] until the page is full.
 func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, error) {
-	r := newListReply(q, changes{}, maxBytes, 0)
+	var page bytes.Buffer
+	r := newListReply(&page, q, changes{}, maxBytes)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
 		var fragment bytes.Buffer
@@ -56,7 +57,8 @@ func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, erro
 			break
 		}
 	}
-	return r.bytes(), nil
+	r.end()
+	return page.Bytes(), nil
 }
 
 func TestListReply_PagesEndBeforeTheMaximumPayload(t *testing.T) {
@@ -139,14 +141,14 @@ func TestListReply_AnItemOverTheMaximumPayloadIsRefused(t *testing.T) {
 
 func TestEncodeProfile_OverTheMaximumPayloadIsRefused(t *testing.T) {
 	item := projection.Item{ConversationID: "C2Cben"}
-	fits, err := encodeProfile(item, 1<<20)
-	if err != nil {
+	var fits bytes.Buffer
+	if err := encodeProfile(&fits, item, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := encodeProfile(item, len(fits)); err != nil {
+	if err := encodeProfile(new(bytes.Buffer), item, fits.Len()); err != nil {
 		t.Error(err)
 	}
-	_, err = encodeProfile(item, len(fits)-1)
+	err := encodeProfile(new(bytes.Buffer), item, fits.Len()-1)
 	var reply *replyError
 	if !errors.As(err, &reply) || reply.Code != 413 {
 		t.Errorf("got %v, want 413", err)

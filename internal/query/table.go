@@ -40,6 +40,13 @@ func (e *entry[T]) read() (T, uint64) {
 	return e.value, e.version
 }
 
+// currently is the version of the value.
+func (e *entry[T]) currently() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.version
+}
+
 // table holds values of one kind in memory: loads them when they are asked for,
 // and merges into them what the feed brings. Since merging is idempotent, a load
 // and the changes that are heard of meanwhile need no order: both are merged.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ type Worker struct {
 type endpoint struct {
 	name   string
 	decode func(*fields, *query)
-	answer func(context.Context, *query, int) ([]byte, error)
+	answer func(ctx context.Context, q *query, maxBytes int, to *bytes.Buffer) error
 	stats  stats
 }
 
@@ -218,12 +219,23 @@ func (w *Worker) accept(base context.Context, j job) *replyError {
 		return errOverloaded
 	}
 	w.served.Go(func() {
-		data, err := w.serve(base, j)
+		reply := replies.Get().(*bytes.Buffer)
+		err := w.serve(base, j, reply)
 		w.release(j)
-		w.respond(j, data, err)
+		w.respond(j, reply.Bytes(), err)
+		if reply.Cap() <= keptReplyBytes { // the client has copied it
+			reply.Reset()
+			replies.Put(reply)
+		}
 	})
 	return nil
 }
+
+// replies are buffers for the next replies.
+var replies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keptReplyBytes is the greatest buffer that is kept for another reply.
+const keptReplyBytes = 256 << 10
 
 // release says that a request is in hand no more.
 func (w *Worker) release(j job) {
@@ -232,7 +244,7 @@ func (w *Worker) release(j job) {
 }
 
 // serve answers a request in hand when it has a slot, or gives up in time.
-func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
+func (w *Worker) serve(base context.Context, j job, reply *bytes.Buffer) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicked(p)
@@ -241,7 +253,7 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 	app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, subjectPrefix), ".")
 	q, err := decode(app, j.data, j.decode)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	late := refusal(codeTimeout, "timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
@@ -250,7 +262,7 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 	begin := j.arrived
 	if len(q.after) > 0 {
 		if err := w.await(ctx, q.after); err != nil {
-			return nil, err
+			return err
 		}
 		begin = time.Now()
 	}
@@ -260,7 +272,7 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 		w.metrics.queued.Dec()
 	case <-ctx.Done():
 		w.metrics.queued.Dec()
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	w.metrics.running.Inc()
 	defer func() {
@@ -268,7 +280,7 @@ func (w *Worker) serve(base context.Context, j job) (data []byte, err error) {
 		<-w.slots
 	}()
 	q.now, q.begin = events.MicrosOf(w.clock()), begin
-	return j.answer(ctx, q, int(w.nc.MaxPayload()))
+	return j.answer(ctx, q, int(w.nc.MaxPayload()), reply)
 }
 
 // await waits until the projector has applied everything up to the offsets.
