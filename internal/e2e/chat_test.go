@@ -1,9 +1,13 @@
 package e2e_test
 
 import (
+	"iter"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection/bruteforce"
 )
 
 // kills is how often a projector is killed.
@@ -12,18 +16,24 @@ const kills = 5
 // TestChat_AnyOrderAnyCrash plays a chat twice: in order, and shuffled, a fifth
 // of it repeated, into other topics with other numbers of partitions and through
 // two projectors, real processes, which are killed (-9) in turn while they
-// work and started again. Afterwards every reply to every user is byte for byte
-// the same, and what reading the raw events by the contract's letter gives.
+// work and started again. Everybody asks for their list meanwhile, so that query
+// workers have it in memory and must hear of what comes. In the end every reply
+// to every user is byte for byte the same, and what reading the raw events by
+// the contract's letter gives.
 func TestChat_AnyOrderAnyCrash(t *testing.T) {
 	rng := newRand(t)
 	chat := drawChat(t, rng)
 	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
 	clock := func() time.Time { return now }
+	people := peopleOf(chat)
 
 	inOrder := newSystemOf(t, rng, messagePartitions, statePartitions)
 	inOrder.serve(clock)
 	inOrder.project()
-	inOrder.send(chat...)
+	for portion := range portions(chat) {
+		inOrder.send(portion...)
+		inOrder.visit(people)
+	}
 	inOrder.settle()
 	t.Logf("in order: %d events are projected", len(chat))
 
@@ -36,15 +46,20 @@ func TestChat_AnyOrderAnyCrash(t *testing.T) {
 	shuffled := newSystemOf(t, rng, 2*messagePartitions+1, 2*statePartitions+1)
 	shuffled.serve(clock)
 	projectors := shuffled.startProjectors(len(sent))
-	for portion := range slices.Chunk(sent, len(sent)/(kills+1)+1) {
+	for portion := range portions(sent) {
 		shuffled.send(portion...)
 		if projectors.killed < kills {
 			projectors.kill()
 		}
+		shuffled.visit(people)
 	}
 	shuffled.settle()
-	projectors.stop()
 	t.Logf("shuffled: %d events are projected", len(sent))
 
-	compareAll(t, chat, now, inOrder, shuffled)
+	compareAll(t, people, bruteforce.New(chat, events.MicrosOf(now)), inOrder, shuffled)
+}
+
+// portions are one more than there are kills.
+func portions(list []events.Event) iter.Seq[[]events.Event] {
+	return slices.Chunk(list, len(list)/(kills+1)+1)
 }

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
@@ -40,14 +37,13 @@ type comparison struct {
 
 // compareAll compares all that every user of a chat may see: lists and totals
 // with each filter, and the profiles of conversations, known or not.
-func compareAll(t *testing.T, chat []events.Event, now time.Time, systems ...*system) {
+func compareAll(t *testing.T, people []person, want *bruteforce.Chat, systems ...*system) {
 	t.Helper()
-	c := &comparison{systems: systems, want: bruteforce.New(chat, events.MicrosOf(now))}
-	met := conversationsOf(chat)
-	users, listed, most := 0, 0, 0
+	c := &comparison{systems: systems, want: want}
+	listed, most := 0, 0
 	g, ctx := errgroup.WithContext(t.Context())
 	g.SetLimit(askersAtOnce)
-	ask := func(u user, compare func() error) {
+	ask := func(u person, compare func() error) {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -58,29 +54,26 @@ func compareAll(t *testing.T, chat []events.Event, now time.Time, systems ...*sy
 			return nil
 		})
 	}
-	// In order, users that are asked for together are side by side in the tables.
-	inOrder := slices.SortedFunc(maps.Keys(met), func(a, b user) int { return strings.Compare(a.app+" "+a.id, b.app+" "+b.id) })
-	for _, u := range inOrder {
-		ids := met[u]
-		some := bruteforce.Filter{IDs: ids[:min(maxIDs, len(ids))]}
+	for i, u := range people {
+		some := bruteforce.Filter{IDs: u.conversationIDs[:min(maxIDs, len(u.conversationIDs))]}
 		for _, f := range append(slices.Clip(filters), some) {
 			ask(u, func() error { return c.list(u, f) })
 			ask(u, func() error { return c.unread(u, f, false) })
 		}
 		ask(u, func() error { return c.unread(u, bruteforce.Filter{}, true) })
-		for _, id := range ids {
+		for _, id := range u.conversationIDs {
 			ask(u, func() error { return c.profile(u, id) })
 		}
 		listed += len(c.want.List(u.app, u.id, bruteforce.Filter{}))
-		most = max(most, len(ids))
-		if users++; users%usersPerLog == 0 {
-			t.Logf("asked for %d of %d users", users, len(met))
+		most = max(most, len(u.conversationIDs))
+		if i%usersPerLog == usersPerLog-1 {
+			t.Logf("asked for %d of %d users", i+1, len(people))
 		}
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("compared %d replies to %d users, who list %d conversations; the busiest may know %d", c.replies.Load(), users, listed, most)
+	t.Logf("compared %d replies to %d users, who list %d conversations; the busiest may know %d", c.replies.Load(), len(people), listed, most)
 	if listed == 0 {
 		t.Fatal("no conversations at all")
 	}
@@ -99,7 +92,7 @@ var filters = []bruteforce.Filter{
 }
 
 // list compares all pages of a list.
-func (c *comparison) list(u user, f bruteforce.Filter) error {
+func (c *comparison) list(u person, f bruteforce.Filter) error {
 	items, err := jsonOf(c.want.List(u.app, u.id, f)...)
 	if err != nil {
 		return err
@@ -136,7 +129,7 @@ func (c *comparison) list(u user, f bruteforce.Filter) error {
 }
 
 // unread compares a total.
-func (c *comparison) unread(u user, f bruteforce.Filter, includeMuted bool) error {
+func (c *comparison) unread(u person, f bruteforce.Filter, includeMuted bool) error {
 	request := requestOf(u, f)
 	request["includeMuted"] = includeMuted
 	got, err := c.ask("unread", u, request)
@@ -148,7 +141,7 @@ func (c *comparison) unread(u user, f bruteforce.Filter, includeMuted bool) erro
 }
 
 // profile compares the profile of a conversation, known to the user or not.
-func (c *comparison) profile(u user, conversationID string) error {
+func (c *comparison) profile(u person, conversationID string) error {
 	request := map[string]any{"userID": u.id, "conversationID": conversationID}
 	got, err := c.ask("profile", u, request)
 	if err != nil {
@@ -169,7 +162,7 @@ func (c *comparison) profile(u user, conversationID string) error {
 }
 
 // ask gives the reply that all systems give.
-func (c *comparison) ask(operation string, u user, request map[string]any) (reply, error) {
+func (c *comparison) ask(operation string, u person, request map[string]any) (reply, error) {
 	var first reply
 	for i, s := range c.systems {
 		got, err := s.request(operation, u.app, request)
@@ -196,7 +189,7 @@ func differ(operation string, request any, want string, got reply) error {
 }
 
 // requestOf is a request with a filter.
-func requestOf(u user, f bruteforce.Filter) map[string]any {
+func requestOf(u person, f bruteforce.Filter) map[string]any {
 	request := map[string]any{"userID": u.id}
 	if f.IDs != nil {
 		request["conversationIDList"] = f.IDs
@@ -217,60 +210,6 @@ func requestOf(u user, f bruteforce.Filter) map[string]any {
 		request["hasGroupAtInfo"] = *f.HasGroupAtInfo
 	}
 	return request
-}
-
-// user is a user of an app.
-type user struct{ app, id string }
-
-// conversationsOf gives all users that a chat names, each with the IDs of all
-// conversations in which it names them, known to them or not, and of some that
-// it does not name.
-func conversationsOf(chat []events.Event) map[user][]string {
-	met := map[user][]string{}
-	for _, e := range chat {
-		meet := func(c events.Conversation, users ...string) {
-			for _, id := range users {
-				met[user{e.App, id}] = append(met[user{e.App, id}], c.IDFor(id))
-			}
-		}
-		happen := func(c events.Conversation, inGroup ...string) {
-			switch c.Type {
-			case events.TypeC2C:
-				meet(c, c.A, c.B)
-			case events.TypeSystem:
-				meet(c, c.A)
-			case events.TypeGroup:
-				meet(c, inGroup...)
-			}
-		}
-		switch b := e.Body.(type) {
-		case *events.MessageSent:
-			happen(b.Conversation, append(slices.Clip(b.AtUsers), b.From)...)
-		case *events.MessageRecalled:
-			happen(b.Conversation)
-		case *events.MessageModified:
-			happen(b.Conversation)
-		case *events.GroupMemberChanged:
-			happen(events.Group(b.GroupID), b.UserID)
-		case *events.FriendRemarkSet:
-			happen(events.C2C(b.UserID, b.FriendID))
-		case *events.UserProfileChanged:
-			happen(events.System(b.UserID))
-		case *events.UserErased:
-			happen(events.System(b.UserID))
-		default:
-			if of := reflect.ValueOf(b).Elem().FieldByName("ConversationOf"); of.IsValid() {
-				of := of.Interface().(events.ConversationOf)
-				happen(of.Conversation(), of.UserID)
-			}
-		}
-	}
-	for u, ids := range met {
-		ids = append(ids, "C2Cnobody", "GROUPnone", events.SystemConversationID)
-		slices.Sort(ids)
-		met[u] = slices.Compact(ids)
-	}
-	return met
 }
 
 // jsonOf encodes each value as the API does.

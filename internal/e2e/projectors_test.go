@@ -28,7 +28,7 @@ type projector struct {
 
 // batchesInAll is how many batches the projectors make of everything at least, so
 // that a kill finds them at work.
-const batchesInAll = 120
+const batchesInAll = 80
 
 // startProjectors starts projectors that will have so many events to project.
 func (s *system) startProjectors(count int) *projectors {
@@ -88,13 +88,6 @@ func (p *projectors) kill() {
 		p.s.t.Fatal("the projector that was killed had nothing left to do")
 	}
 	*victim = p.start()
-}
-
-// stop kills both.
-func (p *projectors) stop() {
-	for _, running := range p.running {
-		running.kill()
-	}
 }
 
 // maxDelay is how many requests to Kafka, each some tenths of a millisecond, delay a kill at most.
