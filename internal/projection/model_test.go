@@ -25,7 +25,9 @@ func TestModel_Messages(t *testing.T) {
 		change func(*events.MessageSent, *projection.Message)
 	}{
 		{"in a group", func(b *events.MessageSent, _ *projection.Message) { b.Conversation = events.Group("hike") }},
-		{"C2C", func(b *events.MessageSent, m *projection.Message) { b.Conversation, m.To = events.C2C("ann", "bob"), "bob" }},
+		{"C2C", func(b *events.MessageSent, m *projection.Message) {
+			b.Conversation, m.To = events.C2C("ann", "bob"), "bob"
+		}},
 		{"in a system conversation", func(b *events.MessageSent, m *projection.Message) {
 			b.Conversation, m.To = events.System("bob"), "bob"
 		}},
