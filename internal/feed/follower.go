@@ -153,7 +153,7 @@ func (f *Follower) lost(what string) {
 func (f *Follower) tellLoss(what string) {
 	f.metrics.gaps.Inc()
 	tell := f.log.Warn
-	if errors.Is(f.Check(), ErrNotHeard) { // we have only begun to listen
+	if f.Check() != nil { // nothing in memory is relied on anyway
 		tell = f.log.Debug
 	}
 	tell("the feed has a gap; what is in memory is loaded again when it is asked for", "lost", what)
