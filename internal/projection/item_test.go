@@ -94,6 +94,12 @@ func TestModel_ConflictsNameThePlace(t *testing.T) {
 		t.Errorf("within a batch (-want +got):\n%s", diff)
 	}
 
+	whole := projection.NewModel()
+	whole.Merge(one)
+	if diff := cmp.Diff([]projection.EditKey{place}, whole.Conflicts); diff != "" {
+		t.Errorf("of a part (-want +got):\n%s", diff)
+	}
+
 	two, other := projection.NewModel(), projection.NewModel()
 	two.Fold(sent("1", "ann", "bob"))
 	other.Fold(sent("3", "bob", "ann"))
