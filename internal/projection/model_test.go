@@ -52,3 +52,19 @@ func TestModel_Messages(t *testing.T) {
 		}
 	}
 }
+
+// TestModel_Membership holds that a membership keeps all that its event says,
+// also what no reply shows.
+func TestModel_Membership(t *testing.T) {
+	joined := projectiontest.Now - 1
+	m := fold(events.Event{ID: "e", App: "demo", Time: projectiontest.Now, Body: &events.GroupMemberChanged{
+		GroupID: "hike", UserID: "ann", Status: events.StatusJoined, Role: "Admin", NameCard: "A", JoinSequence: 7, JoinTime: joined, OperatorID: "bob",
+	}})
+	want := projection.Register[projection.Member]{
+		Version: projection.Version{Time: projectiontest.Now, ID: "e"},
+		Value:   projection.Member{Status: events.StatusJoined, Role: "Admin", NameCard: "A", JoinSequence: 7, JoinTime: joined, OperatorID: "bob"},
+	}
+	if diff := cmp.Diff(want, m.State(projection.Key{App: "demo", Owner: "ann", ConversationID: "GROUPhike"}).Member); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
