@@ -86,31 +86,42 @@ func TestStore_TiesFallAsInGo(t *testing.T) {
 	compare(t, t, store, want)
 }
 
-// pairs yields, for every two fields of a struct, two values that are equal but
-// for these: each has the greater one of the two. Some fields stay equal.
+// pairs yields two values that are equal but for two fields, of which each has
+// the greater one: for every two fields of a struct. And for every field two
+// that are equal but for that. Some fields stay equal in all.
 func pairs[T any](equal ...string) func(yield func(a, b T) bool) {
 	return func(yield func(a, b T) bool) {
 		fields := reflect.TypeFor[T]()
+		varies := func(field int) bool { return !slices.Contains(equal, fields.Field(field).Name) }
 		for i := range fields.NumField() {
-			for j := range i {
-				if slices.Contains(equal, fields.Field(i).Name) || slices.Contains(equal, fields.Field(j).Name) {
+			for j := range i + 1 { // i itself: in nothing else
+				if !varies(i) || !varies(j) {
 					continue
 				}
-				var a, b T
-				for f := range fields.NumField() {
-					set(reflect.ValueOf(&a).Elem().Field(f), f == i)
-					set(reflect.ValueOf(&b).Elem().Field(f), f == j)
-				}
-				if !yield(a, b) {
-					return
+				for _, pairs := range keyValues {
+					var a, b T
+					for f := range fields.NumField() {
+						set(reflect.ValueOf(&a).Elem().Field(f), pairs, f == i)
+						set(reflect.ValueOf(&b).Elem().Field(f), pairs, f == j && j != i)
+					}
+					if !yield(a, b) {
+						return
+					}
 				}
 			}
 		}
 	}
 }
 
+// keyValues are two lists, the lesser first, once by a key and once by a value.
+// What follows would decide otherwise.
+var keyValues = [][2][]events.KeyValue{
+	{{{Key: "k", Value: "b"}}, {{Key: "l", Value: "a"}}},
+	{{{Key: "k", Value: "a"}, {Key: "k"}}, {{Key: "k", Value: "b"}, {Key: "j"}}},
+}
+
 // set gives a field one of two values.
-func set(field reflect.Value, greater bool) {
+func set(field reflect.Value, pairs [2][]events.KeyValue, greater bool) {
 	var small, great any
 	switch field.Interface().(type) {
 	case string:
@@ -126,7 +137,7 @@ func set(field reflect.Value, greater bool) {
 	case []string:
 		small, great = []string{"a", "z"}, []string{"b"}
 	case []events.KeyValue:
-		small, great = []events.KeyValue{{Key: "k", Value: "a"}}, []events.KeyValue{{Key: "k", Value: "b"}}
+		small, great = pairs[0], pairs[1]
 	default:
 		panic(fmt.Sprintf("no values of type %T", field.Interface()))
 	}
