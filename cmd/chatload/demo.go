@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/sandbox/stack"
 )
 
 const demoHelp = `
@@ -59,14 +60,14 @@ func runDemo(ctx context.Context, c *console, args []string) error {
 		return err
 	}
 	defer func() { _ = logs.Close() }()
-	p, err := freePorts(ctx)
+	p, err := stack.FreePorts(ctx)
 	if err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(c.stdout, "Starting Kafka, NATS and ClickHouse, a projector and a query worker …\n")
 	s, err := startStack(ctx, p, "", logs)
 	if err == nil {
-		err = errors.Join(demo(ctx, c, config, s), s.stop())
+		err = errors.Join(demo(ctx, c, config, s), s.Stop())
 	} else {
 		err = unlessInterrupted(ctx, err)
 	}
@@ -77,7 +78,7 @@ func runDemo(ctx context.Context, c *console, args []string) error {
 }
 
 // demo plays the chat on a running stack. An interrupt is a fine end of it.
-func demo(ctx context.Context, c *console, config demoConfig, s *stack) error {
+func demo(ctx context.Context, c *console, config demoConfig, s *stack.Stack) error {
 	chat := generate.DefaultConfig()
 	chat.People, chat.Groups = 120, 12
 	chat.Start = time.Now().Add(-demoPast)
@@ -85,7 +86,7 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack) error {
 	generator := generate.New(chat)
 	user := generator.Users(demoApp)[0]
 
-	conn, err := nats.Connect(s.ports.natsURL(), nats.Name("chatload demo"))
+	conn, err := nats.Connect(s.Ports.NATSURL(), nats.Name("chatload demo"))
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -93,7 +94,7 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack) error {
 
 	// 1 the past, as fast as it goes
 	started := time.Now()
-	past := newKafkaSink(ctx, kafkaAt(s.ports.kafkaAddr()), c.notef, func(int, int) {})
+	past := newKafkaSink(ctx, kafkaAt(s.Ports.KafkaAddr()), c.notef, func(int, int) {})
 	if err := past.close(play(ctx, generator, past, config.history, 0)); err != nil {
 		return unlessInterrupted(ctx, err)
 	}
@@ -105,7 +106,7 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack) error {
 	defer stop()
 	played := make(chan error, 1)
 	go func() {
-		present := newKafkaSink(live, kafkaAt(s.ports.kafkaAddr()), c.notef, func(int, int) {})
+		present := newKafkaSink(live, kafkaAt(s.Ports.KafkaAddr()), c.notef, func(int, int) {})
 		played <- unlessInterrupted(live, present.close(play(live, generator, present, 0, float64(config.rate))))
 	}()
 	top, err := watch(live, c, conn, user, s)
@@ -123,13 +124,13 @@ func play(ctx context.Context, g *generate.Generator, to sink, count int, rate f
 }
 
 // watch shows the user's list until ctx ends, and gives the ID of its first conversation.
-func watch(ctx context.Context, c *console, conn *nats.Conn, user string, s *stack) (string, error) {
+func watch(ctx context.Context, c *console, conn *nats.Conn, user string, s *stack.Stack) (string, error) {
 	screen := isTerminal(c.stdout)
 	every := demoFrame
 	if !screen {
 		every = demoSnapshot
 	}
-	failed := s.failed()
+	failed := s.Failed()
 	tick := time.NewTicker(demoFrame)
 	defer tick.Stop()
 	var top string

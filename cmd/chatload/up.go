@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/sandbox/stack"
 )
 
 const upHelp = `
@@ -23,7 +27,7 @@ func runUp(ctx context.Context, c *console, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	s, err := startStack(ctx, usualPorts, dataDir, c.stdout)
+	s, err := startStack(ctx, stack.UsualPorts(), dataDir, c.stdout)
 	if err != nil {
 		return unlessInterrupted(ctx, err)
 	}
@@ -31,9 +35,9 @@ func runUp(ctx context.Context, c *console, args []string) error {
 	_, _ = fmt.Fprintf(c.stdout, upReady, users[0], users[1])
 	select {
 	case <-ctx.Done():
-	case err = <-s.failed():
+	case err = <-s.Failed():
 	}
-	return errors.Join(err, s.stop())
+	return errors.Join(err, s.Stop())
 }
 
 const upReady = `
@@ -49,3 +53,12 @@ Ready. In another terminal:
 Ctrl-C stops everything.
 
 `
+
+// startStack starts the commands that were built with this one.
+func startStack(ctx context.Context, p stack.Ports, dataDir string, log io.Writer) (*stack.Stack, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return stack.Start(ctx, stack.Config{Ports: p, Commands: filepath.Dir(self), DataDir: dataDir, Log: log})
+}
