@@ -8,7 +8,7 @@ ENGINE := node_modules/.package-lock.json
 COMMANDS := projector query sandbox chatload
 FUZZTIME ?= 30s
 
-.PHONY: help demo up test test-full fuzz lint generate generate-check build clean
+.PHONY: help demo up test test-full bench fuzz lint generate generate-check build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ test: $(ENGINE) ## every test, on the real engines
 
 test-full: $(ENGINE) ## what takes long: a chat of 400,000 events, a group of 100,000 members
 	$(GO) test -timeout 3h -v -run '^Test(Chat|Size)_' ./internal/e2e -events 400000 -full
+
+# Standard output has the figures alone: make bench | tee results.jsonl
+bench: ## measures the built commands; GOALS="list_hot sync" only some of it
+	@$(MAKE) -s build >&2
+	@$(GO) run ./bench $(if $(GOALS),--goals "$(GOALS)")
 
 fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 	@grep -r --include=fuzz_test.go '^func Fuzz' internal cmd | sed 's|/[^/]*:func \(Fuzz[A-Za-z]*\).*| \1|' | \

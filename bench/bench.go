@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/nats-io/nats.go"
+
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox/stack"
+)
+
+// bench is the system under load and what all goals have in common.
+type bench struct {
+	config config
+	stack  *stack.Stack
+	store  *readmodel.Store // as the projector has it
+	engine driver.Conn      // ClickHouse as it is
+	conns  []*nats.Conn     // over which the load comes
+	chat   *chat
+	worlds map[string]*world // seeded ones, by app
+	stderr io.Writer
+}
+
+// connections are how many the load comes over, for the reference and for us.
+const connections = 4
+
+// note tells of progress.
+func (b *bench) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.stderr, format+"\n", args...)
+}
+
+// measureGoals starts the system, measures the goals one after the other, and
+// says in the end what was met.
+func measureGoals(ctx context.Context, c config, stdout, stderr io.Writer) (err error) {
+	b := &bench{config: c, chat: newChat(), worlds: map[string]*world{}, stderr: stderr}
+	b.note("%s", machine(ctx))
+	logs, err := os.CreateTemp("", "convoview-bench-*.log")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop, err := b.start(ctx, cancel, logs)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w (what the processes said: %s)", err, logs.Name()), logs.Close())
+	}
+	var verdicts []verdict
+	var errs []error
+	for _, g := range goals {
+		if !slices.Contains(c.goals, g.name) || ctx.Err() != nil {
+			continue
+		}
+		b.note("%s: %s", g.name, g.about)
+		f := newFigures(g, stdout)
+		begin := time.Now()
+		err := g.measure(ctx, b, f)
+		if err == nil {
+			err = f.complete()
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", g.name, err)
+			b.note("%v", err)
+		}
+		b.note("%s took %v", g.name, time.Since(begin).Round(time.Second))
+		verdicts, errs = append(verdicts, f.verdicts...), append(errs, err)
+	}
+	errs = append(errs, context.Cause(ctx), stop(), logs.Close())
+	b.conclude(verdicts)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w (what the processes said: %s)", err, logs.Name())
+	}
+	return os.Remove(logs.Name())
+}
+
+// start starts all processes and connects. fail is told when one of them ends.
+func (b *bench) start(ctx context.Context, fail context.CancelCauseFunc, logs io.Writer) (stop func() error, err error) {
+	ports, err := stack.FreePorts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.stack, err = stack.Start(ctx, stack.Config{Ports: ports, Commands: b.config.commands, Log: logs}); err != nil {
+		return nil, err
+	}
+	stop = func() error {
+		for _, nc := range b.conns {
+			nc.Close()
+		}
+		var errs []error
+		if b.store != nil {
+			errs = append(errs, b.store.Close())
+		}
+		if b.engine != nil {
+			errs = append(errs, b.engine.Close())
+		}
+		return errors.Join(append(errs, b.stack.Stop())...)
+	}
+	if err := b.connect(ctx); err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	go func() {
+		select {
+		case err := <-b.stack.Failed():
+			fail(err)
+		case <-ctx.Done():
+		}
+	}()
+	return stop, nil
+}
+
+func (b *bench) connect(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := b.stack.Add(ctx, "echo", self, echoCommand); err != nil {
+		return err
+	}
+	for range connections {
+		nc, err := nats.Connect(b.stack.Ports.NATSURL(), nats.Name("bench"))
+		if err != nil {
+			return fmt.Errorf("connect to NATS: %w", err)
+		}
+		b.conns = append(b.conns, nc)
+	}
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{b.stack.Ports.ClickHouseAddr()}
+	if b.store, err = readmodel.Open(config); err != nil {
+		return err
+	}
+	b.engine, err = clickhouse.Open(&clickhouse.Options{
+		Addr:        config.Addresses,
+		DialTimeout: config.DialTimeout, ReadTimeout: config.ReadTimeout,
+		MaxOpenConns: config.MaxConnections, MaxIdleConns: config.MaxConnections,
+		Compression: &clickhouse.Compression{Method: clickhouse.CompressionLZ4}, // as the store has it
+	})
+	return err
+}
+
+// serve starts a fresh query worker, which has nothing in memory, and waits
+// until it hears of everything.
+func (b *bench) serve(ctx context.Context, flags ...string) error {
+	if err := b.stack.RestartQuery(ctx, flags...); err != nil {
+		return err
+	}
+	return b.eventually(ctx, "the feed is whole", func() (bool, error) {
+		m, err := b.queryMetrics(ctx)
+		return m["convoview_feed_whole"] == 1, err
+	})
+}
+
+// The bounds of waiting for something to become true.
+const (
+	eventuallyTimeout = 3 * time.Minute
+	eventuallyEvery   = 50 * time.Millisecond
+)
+
+// eventually waits until something is true.
+func (b *bench) eventually(ctx context.Context, what string, is func() (bool, error)) error {
+	deadline := time.Now().Add(eventuallyTimeout)
+	for {
+		ok, err := is()
+		if ok || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("waited %v until %s", eventuallyTimeout, what)
+		}
+		select {
+		case <-time.After(eventuallyEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// side is one of those that a round measures.
+type side struct {
+	name    string
+	measure func(round int) (sample, error)
+}
+
+// rounds measures the sides in each round one after the other; which one is
+// first takes turns. It gives the samples of each side.
+func (b *bench) rounds(ctx context.Context, what string, sides ...side) ([][]sample, error) {
+	samples := make([][]sample, len(sides))
+	for round := range b.config.rounds {
+		order := make([]int, len(sides))
+		for i := range order {
+			order[i] = (i + round) % len(sides)
+		}
+		said := make([]string, len(sides))
+		for _, i := range order {
+			s, err := sides[i].measure(round)
+			if err != nil {
+				return nil, fmt.Errorf("%s, round %d, %s: %w", what, round+1, sides[i].name, err)
+			}
+			if len(s.took) == 0 {
+				return nil, fmt.Errorf("%s, round %d, %s: no reply in %v", what, round+1, sides[i].name, s.elapsed)
+			}
+			samples[i] = append(samples[i], s)
+			said[i] = fmt.Sprintf("%s %.0f/s, p99 %.2f ms", sides[i].name, s.rate(), s.p99())
+		}
+		b.note("%s, round %d: %s", what, round+1, strings.Join(said, "; "))
+	}
+	return samples, ctx.Err()
+}
+
+// conclude says which bounds were met and which were not.
+func (b *bench) conclude(verdicts []verdict) {
+	for _, met := range []bool{true, false} {
+		for _, v := range verdicts {
+			if v.met == met {
+				b.note("%s %s: %s", map[bool]string{true: "met    ", false: "NOT MET"}[met], v.figure, v.bound)
+			}
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// hotUsers are how many users are in memory of each kind.
+const hotUsers = 10_000
+
+// hot are users with many conversations, and with few. Nobody else is there.
+var hot = []shape{
+	{app: "hot100", people: hotUsers, conversations: 100},
+	{app: "hot20", people: hotUsers, conversations: 20},
+}
+
+// hotMemory holds all of them.
+var hotMemory = []string{"--cache-bytes", "4GiB"}
+
+// listHot compares lists from memory with an echo.
+func listHot(ctx context.Context, b *bench, f *figures) error {
+	worlds, err := b.seeded(ctx, hot...)
+	if err != nil {
+		return err
+	}
+	if err := b.serve(ctx, hotMemory...); err != nil {
+		return err
+	}
+	for _, w := range worlds {
+		l, err := b.learn(ctx, w.app, w.people, w.conversations)
+		if err != nil {
+			return err
+		}
+		echo, err := l.echo(b.conns[0])
+		if err != nil {
+			return err
+		}
+		for _, inFlight := range []int{64, 1} {
+			what := fmt.Sprintf("%d/%d", w.conversations, inFlight)
+			samples, err := b.fromMemory(ctx, func() ([][]sample, error) {
+				return b.rounds(ctx, "list_hot/"+what, b.under(ctx, "echo", inFlight, echo), b.under(ctx, "ours", inFlight, l.ask))
+			})
+			if err != nil {
+				return err
+			}
+			for _, figure := range []struct {
+				name string
+				of   func(sample) float64
+			}{{"rate", sample.rate}, {"p99", sample.p99}} {
+				if err := f.compare(what+"/"+figure.name, median(samples[1], figure.of), median(samples[0], figure.of)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// under is a side that is asked with a number of requests in flight.
+func (b *bench) under(ctx context.Context, name string, inFlight int, do ask) side {
+	return side{name, func(int) (sample, error) {
+		return closedLoop(ctx, b.conns, inFlight, b.config.round, 0, do)
+	}}
+}
+
+// fromMemory fails when what was measured has loaded users.
+func (b *bench) fromMemory(ctx context.Context, measure func() ([][]sample, error)) ([][]sample, error) {
+	const loaded = `convoview_query_load_keys_sum{load="inboxes"}`
+	before, err := b.queryMetric(ctx, loaded)
+	if err != nil {
+		return nil, err
+	}
+	samples, err := measure()
+	if err != nil {
+		return nil, err
+	}
+	after, err := b.queryMetric(ctx, loaded)
+	if err == nil && after > before {
+		err = fmt.Errorf("%v users were loaded: not all are in memory", after-before)
+	}
+	return samples, err
+}

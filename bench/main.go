@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+)
+
+const summary = `Measures the built commands on this machine, with everything on loopback, and
+prints each figure as a line of JSON:
+
+  {"goal":"list_hot/100/64/rate","value":…,"unit":"requests/s","against":…,"ratio":…}
+
+value is ours, against the reference's (or the bound, where it is a number),
+ratio the one by the other. A figure is the median of its rounds; in each round
+the sides are measured one after the other, and the first one takes turns.
+Progress, this machine's description and what was met go to standard error.
+
+A wrong reply ends a goal, and the command then fails. A bound that is not met
+does not make it fail.
+
+The goals:
+`
+
+// config is what can be set.
+type config struct {
+	goals    []string
+	rounds   int
+	round    time.Duration
+	commands string
+}
+
+// minRounds makes a median worth its name.
+const minRounds = 5
+
+func (c *config) validate() error {
+	var errs []error
+	for _, name := range c.goals {
+		if !slices.ContainsFunc(goals, func(g goal) bool { return g.name == name }) {
+			errs = append(errs, fmt.Errorf("goals: there is no %q", name))
+		}
+	}
+	if c.rounds < minRounds {
+		errs = append(errs, fmt.Errorf("rounds %d: want at least %d", c.rounds, minRounds))
+	}
+	if c.round < time.Second {
+		errs = append(errs, fmt.Errorf("round %v: want at least 1s", c.round))
+	}
+	return errors.Join(errs...)
+}
+
+func main() {
+	lifecycle.Main(func(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+		if len(args) > 0 && args[0] == echoCommand { // this command as the reference
+			return serveEcho(ctx, args[1:], getenv, stdout)
+		}
+		return run(ctx, args, getenv, stdout, os.Stderr)
+	})
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	c := config{rounds: minRounds, round: 3 * time.Second, commands: "bin"}
+	var names, about strings.Builder
+	for _, g := range goals {
+		c.goals = append(c.goals, g.name)
+		fmt.Fprintf(&about, "\n  %-12s %s", g.name, g.about)
+		names.WriteString(" " + g.name)
+	}
+	f := lifecycle.NewFlags("bench", summary+about.String(), getenv, stdout)
+	f.Var((*words)(&c.goals), "goals", "names", "What to measure, separated by blanks or commas.")
+	f.Int(&c.rounds, "rounds", "Rounds of each figure; at least 5.")
+	f.Duration(&c.round, "round", "How long one side of a round is under load, at least 1s.")
+	f.String(&c.commands, "commands", "Directory of the built commands.")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	return measureGoals(ctx, c, stdout, stderr)
+}
+
+// words is a flag of words.
+type words []string
+
+func (w *words) String() string { return strings.Join(*w, " ") }
+
+func (w *words) Set(value string) error {
+	*w = strings.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == ',' })
+	return nil
+}
