@@ -22,10 +22,18 @@ func request(nc *nats.Conn, subject string, body []byte) (*nats.Msg, error) {
 		return nil, fmt.Errorf("ask %s %.100s: %w", subject, body, err)
 	}
 	if code := reply.Header.Get(micro.ErrorCodeHeader); code != "" {
-		return nil, fmt.Errorf("ask %s %.100s: %s %s", subject, body, code, reply.Header.Get(micro.ErrorHeader))
+		return nil, fmt.Errorf("ask %s %.100s: %w", subject, body, &refusal{code, reply.Header.Get(micro.ErrorHeader)})
 	}
 	return reply, nil
 }
+
+// refusal is an error reply.
+type refusal struct{ code, message string }
+
+func (e *refusal) Error() string { return e.code + " " + e.message }
+
+// codeTimeout is that of a reply that was not there in time.
+const codeTimeout = "504"
 
 // subjectOf is where an operation of an app is asked for.
 func subjectOf(app, operation string) string {
@@ -80,13 +88,14 @@ type lists struct {
 	sizes    []int    // of the replies
 }
 
-// learn asks for the list of each user once, and so has them all in memory. It
-// reads every reply: the right size is the size of a right reply.
-func (b *bench) learn(ctx context.Context, app string, users []string, items int) (*lists, error) {
-	l := &lists{subject: subjectOf(app, "list"), items: items, requests: make([][]byte, len(users)), sizes: make([]int, len(users))}
+// learn asks for a list of each user once, and so has them all in memory. body
+// is the n-th user's request. It reads every reply: the right size is the size
+// of a right reply.
+func (b *bench) learn(ctx context.Context, app string, users, items int, body func(n int) any) (*lists, error) {
+	l := &lists{subject: subjectOf(app, "list"), items: items, requests: make([][]byte, users), sizes: make([]int, users)}
 	begin := time.Now()
-	_, err := closedLoop(ctx, b.conns, 64, time.Hour, len(users), func(nc *nats.Conn, n int) (err error) {
-		if l.requests[n], err = json.Marshal(map[string]any{"userID": users[n]}); err != nil {
+	_, err := closedLoop(ctx, b.conns, 64, time.Hour, users, func(nc *nats.Conn, n int) (err error) {
+		if l.requests[n], err = json.Marshal(body(n)); err != nil {
 			return err
 		}
 		var r listReply
@@ -97,17 +106,25 @@ func (b *bench) learn(ctx context.Context, app string, users []string, items int
 		for _, c := range r.Data.ConversationList {
 			different[c.ConversationID] = struct{}{}
 		}
-		if len(different) != items || r.NextCursor != "" {
-			return fmt.Errorf("user %s of %s has %d conversations and cursor %q, want %d and none", users[n], app, len(different), r.NextCursor, items)
+		if len(different) != items || len(r.Data.Removed) > 0 || r.Data.Reset || r.NextCursor != "" {
+			return fmt.Errorf("the reply to %.100s has %d conversations, %d removed, reset %t and cursor %q, want %d conversations alone",
+				l.requests[n], len(different), len(r.Data.Removed), r.Data.Reset, r.NextCursor, items)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	b.note("%s: %d lists of %d conversations, %d bytes each, in memory after %v",
-		app, len(users), items, l.meanSize(), time.Since(begin).Round(100*time.Millisecond))
+	b.note("%s: %d lists of %d conversations, %d bytes each, read in %v",
+		app, users, items, l.meanSize(), time.Since(begin).Round(100*time.Millisecond))
 	return l, nil
+}
+
+// whole learns the whole lists of all who are asked for.
+func (b *bench) whole(ctx context.Context, w *world) (*lists, error) {
+	return b.learn(ctx, w.app, w.shape.people, w.conversations, func(n int) any {
+		return map[string]any{"userID": w.people[n]}
+	})
 }
 
 func (l *lists) meanSize() int {

@@ -24,7 +24,8 @@ type bench struct {
 	stack  *stack.Stack
 	store  *readmodel.Store // as the projector has it
 	engine driver.Conn      // ClickHouse as it is
-	conns  []*nats.Conn     // over which the load comes
+	kafka  *producer
+	conns  []*nats.Conn // over which the load comes
 	chat   *chat
 	worlds map[string]*world // seeded ones, by app
 	stderr io.Writer
@@ -134,6 +135,9 @@ func (b *bench) connect(ctx context.Context) error {
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{b.stack.Ports.ClickHouseAddr()}
 	if b.store, err = readmodel.Open(config); err != nil {
+		return err
+	}
+	if b.kafka, err = newProducer(ctx, b.stack.Ports.KafkaAddr()); err != nil {
 		return err
 	}
 	b.engine, err = clickhouse.Open(&clickhouse.Options{

@@ -12,5 +12,7 @@
 //	world.go     people and groups, and who talks to whom
 //	sample.go    their names and words
 //	seed.go      their past, written through the project's own fold
+//	kafka.go     what happens while we measure
+//	machine.go   what the machine is, and what the query worker's metrics say
 //	report.go    figures as they are found, verdicts at the end
 package main

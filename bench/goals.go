@@ -29,6 +29,10 @@ func atLeast(ratio float64, whose string) bound {
 	return bound{fmt.Sprintf("at least %g of %s", ratio, whose), func(value, against float64) bool { return value >= ratio*against }}
 }
 
+func atMost(ratio float64, whose string) bound {
+	return bound{fmt.Sprintf("at most %g of %s", ratio, whose), func(value, against float64) bool { return value <= ratio*against }}
+}
+
 // goals are all of them, in the order in which they are measured: what needs a
 // million users comes last.
 var goals = []goal{
@@ -40,6 +44,13 @@ var goals = []goal{
 				"at most the greater of 1.5 of the echo's and the echo's + 2 ms",
 				func(value, against float64) bool { return value <= max(1.5*against, against+2) },
 			}},
+		},
+	},
+	{
+		"sync", "a since reply after 5 of 100 conversations have changed, against the whole list", syncing,
+		[]figureSpec{
+			{"bytes", "bytes", atMost(0.15, "the whole list's")},
+			{"rate", "requests/s", atLeast(0.7, "the whole list's")},
 		},
 	},
 }

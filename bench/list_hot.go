@@ -27,7 +27,7 @@ func listHot(ctx context.Context, b *bench, f *figures) error {
 		return err
 	}
 	for _, w := range worlds {
-		l, err := b.learn(ctx, w.app, w.people, w.conversations)
+		l, err := b.whole(ctx, w)
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ type world struct {
 	people []string // by number
 	pairs  []pair
 	groups []group
+	first  int // of the pairs of those who are asked for
 
 	chat *chat
 	rng  *rand.Rand
@@ -78,6 +79,7 @@ func newWorld(s shape, c *chat) (*world, error) {
 		w.gather(s.people, s.others, otherGroups)
 		w.connect(s.people, s.others, s.othersConversations-otherGroups-1)
 	}
+	w.first = len(w.pairs)
 	w.connect(0, s.people, friends)
 	return w, nil
 }
@@ -88,17 +90,40 @@ func (w *world) befriend(a, b int) { w.pairs = append(w.pairs, pair{a: int32(a),
 // among them. Nobody is next to whom they have nearly the same name with.
 func (w *world) connect(first, n, friends int) {
 	circle := w.rng.Perm(n)
-	for i := range n {
-		for distance := 1; distance <= friends/2; distance++ {
+	for distance := 1; distance <= friends/2; distance++ {
+		for i := range n {
 			w.befriend(first+circle[i], first+circle[(i+distance)%n])
 		}
-		if friends%2 == 1 && i < n/2 {
-			w.befriend(first+circle[i], first+circle[i+n/2])
-		}
+	}
+	for i := range n / 2 * (friends % 2) {
+		w.befriend(first+circle[i], first+circle[i+n/2])
 	}
 }
 
-// gather puts each of n people from first on into the same number of groups.
+// friendly are pairs in which everybody who is asked for is the same even
+// number of times.
+func (w *world) friendly(times int) (pairs []int) {
+	for i := range times / 2 * w.shape.people {
+		pairs = append(pairs, w.first+i)
+	}
+	return pairs
+}
+
+// gathered are groups in which everybody who is asked for is the same number of times.
+func (w *world) gathered(times int) (groups []int) {
+	members := 0
+	for i := range w.groups {
+		if members == times*w.shape.people {
+			break
+		}
+		members += len(w.groups[i].members)
+		groups = append(groups, i)
+	}
+	return groups
+}
+
+// gather puts each of n people from first on into the same number of groups:
+// turn by turn, in each of which everybody goes into one.
 func (w *world) gather(first, n, groups int) {
 	for range groups {
 		rest := w.rng.Perm(n)
