@@ -43,8 +43,9 @@ func defaultConfig() config {
 func (c *config) register(f *lifecycle.Flags) {
 	c.nats.Register(f)
 	c.store.Register(f)
-	f.Int(&c.query.MaxRunning, "max-running", "Most requests that are answered at one time.")
+	f.Int(&c.query.MaxRunning, "max-running", "Most requests that are answered from memory at one time.")
 	f.Int(&c.query.MaxQueued, "max-queued", "Most requests that wait for that; past both, or when all in hand take more than max-running times max-request-bytes, the reply is 429.")
+	f.Int(&c.query.MaxWaiting, "max-waiting", "Most requests that besides wait for what is not in memory, or for what they are to be answered after; past it the reply to those is 429.")
 	f.Bytes(&c.query.MaxRequestBytes, "max-request-bytes", "Greatest request.")
 	f.Int(&c.query.LoadConcurrency, "load-concurrency", "Most reads of one kind from ClickHouse at one time.")
 	f.Int(&c.query.BatchInboxes, "batch-inboxes", "Most users whose inboxes one read asks for.")

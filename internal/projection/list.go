@@ -80,6 +80,11 @@ func (f Filter) Wants(l *Listing) bool {
 		(f.HasGroupAtInfo == nil || *f.HasGroupAtInfo == (len(l.Mentions) > 0))
 }
 
+// All reports whether no filter is given.
+func (f Filter) All() bool {
+	return f.IDs == nil && f.Type == 0 && f.MarkType == nil && f.GroupName == nil && f.HasUnreadCount == nil && f.HasGroupAtInfo == nil
+}
+
 // has reports whether value is in an ascending set; none asks for the empty set.
 func has[T cmp.Ordered](set []T, value, none T) bool {
 	if value == none {

@@ -2,10 +2,11 @@ package query
 
 import (
 	"context"
-	"maps"
 	"sync/atomic"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
@@ -24,72 +25,74 @@ type Feed interface {
 }
 
 // cache is what is in memory of the read model. It is fed by loads and by the
-// feed.
+// feed. Inboxes come and go as they are asked for, within its bound; what they
+// show besides their own registers is shared, and in memory while an inbox
+// that shows it is.
 type cache struct {
+	clock
 	feed   Feed // nil: nothing is heard of, and everything is loaded for every request
 	maxAge time.Duration
 	// epoch counts the losses of the feed, from 1: what a load that began in an
 	// earlier one has brought may lack something.
-	epoch atomic.Uint64
-	// versions are given to values as they change. No two are equal, so that a
-	// value that was evicted and loaded again is not taken for what it was.
-	versions atomic.Uint64
+	epoch    atomic.Uint64
+	versions atomic.Uint64 // the greatest that was given
 
-	inboxes *table[projection.UserKey, inbox, map[string]*projection.State]
-	groups  *table[projection.GroupKey, groupValue, groupChange]
-	people  *table[projection.UserKey, projection.UserProfile, *projection.UserProfile]
-	edits   *table[projection.EditKey, projection.Edit, *projection.Edit]
-	senders *table[projection.MentionKey, projection.Register[string], projection.Register[string]]
-	apps    *table[string, projection.App, *projection.App]
+	maxBytes  int
+	evictions prometheus.Counter
+	shared    atomic.Int64 // bytes of what inboxes share
+	balanced  atomic.Int64 // shared as it was when the bound of inboxes was set
+
+	inboxes source[projection.UserKey, inbox, map[string]*projection.State]
+	table   *otter.Cache[projection.UserKey, *entry[inbox]]
+	groups  *shared[projection.GroupKey, groupValue, groupChange]
+	people  *shared[projection.UserKey, person, *projection.UserProfile]
+	edits   *shared[projection.EditKey, projection.Edit, *projection.Edit]
+	senders *shared[projection.MentionKey, projection.Register[string], projection.Register[string]]
+	apps    *shared[string, projection.App, *projection.App]
 }
 
-// The parts of the memory that each table may take.
-const (
-	inboxShare = 0.70
-	groupShare = 0.15
-	otherShare = 0.05
-)
-
-func newCache(cfg Config, loads *loader) *cache {
-	c := &cache{maxAge: cfg.CacheMaxAge}
+func newCache(cfg Config, loads *loader, m *metrics) *cache {
+	c := &cache{clock: clock{time.Now()}, maxAge: cfg.CacheMaxAge, maxBytes: cfg.CacheBytes, evictions: m.evictions}
 	c.epoch.Store(1)
-	part := func(share float64) int { return int(share * float64(cfg.CacheBytes)) }
-	c.inboxes = newTable(c, part(inboxShare), loads.inboxes.get,
-		func(k projection.UserKey, in *inbox) int { return len(k.App) + len(k.UserID) + in.bytes },
-		(*inbox).merge)
-	c.groups = newTable(c, part(groupShare), loads.bothOfGroups,
+	c.inboxes = source[projection.UserKey, inbox, map[string]*projection.State]{
+		cache: c, load: loads.inboxes.get, merge: (*inbox).merge, changed: c.weigh,
+	}
+	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
+		MaximumWeight: uint64(cfg.CacheBytes), //nolint:gosec // Config.Validate has seen it
+		Weigher: func(k projection.UserKey, e *entry[inbox]) uint32 {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			in := &e.value
+			return uint32(min(entryBytes+inboxBytes+len(k.App)+len(k.UserID)+in.bytes, 1<<31)) //nolint:gosec // bounded here
+		},
+		OnDeletion: func(d otter.DeletionEvent[projection.UserKey, *entry[inbox]]) {
+			if d.Cause != otter.CauseReplacement { // by itself, when it is weighed
+				c.evictions.Inc()
+				c.leave(d.Key, d.Value)
+			}
+		},
+	})
+	c.groups = newShared(c, loads.bothOfGroups,
 		func(k projection.GroupKey, g *groupValue) int { return len(k.App) + len(k.GroupID) + g.bytes() },
 		(*groupValue).merge)
-	c.people = newTable(c, part(otherShare), loads.users.get,
-		func(k projection.UserKey, p *projection.UserProfile) int {
-			return len(k.App) + len(k.UserID) + profileBytes + len(p.ID) + len(p.Value.Nick) + len(p.Value.Avatar)
+	c.people = newShared(c, loads.users.get,
+		func(k projection.UserKey, p *person) int {
+			return personBytes + len(k.App) + len(k.UserID) + len(p.ID) + len(p.nick) + len(p.avatar)
 		},
-		func(p *projection.UserProfile, change *projection.UserProfile) bool {
-			before := p.Version
-			projection.MergeUser(p, projection.ShortUser(*change))
-			return p.Version != before
-		})
-	c.edits = newTable(c, part(otherShare), loads.edits.get,
+		(*person).merge)
+	c.edits = newShared(c, loads.edits.get,
 		func(k projection.EditKey, e *projection.Edit) int {
 			return len(k.App) + len(k.Conversation.A) + len(k.Conversation.B) + editBytes +
 				len(e.Recall.Value.Reason) + len(e.Modification.Payload) + len(e.Modification.MessageForShow) +
 				len(e.Modification.PayloadText) + len(e.Modification.CloudCustomData)
 		},
-		func(e *projection.Edit, change *projection.Edit) bool {
-			before := *e
-			e.Merge(*change)
-			return *e != before
-		})
-	c.senders = newTable(c, part(otherShare), loads.senders.get,
+		mergeEdit)
+	c.senders = newShared(c, loads.senders.get,
 		func(k projection.MentionKey, s *projection.Register[string]) int {
-			return len(k.App) + len(k.GroupID) + len(s.ID) + len(s.Value)
+			return senderBytes + len(k.App) + len(k.GroupID) + len(s.ID) + len(s.Value)
 		},
-		func(s *projection.Register[string], change projection.Register[string]) bool {
-			before := *s
-			projection.MergeText(s, change)
-			return *s != before
-		})
-	c.apps = newTable(c, part(otherShare), loads.apps.get,
+		mergeSender)
+	c.apps = newShared(c, loads.apps.get,
 		func(app string, a *projection.App) int { return len(app) + erasedBytes*len(a.Erased) },
 		mergeApp)
 	return c
@@ -97,32 +100,186 @@ func newCache(cfg Config, loads *loader) *cache {
 
 // About what these take besides their texts.
 const (
-	profileBytes = 256
-	editBytes    = 256
-	erasedBytes  = 64
+	personBytes = 128
+	editBytes   = 320
+	senderBytes = 192
+	erasedBytes = 64
 )
 
-// mergeApp replaces the set of erased users rather than change it: rules that
-// were made before go on looking at it.
-func mergeApp(a *projection.App, change *projection.App) bool {
-	before := a.Plan.Version
-	projection.MergePlan(&a.Plan, change.Plan)
-	changed := a.Plan.Version != before
-	var all map[string]struct{}
-	for user := range change.Erased {
-		if _, known := a.Erased[user]; known {
-			continue
-		}
-		if all == nil {
-			all = make(map[string]struct{}, len(a.Erased)+len(change.Erased))
-			maps.Copy(all, a.Erased)
-		}
-		all[user] = struct{}{}
+// demand is that of a request that came at begin.
+func (c *cache) demand(begin time.Time) demand {
+	d := demand{begin: c.at(begin)}
+	if c.feed != nil && c.feed.Check() == nil {
+		d.epoch = c.epoch.Load()
 	}
-	if all != nil {
-		a.Erased, changed = all, true
+	return d
+}
+
+// fault says why nothing is answered from memory; "" when it is.
+func (c *cache) fault() string {
+	if c.feed == nil {
+		return "none"
 	}
-	return changed
+	if err := c.feed.Check(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// lost says that whatever was loaded before may lack something.
+func (c *cache) lost() { c.epoch.Add(1) }
+
+// enter gives a user's inbox, loaded or not, and keeps it until the user is left.
+func (c *cache) enter(k projection.UserKey) *entry[inbox] {
+	e, ok := c.table.GetIfPresent(k)
+	if !ok {
+		e, _ = c.table.SetIfAbsent(k, &entry[inbox]{value: inbox{holders: 1}})
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.value.holders++
+	if e.value.app == nil {
+		e.value.app = c.apps.hold(k.App)
+	}
+	return e
+}
+
+// leave says that somebody needs an inbox no more.
+func (c *cache) leave(k projection.UserKey, e *entry[inbox]) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	in := &e.value
+	in.holders--
+	if in.holders > 0 {
+		return
+	}
+	for _, r := range in.rows {
+		c.dropGroup(k.App, r)
+		if r.peer != nil {
+			c.people.drop(projection.UserKey{App: k.App, UserID: r.name()})
+			r.peer = nil
+		}
+		c.showExtra(r, nil)
+		in.unjudge(r)
+	}
+	c.apps.drop(k.App)
+	in.app = nil
+}
+
+// done says that a query is answered.
+func (c *cache) done(q *query) {
+	if q.inbox != nil {
+		c.leave(projection.UserKey{App: q.app, UserID: q.userID}, q.inbox)
+		q.inbox = nil
+	}
+}
+
+// bytes is about what is in memory.
+func (c *cache) bytes() uint64 { return c.table.WeightedSize() + uint64(c.shared.Load()) } //nolint:gosec // not negative
+
+// weigh has the table count what an inbox takes now.
+func (c *cache) weigh(k projection.UserKey, e *entry[inbox]) {
+	c.table.ComputeIfPresent(k, func(now *entry[inbox]) (*entry[inbox], otter.ComputeOp) {
+		if now != e {
+			return now, otter.CancelOp
+		}
+		return now, otter.WriteOp
+	})
+}
+
+// grow notes that what inboxes share takes more bytes, and leaves the rest of the bound to the inboxes.
+func (c *cache) grow(bytes int) {
+	const steps = 64
+	shared := c.shared.Add(int64(bytes))
+	before := c.balanced.Load()
+	if step := int64(c.maxBytes / steps); shared-before < step && before-shared < step || !c.balanced.CompareAndSwap(before, shared) {
+		return
+	}
+	c.table.SetMaximum(uint64(max(c.maxBytes-int(shared), c.maxBytes/steps))) //nolint:gosec // positive
+}
+
+// holdGroup has a row that is joined hold its group.
+func (c *cache) holdGroup(app string, r *row) *entry[groupValue] {
+	if r.group == nil {
+		r.group = c.groups.hold(projection.GroupKey{App: app, GroupID: r.name()})
+	}
+	return r.group
+}
+
+func (c *cache) dropGroup(app string, r *row) {
+	if r.group != nil {
+		c.groups.drop(projection.GroupKey{App: app, GroupID: r.name()})
+		r.group = nil
+	}
+}
+
+func (c *cache) holdPeer(app string, r *row) *entry[person] {
+	if r.peer == nil {
+		r.peer = c.people.hold(projection.UserKey{App: app, UserID: r.name()})
+	}
+	return r.peer
+}
+
+// showExtra has a row hold the extra that its item shows now, instead of what it showed before.
+func (c *cache) showExtra(r *row, x *extra) {
+	if x != nil {
+		for _, k := range x.editKeys {
+			x.edits = append(x.edits, c.edits.hold(k))
+		}
+		for _, k := range x.mentionKeys {
+			x.senders = append(x.senders, c.senders.hold(k))
+		}
+	}
+	if before := r.extra; before != nil { // after the new ones are held: most are the same
+		for _, k := range before.editKeys {
+			c.edits.drop(k)
+		}
+		for _, k := range before.mentionKeys {
+			c.senders.drop(k)
+		}
+	}
+	r.extra = x
+}
+
+// missing is what has to be loaded before a request can be answered.
+type missing struct {
+	inboxes missed[projection.UserKey, inbox]
+	apps    missed[string, projection.App]
+	groups  missed[projection.GroupKey, groupValue]
+	people  missed[projection.UserKey, person]
+	edits   missed[projection.EditKey, projection.Edit]
+	senders missed[projection.MentionKey, projection.Register[string]]
+}
+
+type missed[K comparable, T any] struct {
+	keys    []K
+	entries []*entry[T]
+}
+
+func (m *missed[K, T]) add(k K, e *entry[T]) {
+	m.keys, m.entries = append(m.keys, k), append(m.entries, e)
+}
+
+func (m *missing) any() bool {
+	return len(m.inboxes.keys)+len(m.apps.keys)+len(m.groups.keys)+len(m.people.keys)+len(m.edits.keys)+len(m.senders.keys) > 0
+}
+
+// load loads what is missing.
+func (c *cache) load(ctx context.Context, d demand, m *missing) error {
+	g, ctx := errgroup.WithContext(ctx)
+	refresh(ctx, g, d, &c.inboxes, &m.inboxes)
+	refresh(ctx, g, d, &c.apps.source, &m.apps)
+	refresh(ctx, g, d, &c.groups.source, &m.groups)
+	refresh(ctx, g, d, &c.people.source, &m.people)
+	refresh(ctx, g, d, &c.edits.source, &m.edits)
+	refresh(ctx, g, d, &c.senders.source, &m.senders)
+	return g.Wait() //nolint:wrapcheck // of this package
+}
+
+func refresh[K comparable, T, L any](ctx context.Context, g *errgroup.Group, d demand, s *source[K, T, L], m *missed[K, T]) {
+	if len(m.keys) > 0 {
+		g.Go(func() error { return s.refresh(ctx, d, m.keys, m.entries) })
+	}
 }
 
 // bothOfGroups loads what the members of groups share, and their profiles.
@@ -150,53 +307,42 @@ func sharedKey(k projection.GroupKey) projection.Key {
 	return projection.Key{App: k.App, ConversationID: events.Group(k.GroupID).IDFor("")}
 }
 
-// fault says why nothing is answered from memory; "" when it is.
-func (c *cache) fault() string {
-	if c.feed == nil {
-		return "none"
-	}
-	if err := c.feed.Check(); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
-// lost says that whatever was loaded before may lack something.
-func (c *cache) lost() { c.epoch.Add(1) }
-
 // apply merges what has become visible into what is in memory.
 func (c *cache) apply(m *projection.Model) {
 	for k, state := range m.States {
 		light := *state
 		light.Head.LargePayload = "" // lists never show it
 		if k.Owner != "" {
-			c.inboxes.heard(projection.UserKey{App: k.App, UserID: k.Owner}, map[string]*projection.State{k.ConversationID: &light})
+			user := projection.UserKey{App: k.App, UserID: k.Owner}
+			if e, ok := c.table.GetEntryQuietly(user); ok {
+				c.inboxes.heard(user, e.Value, map[string]*projection.State{k.ConversationID: &light})
+			}
 		} else {
 			_, name, _ := events.SplitConversationID(k.ConversationID)
-			c.groups.heard(projection.GroupKey{App: k.App, GroupID: name}, groupChange{state: &light})
+			c.groups.hear(projection.GroupKey{App: k.App, GroupID: name}, groupChange{state: &light})
 		}
 	}
 	for k, profile := range m.Groups {
 		short := projection.ShortGroup(*profile)
-		c.groups.heard(k, groupChange{profile: &short})
+		c.groups.hear(k, groupChange{profile: &short})
 	}
 	for k, profile := range m.Users {
-		c.people.heard(k, profile)
+		c.people.hear(k, profile)
 	}
 	for k, edit := range m.Edits {
-		c.edits.heard(k, edit)
+		c.edits.hear(k, edit)
 	}
 	for k, message := range m.Messages {
 		if k.Conversation.Type == events.TypeGroup {
-			c.senders.heard(projection.MentionKey{
+			c.senders.hear(projection.MentionKey{
 				App: k.App, GroupID: k.Conversation.A, Mention: projection.Mention{Day: k.Day, Sequence: k.Sequence},
 			}, projection.Register[string]{Version: projection.Version{Time: k.Time, ID: k.ID}, Value: message.From})
 		}
 	}
 	for app, plan := range m.Plans {
-		c.apps.heard(app, &projection.App{Plan: *plan})
+		c.apps.hear(app, &projection.App{Plan: *plan})
 	}
 	for k := range m.Erased {
-		c.apps.heard(k.App, &projection.App{Erased: map[string]struct{}{k.UserID: {}}})
+		c.apps.hear(k.App, &projection.App{Erased: map[string]struct{}{k.UserID: {}}})
 	}
 }

@@ -11,10 +11,13 @@ import (
 type Config struct {
 	// Version is what micro's INFO shows: a semantic version.
 	Version string
-	// MaxRunning is how many requests are answered at the same time.
+	// MaxRunning is how many requests are answered from memory at the same time.
 	MaxRunning int
 	// MaxQueued is how many more wait for that; past both the reply is 429.
 	MaxQueued int
+	// MaxWaiting is how many requests may besides wait for what is not in memory,
+	// or for what they are to be answered after; past it the reply to those is 429.
+	MaxWaiting int
 	// MaxRequestBytes is the greatest request. All in hand may together be as
 	// large as MaxRunning of that size; past it, too, the reply is 429.
 	MaxRequestBytes int
@@ -41,6 +44,7 @@ func DefaultConfig() Config {
 		Version:         "0.1.0",
 		MaxRunning:      256,
 		MaxQueued:       1024,
+		MaxWaiting:      1024,
 		MaxRequestBytes: 256 << 10,
 		LoadConcurrency: 2,
 		BatchInboxes:    100,
@@ -68,6 +72,7 @@ func (c Config) Validate() error {
 	}{
 		{"max running", c.MaxRunning, 1},
 		{"max queued", c.MaxQueued, 0},
+		{"max waiting", c.MaxWaiting, 1},
 		{"max request bytes", c.MaxRequestBytes, 1},
 		{"load concurrency", c.LoadConcurrency, 1},
 		{"batch inboxes", c.BatchInboxes, 1},

@@ -13,6 +13,7 @@ func TestConfig_Validate(t *testing.T) {
 	const want = `version "1.0": expected a semantic version
 max running 0: expected at least 1
 max queued -1: expected at least 0
+max waiting 0: expected at least 1
 max request bytes 0: expected at least 1
 load concurrency 0: expected at least 1
 batch inboxes 0: expected at least 1

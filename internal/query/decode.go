@@ -53,7 +53,21 @@ type query struct {
 	since          *string           // list
 	now            events.Micros     // one for the whole request
 	begin          time.Time         // nothing older is shown than what a load then would bring
+	progress
 }
+
+// progress is what a request has gathered so far for its answer.
+type progress struct {
+	demand   demand
+	inbox    *entry[inbox] // list and unread: held until the answer
+	profiled *profiled     // profile
+}
+
+// plain reports whether the query asks for nothing special, its limit aside.
+func (q *query) plain() bool { return q.filter.All() && q.cursor == nil && !q.syncs() }
+
+// syncs reports whether the query is about what a client holds.
+func (q *query) syncs() bool { return q.sync || q.since != nil }
 
 func decodeList(f *fields, q *query) {
 	f.common(q)

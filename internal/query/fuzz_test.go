@@ -45,9 +45,11 @@ func (a *asker) ask(t *testing.T, app, name string, request []byte, codes ...int
 	t.Helper()
 	e := a.endpoints[slices.IndexFunc(a.endpoints, func(e *endpoint) bool { return e.name == name })]
 	j := job{endpoint: e, subject: "convoview.v1." + app + ".conversation." + name, data: request, arrived: time.Now()}
-	var reply bytes.Buffer
-	err := a.serve(t.Context(), j, &reply)
-	body = reply.Bytes()
+	var buffer bytes.Buffer
+	if !a.hall.enter(len(request)) { // serve leaves
+		t.Fatal("overloaded")
+	}
+	body, err := a.serve(t.Context(), j, &buffer)
 	if err != nil {
 		said := replyFor(err)
 		code, body = said.Code, said.body()

@@ -252,8 +252,14 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// start starts a server and a worker on it; before may change its configuration.
+// start starts a server and a worker on it, with a configuration that may be changed.
 func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
+	t.Helper()
+	return startFollowing(t, store, nil, change...)
+}
+
+// startFollowing starts a worker that follows a feed.
+func startFollowing(t *testing.T, store *memory, feed Feed, change ...func(*Config)) *fixture {
 	t.Helper()
 	s := startServer(t, 0)
 	f := &fixture{memory: store, t: t, client: connect(t, s), log: &lines{}, registry: prometheus.NewRegistry()}
@@ -267,6 +273,7 @@ func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
 	nc := connect(t, s)
 	f.worker = New(cfg, nc, store, f.now,
 		slog.New(slog.NewTextHandler(f.log, nil)), f.registry)
+	f.worker.Follow(feed)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -343,4 +350,19 @@ func (f *fixture) askApp(app, endpoint, request string) (code, body string) {
 		f.t.Errorf("message %q in the header, %q in the body", got, body2.Message)
 	}
 	return code, body2.Message
+}
+
+// answered answers a query without a connection.
+func (w *Worker) answered(ctx context.Context, answer answer, q *query, maxBytes int) ([]byte, error) {
+	defer w.cache.done(q)
+	var buffer bytes.Buffer
+	for {
+		reply, lacks, err := answer(q, maxBytes, &buffer)
+		if err != nil || lacks == nil {
+			return reply, err
+		}
+		if err := lacks(ctx); err != nil {
+			return nil, err
+		}
+	}
 }

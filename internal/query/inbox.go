@@ -2,99 +2,158 @@ package query
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// inbox is what is in memory of one user: a row for each conversation.
+// inbox is what is in memory of one user: a row for each conversation, and what
+// the rules say of them.
 type inbox struct {
-	rows  map[string]*row // by conversation ID
-	order []*row          // the listed ones in list order; nil: to be found again
-	bytes int
+	rows []*row // ascending by conversation ID
+	app  *entry[projection.App]
+
+	// What follows is made from the rows when a request needs it.
+
+	basis basis  // what all judgements are made of besides registers
+	order []*row // the listed rows in list order; nil: to be found again
+	page  *page  // nil: not made yet, or no more what it was
+
+	// holders are the table, while the inbox is in it, and the requests that use
+	// it. The last one drops what the rows share with others.
+	holders int
+	bytes   int
+	paged   int // of them: the last page, in which items may still lie
 }
 
-// row is one conversation of a user: the user's own registers, and what the
-// rules say of it.
+// row is one conversation of a user: the user's own registers, and what else
+// its item shows, held while the inbox is.
 type row struct {
 	id     string
-	own    []byte // the compact form; replaced, never changed
-	joined bool   // it is a group that the user is in
-	judged *judgement
+	own    []byte             // the compact form; replaced, never changed
+	joined bool               // it is a group that the user is in
+	group  *entry[groupValue] // while joined; nil: not asked for yet
+	peer   *entry[person]     // C2C; nil: not asked for yet
+	extra  *extra             // nil: the item shows nothing more
+	judged *judgement         // nil: to be judged
 }
 
-// judgement is what the rules say of a conversation. Only the item comes later.
+// extra are the things that few items show.
+type extra struct {
+	editKeys    []projection.EditKey // one at most: the head's
+	edits       []*entry[projection.Edit]
+	mentionKeys []projection.MentionKey
+	senders     []*entry[projection.Register[string]]
+}
+
+// judgement is what the rules say of a conversation, and the item that follows.
 type judgement struct {
-	basis   basis
-	listing *projection.Listing // nil: it is not in the list
+	group   uint64 // the version of what the group's members share
+	listed  bool   // else the rest is absent
+	listing projection.Listing
 	edit    *projection.EditKey // the head's, if it can have one
-	shown   *shown              // nil: not made yet
+
+	json    []byte   // the item as replies have it; nil: not made yet
+	page    *page    // in which it lies; nil: it is by itself
+	details uint64   // the version of all details that it was made with
+	id      itemHash // of the conversation ID
+	hash    itemHash // of the item
 }
 
-// shown is an item as a reply has it. It does not change.
-type shown struct {
-	json    []byte
-	hash    itemHash
-	details uint64 // the version of the details that it was made with
-}
-
-// basis is what a judgement is made of besides the user's own registers.
+// basis is what all judgements of an inbox are made of besides registers.
 type basis struct {
-	group uint64 // the version of what the group's members share; 0 outside groups
-	app   uint64 // the version of the app's plan and erased users
-	day   int64  // the first day that is not expired
+	app uint64 // the version of the app's plan and erased users
+	day int64  // the first day that is not expired
 }
+
+// page is a whole list as it is sent to those who ask for nothing special. It is
+// sent again as long as nothing that it was made of changes.
+type page struct {
+	reply []byte
+	items int
+	deps  []dependency // besides the inbox and its basis
+}
+
+func (p *page) size() int { return len(p.reply) + dependencyBytes*len(p.deps) }
+
+// dependency is a value at a version.
+type dependency struct {
+	*stamp
+	is uint64
+}
+
+func (p *page) dependOn(s *stamp, version uint64) { p.deps = append(p.deps, dependency{s, version}) }
+
+// holds reports whether making the page now would give the same.
+func (p *page) holds(d demand) bool {
+	for i := range p.deps {
+		// In this order: what is loaded in between has a new version.
+		if dep := &p.deps[i]; !dep.meets(d) || dep.version.Load() != dep.is {
+			return false
+		}
+	}
+	return true
+}
+
+// About what these take besides what they hold.
+const (
+	inboxBytes      = 320
+	rowBytes        = 112
+	judgementBytes  = 256
+	dependencyBytes = 16
+)
 
 // merge puts registers of conversations into the inbox.
 func (in *inbox) merge(states map[string]*projection.State) bool {
-	if in.rows == nil {
-		in.rows = make(map[string]*row, len(states))
-	}
+	known := in.rows
 	for id, state := range states {
-		r := in.rows[id]
-		if r == nil {
-			r = &row{id: id}
-			in.rows[id] = r
-			in.bytes += rowBytes + len(id)
+		i, found := find(known, id)
+		if found {
+			in.put(known[i], state)
+			continue
 		}
-		in.bytes -= r.bytes()
-		merged := r.state()
-		merged.Merge(state)
-		r.own = slices.Clip(merged.AppendCompact(nil))
-		r.joined = merged.Member.Value.Status == events.StatusJoined // only groups have members
-		r.judged, in.order = nil, nil
-		in.bytes += r.bytes()
+		r := &row{id: id}
+		in.bytes += rowBytes + len(id)
+		in.put(r, state)
+		in.rows = append(in.rows, r)
+	}
+	if len(in.rows) > len(known) {
+		slices.SortFunc(in.rows, func(a, b *row) int { return strings.Compare(a.id, b.id) })
 	}
 	return len(states) > 0
 }
 
-// groupIDs are the conversations with groups that the user is in.
-func (in *inbox) groupIDs() []string {
-	var ids []string
-	for id, r := range in.rows {
-		if r.joined {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+func find(rows []*row, id string) (int, bool) {
+	return slices.BinarySearchFunc(rows, id, func(r *row, id string) int { return strings.Compare(r.id, id) })
 }
 
-// About what a row and a judgement take besides what they hold.
-const (
-	rowBytes       = 160
-	judgementBytes = 240
-	shownBytes     = 48
-)
+func (in *inbox) put(r *row, state *projection.State) {
+	own := r.state()
+	own.Merge(state)
+	in.bytes -= len(r.own)
+	r.own = slices.Clip(own.AppendCompact(nil))
+	in.bytes += len(r.own)
+	r.joined = own.Member.Value.Status == events.StatusJoined // only groups have members
+	in.unjudge(r)
+}
 
-func (r *row) bytes() int {
-	n := len(r.own)
-	if r.judged != nil {
-		n += judgementBytes
-		if s := r.judged.shown; s != nil {
-			n += shownBytes + len(s.json)
-		}
+// unjudge forgets what the rules said of a row.
+func (in *inbox) unjudge(r *row) {
+	in.order, in.page = nil, nil
+	if r.judged == nil {
+		return
 	}
-	return n
+	in.bytes -= judgementBytes + r.judged.size()
+	r.judged = nil
+}
+
+// size is what of a judgement counts for it alone.
+func (j *judgement) size() int {
+	if j.page != nil {
+		return 0
+	}
+	return len(j.json)
 }
 
 // state decodes the user's own registers.
@@ -109,28 +168,10 @@ func (r *row) state() *projection.State {
 	return s
 }
 
-// judge asks the rules about a row of a user.
-func (in *inbox) judge(r *row, c *projection.Conversation, app string, rules projection.Rules, b basis) {
-	in.bytes -= r.bytes()
-	j := &judgement{basis: b}
-	if l, listed := c.Listing(rules); listed {
-		j.listing = &l
-		if key, ok := c.HeadEdit(app, rules); ok {
-			j.edit = &key
-		}
-	}
-	r.judged, in.order = j, nil
-	in.bytes += r.bytes()
-}
-
-// show keeps the item of a judgement.
-func (in *inbox) show(r *row, j *judgement, s *shown) {
-	if r.judged != j { // something came in between
-		return
-	}
-	in.bytes -= r.bytes()
-	j.shown = s
-	in.bytes += r.bytes()
+// name is the conversation's peer or group.
+func (r *row) name() string {
+	_, name, _ := events.SplitConversationID(r.id) // rows have conversation IDs
+	return name
 }
 
 // sorted are the listed rows in list order. All rows are judged.
@@ -138,7 +179,7 @@ func (in *inbox) sorted() []*row {
 	if in.order == nil {
 		in.order = make([]*row, 0, len(in.rows))
 		for _, r := range in.rows {
-			if r.judged.listing != nil {
+			if r.judged.listed {
 				in.order = append(in.order, r)
 			}
 		}
@@ -149,39 +190,31 @@ func (in *inbox) sorted() []*row {
 	return in.order
 }
 
-// groupValue is what is in memory of a group: what its members share, and the part
-// of its profile that lists look at.
-type groupValue struct {
-	state   projection.State
-	profile projection.GroupProfile
+// details are the stamps of all that the row's item shows besides registers.
+func (r *row) details(yield func(*stamp) bool) {
+	if r.peer != nil && !yield(&r.peer.stamp) {
+		return
+	}
+	if r.extra == nil {
+		return
+	}
+	for _, e := range r.extra.edits {
+		if !yield(&e.stamp) {
+			return
+		}
+	}
+	for _, e := range r.extra.senders {
+		if !yield(&e.stamp) {
+			return
+		}
+	}
 }
 
-// groupChange is what was loaded or heard of a group.
-type groupChange struct {
-	state   *projection.State
-	profile *projection.GroupProfile
-}
-
-func (g *groupValue) merge(change groupChange) bool {
-	if change.state != nil {
-		g.state.Merge(change.state)
+// detailed is the version of all of them together. Versions only grow, and so
+// does their sum when any of them does.
+func (r *row) detailed() (sum uint64) {
+	for s := range r.details {
+		sum += s.version.Load()
 	}
-	if change.profile != nil {
-		projection.MergeGroup(&g.profile, *change.profile)
-	}
-	return true
-}
-
-// bytes is about what the group takes.
-func (g *groupValue) bytes() int {
-	const state, day, run = 1024, 64, 16
-	h, p := &g.state.Head, &g.profile
-	n := state + len(h.ID) + len(h.MessageID) + len(h.From) + len(h.Type) + len(h.Preview) + len(h.Nick) + len(h.Avatar) +
-		len(h.NameCard) + len(h.CloudCustomData) + len(h.Payload) + len(p.ID) + len(p.Value.Name) + len(p.Value.Avatar)
-	runs := len(g.state.Recalled) + len(g.state.Mentions)
-	for _, d := range g.state.Days {
-		n += day
-		runs += len(d.Counted) + len(d.Uncounted)
-	}
-	return n + run*runs
+	return sum
 }

@@ -5,12 +5,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
+// The results of looking into memory.
+const (
+	hit  = "hit"
+	miss = "miss"
+)
+
 type metrics struct {
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	dropped     prometheus.Counter
-	running     prometheus.Gauge
-	queued      prometheus.Gauge
+	memory      *prometheus.CounterVec
+	evictions   prometheus.Counter
 	loadKeys    *prometheus.HistogramVec
 	loadSeconds *prometheus.HistogramVec
 }
@@ -31,13 +37,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "convoview_query_dropped_total",
 			Help: "Messages dropped because they name no reply subject.",
 		}),
-		running: f.NewGauge(prometheus.GaugeOpts{
-			Name: "convoview_query_running",
-			Help: "Requests that are being answered.",
-		}),
-		queued: f.NewGauge(prometheus.GaugeOpts{
-			Name: "convoview_query_queued",
-			Help: "Requests that wait to be answered.",
+		memory: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "convoview_query_memory_answers_total",
+			Help: "Lists and totals answered, by whether all that they needed was in memory (hit) or something had to be loaded (miss).",
+		}, []string{"result"}),
+		evictions: f.NewCounter(prometheus.CounterOpts{
+			Name: "convoview_query_memory_evictions_total",
+			Help: "Users whose inboxes had to leave memory for others.",
 		}),
 		loadKeys: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "convoview_query_load_keys",
@@ -49,5 +55,21 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "Time of one call of the store, by kind of call.",
 			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 16),
 		}, []string{"load"}),
+	}
+}
+
+// watch exports what the worker counts anyway.
+func (w *Worker) watch(r prometheus.Registerer) {
+	for _, g := range []struct {
+		name, help string
+		value      func() float64
+	}{
+		{"running", "Requests that are being answered from memory.", func() float64 { return float64(len(w.slots)) }},
+		{"hall", "Requests that are being answered from memory, and that wait for that.", func() float64 { return float64(w.hall.taken.Load()) }},
+		{"waiting", "Requests that wait, or had to wait, for what is not in memory or for what they are to be answered after.", func() float64 { return float64(w.waiting.taken.Load()) }},
+		{"memory_bytes", "About how much of the read model is in memory.", func() float64 { return float64(w.cache.bytes()) }},
+		{"memory_inboxes", "Users whose inboxes are in memory.", func() float64 { return float64(w.cache.table.EstimatedSize()) }},
+	} {
+		promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{Name: "convoview_query_" + g.name, Help: g.help}, g.value)
 	}
 }

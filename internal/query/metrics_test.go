@@ -16,13 +16,18 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 	for name, want := range map[string]int{
-		"convoview_query_requests_total":  3, // an endpoint and code each
-		"convoview_query_request_seconds": 3,
-		"convoview_query_dropped_total":   1,
-		"convoview_query_running":         1,
-		"convoview_query_queued":          1,
-		"convoview_query_load_keys":       10, // every kind of load, used or not
-		"convoview_query_load_seconds":    10,
+		"convoview_query_requests_total":         3, // an endpoint and code each
+		"convoview_query_request_seconds":        3,
+		"convoview_query_dropped_total":          1,
+		"convoview_query_running":                1,
+		"convoview_query_hall":                   1,
+		"convoview_query_waiting":                1,
+		"convoview_query_memory_answers_total":   1, // a miss
+		"convoview_query_memory_evictions_total": 1,
+		"convoview_query_memory_bytes":           1,
+		"convoview_query_memory_inboxes":         1,
+		"convoview_query_load_keys":              10, // every kind of load, used or not
+		"convoview_query_load_seconds":           10,
 	} {
 		if got, err := testutil.GatherAndCount(f.registry, name); err != nil || got != want {
 			t.Errorf("%s: %d series, %v, want %d", name, got, err, want)

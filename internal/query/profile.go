@@ -10,8 +10,26 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
+// profiled is what the reply of a profile is made of.
+type profiled struct {
+	conversation *projection.Conversation
+	details      projection.Details
+	rules        projection.Rules
+}
+
 // profile answers conversation.profile.
-func (w *Worker) profile(ctx context.Context, q *query, maxBytes int, to *bytes.Buffer) error {
+func (w *Worker) profile(q *query, maxBytes int, to *bytes.Buffer) ([]byte, load, error) {
+	if p := q.profiled; p != nil {
+		err := encodeProfile(to, p.conversation.Profile(p.details, p.rules), maxBytes)
+		return to.Bytes(), nil, err
+	}
+	return nil, func(ctx context.Context) (err error) {
+		q.profiled, err = w.loadProfile(ctx, q)
+		return err
+	}, nil
+}
+
+func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {
 	t, name, _ := events.SplitConversationID(q.conversationID)
 	ownKey := projection.Key{App: q.app, Owner: q.userID, ConversationID: q.conversationID}
 	sharedKey := projection.Key{App: q.app, ConversationID: q.conversationID}
@@ -29,7 +47,7 @@ func (w *Worker) profile(ctx context.Context, q *query, maxBytes int, to *bytes.
 	fetch(gctx, g, w.loads.fullGroups, groupKeys, &groups)
 	fetch(gctx, g, w.loads.apps, []string{q.app}, &apps)
 	if err := g.Wait(); err != nil {
-		return err
+		return nil, err
 	}
 
 	var app projection.App
@@ -39,14 +57,14 @@ func (w *Worker) profile(ctx context.Context, q *query, maxBytes int, to *bytes.
 	rules := rulesOf(app, q.now)
 	c, ok := projection.NewConversation(q.userID, q.conversationID, states[ownKey], states[sharedKey], groups[groupKey])
 	if !ok || !c.Known(rules) {
-		return refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
+		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
 			quote(q.conversationID), quote(q.userID))
 	}
 	d, err := w.profileDetails(ctx, q.app, c, rules)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return encodeProfile(to, c.Profile(d, rules), maxBytes)
+	return &profiled{c, d, rules}, nil
 }
 
 // profileDetails loads what the profile shows beyond the registers.
@@ -83,4 +101,15 @@ func (w *Worker) profileDetails(ctx context.Context, app string, c *projection.C
 		d.Peer = *peer
 	}
 	return d, nil
+}
+
+// fetch has g load keys into to.
+func fetch[K comparable, V any](ctx context.Context, g *errgroup.Group, from *batcher[K, V], keys []K, to *map[K]V) {
+	if len(keys) == 0 {
+		return
+	}
+	g.Go(func() (err error) {
+		*to, err = from.get(ctx, keys)
+		return err
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"slices"
 )
 
 // A sync token is, as base64url: format (1 byte), checksum of app, user and
@@ -33,15 +32,15 @@ var syncEncoding = base64.RawURLEncoding
 
 // changes are what a request that syncs gets to see.
 type changes struct {
-	list    []selected // what is new to the client
-	removed []string   // conversation IDs
-	reset   bool       // list is whole: throw away what you have
+	list    []*row   // what is new to the client
+	removed []string // conversation IDs
+	reset   bool     // list is whole: throw away what you have
 	token   string
 }
 
 // changes compares the whole list with what the client holds. Every item is shown.
-func (q *query) changes(v *view, list []selected) changes {
-	c := changes{list: list}
+func (v *view) changes(list []*row) changes {
+	q, c := v.query, changes{list: list}
 	if q.sync && q.cursor == nil { // the token of the first page is that of all
 		c.token = q.encodeSync(list)
 	}
@@ -53,13 +52,12 @@ func (q *query) changes(v *view, list []selected) changes {
 		c.reset = true
 		return c
 	}
-	var changed []selected
-	for _, s := range list {
-		id := hashOf([]byte(s.row.id))
-		if hash, known := held[id]; !known || hash != s.shown.hash {
-			changed = append(changed, s)
+	var changed []*row
+	for _, r := range list {
+		if hash, known := held[r.judged.id]; !known || hash != r.judged.hash {
+			changed = append(changed, r)
 		}
-		delete(held, id)
+		delete(held, r.judged.id)
 	}
 	// What is left was in the client's list and is not in this one.
 	var removed []string
@@ -79,25 +77,21 @@ func (q *query) changes(v *view, list []selected) changes {
 
 // named are the conversations of the user whose IDs have these hashes, listed or not.
 func (v *view) named(hashes map[itemHash]itemHash) []string {
-	v.inbox.mu.Lock()
-	defer v.inbox.mu.Unlock()
 	var ids []string
-	for id := range v.inbox.value.rows {
-		if _, ok := hashes[hashOf([]byte(id))]; ok {
-			ids = append(ids, id)
+	for _, r := range v.inbox.rows { // ascending
+		if _, ok := hashes[hashOf([]byte(r.id))]; ok {
+			ids = append(ids, r.id)
 		}
 	}
-	slices.Sort(ids)
 	return ids
 }
 
-func (q *query) encodeSync(list []selected) string {
+func (q *query) encodeSync(list []*row) string {
 	token := make([]byte, 0, syncHead+len(list)*syncEntry)
 	token = append(token, syncFormat)
 	token = append(token, q.checksum(nil)...)
-	for _, s := range list {
-		id := hashOf([]byte(s.row.id))
-		token = append(append(token, id[:]...), s.shown.hash[:]...)
+	for _, r := range list {
+		token = append(append(token, r.judged.id[:]...), r.judged.hash[:]...)
 	}
 	return syncEncoding.EncodeToString(token)
 }

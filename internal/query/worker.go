@@ -39,21 +39,46 @@ type Worker struct {
 	cache     *cache
 	endpoints []*endpoint
 
-	slots  chan struct{} // holds one for each request that is being answered
-	inHand atomic.Int64  // requests that are being answered or wait for a slot
-	held   atomic.Int64  // their bytes
-	served sync.WaitGroup
-	mu     sync.RWMutex // guards closed against requests that are being taken in hand
-	closed bool
+	slots   chan struct{} // holds one for each request that is being answered from memory
+	hall    room          // of those, and of the ones that wait for a slot
+	waiting room          // of the requests that had to wait for anything else
+	served  sync.WaitGroup
+	mu      sync.RWMutex // guards closed against requests that are being taken in hand
+	closed  bool
+}
+
+// room bounds the requests of a kind, and their bytes.
+type room struct {
+	places, bytes int64
+	taken, held   atomic.Int64
+}
+
+// enter reports whether there was room. Who entered leaves.
+func (r *room) enter(size int) bool {
+	if taken, held := r.taken.Add(1), r.held.Add(int64(size)); taken > r.places || held > r.bytes {
+		r.leave(size)
+		return false
+	}
+	return true
+}
+
+func (r *room) leave(size int) {
+	r.taken.Add(-1)
+	r.held.Add(-int64(size))
 }
 
 // endpoint is one of the service's three.
 type endpoint struct {
 	name   string
 	decode func(*fields, *query)
-	answer func(ctx context.Context, q *query, maxBytes int, to *bytes.Buffer) error
+	answer answer
 	stats  stats
 }
+
+// answer gives the reply to a query from what is in memory, or what has to be
+// loaded for it. It may write the reply into the buffer, and gives the reply until
+// the buffer is used again. It waits for nobody.
+type answer func(q *query, maxBytes int, to *bytes.Buffer) (reply []byte, lacks load, err error)
 
 // job is one request in hand.
 type job struct {
@@ -73,12 +98,15 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 		loads: newLoader(cfg, store, m, log),
 		slots: make(chan struct{}, cfg.MaxRunning),
 	}
-	w.cache = newCache(cfg, w.loads)
+	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxRunning*cfg.MaxRequestBytes)
+	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), w.hall.bytes
+	w.cache = newCache(cfg, w.loads, m)
 	w.endpoints = []*endpoint{
 		{name: "list", decode: decodeList, answer: w.list},
 		{name: "profile", decode: decodeProfile, answer: w.profile},
 		{name: "unread", decode: decodeUnread, answer: w.unread},
 	}
+	w.watch(r)
 	return w
 }
 
@@ -213,19 +241,16 @@ func (w *Worker) accept(base context.Context, j job) *replyError {
 	if w.closed {
 		return errDraining
 	}
-	inHand, held := w.inHand.Add(1), w.held.Add(int64(len(j.data)))
-	if inHand > int64(w.cfg.MaxRunning+w.cfg.MaxQueued) || held > int64(w.cfg.MaxRunning*w.cfg.MaxRequestBytes) {
-		w.release(j)
+	if !w.hall.enter(len(j.data)) {
 		return errOverloaded
 	}
 	w.served.Go(func() {
-		reply := replies.Get().(*bytes.Buffer)
-		err := w.serve(base, j, reply)
-		w.release(j)
-		w.respond(j, reply.Bytes(), err)
-		if reply.Cap() <= keptReplyBytes { // the client has copied it
-			reply.Reset()
-			replies.Put(reply)
+		buffer := replies.Get().(*bytes.Buffer)
+		reply, err := w.serve(base, j, buffer)
+		w.respond(j, reply, err)
+		if buffer.Cap() <= keptReplyBytes { // the client has copied it
+			buffer.Reset()
+			replies.Put(buffer)
 		}
 	})
 	return nil
@@ -237,15 +262,11 @@ var replies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // keptReplyBytes is the greatest buffer that is kept for another reply.
 const keptReplyBytes = 256 << 10
 
-// release says that a request is in hand no more.
-func (w *Worker) release(j job) {
-	w.inHand.Add(-1)
-	w.held.Add(-int64(len(j.data)))
-}
-
-// serve answers a request in hand when it has a slot, or gives up in time.
-func (w *Worker) serve(base context.Context, j job, reply *bytes.Buffer) (err error) {
+// serve answers a request in hand, or gives up in time.
+func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply []byte, err error) {
+	in := &w.hall
 	defer func() {
+		in.leave(len(j.data))
 		if p := recover(); p != nil {
 			err = panicked(p)
 		}
@@ -253,34 +274,56 @@ func (w *Worker) serve(base context.Context, j job, reply *bytes.Buffer) (err er
 	app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, subjectPrefix), ".")
 	q, err := decode(app, j.data, j.decode)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	late := refusal(codeTimeout, "timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
 	defer cancel()
 
-	begin := j.arrived
-	if len(q.after) > 0 {
-		if err := w.await(ctx, q.after); err != nil {
-			return err
+	// aside has the request wait where it is in nobody's way: one that can be
+	// answered from memory waits for none that cannot.
+	aside := func(wait load) error {
+		if in == &w.hall {
+			if !w.waiting.enter(len(j.data)) {
+				return errOverloaded
+			}
+			in.leave(len(j.data))
+			in = &w.waiting
 		}
-		begin = time.Now()
+		return wait(ctx)
 	}
-	w.metrics.queued.Inc()
+	q.begin = j.arrived
+	if len(q.after) > 0 {
+		if err := aside(func(ctx context.Context) error { return w.await(ctx, q.after) }); err != nil {
+			return nil, err
+		}
+		q.begin = time.Now()
+	}
+	q.now = events.MicrosOf(w.clock())
+	defer w.cache.done(q)
+	for result := hit; ; result = miss {
+		reply, lacks, err := w.try(ctx, j.answer, q, buffer)
+		if err != nil || lacks == nil {
+			if err == nil && q.inbox != nil {
+				w.metrics.memory.WithLabelValues(result).Inc()
+			}
+			return reply, err
+		}
+		if err := aside(lacks); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// try answers a query from memory when there is a slot.
+func (w *Worker) try(ctx context.Context, answer answer, q *query, buffer *bytes.Buffer) ([]byte, load, error) {
 	select {
 	case w.slots <- struct{}{}:
-		w.metrics.queued.Dec()
 	case <-ctx.Done():
-		w.metrics.queued.Dec()
-		return context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
-	w.metrics.running.Inc()
-	defer func() {
-		w.metrics.running.Dec()
-		<-w.slots
-	}()
-	q.now, q.begin = events.MicrosOf(w.clock()), begin
-	return j.answer(ctx, q, int(w.nc.MaxPayload()), reply)
+	defer func() { <-w.slots }()
+	return answer(q, int(w.nc.MaxPayload()), buffer)
 }
 
 // await waits until the projector has applied everything up to the offsets.

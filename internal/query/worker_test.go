@@ -64,17 +64,37 @@ func codeOf(m *nats.Msg) string {
 	return "0"
 }
 
-func TestWorker_Overload(t *testing.T) {
-	m := some()
-	g := newGate(m)
-	f := start(t, m, func(c *Config) { c.MaxRunning, c.MaxQueued = 1, 2 })
+// occupy takes all slots, so that nothing is answered until they are given back.
+func (f *fixture) occupy() (giveBack func()) {
+	f.t.Helper()
+	for range cap(f.worker.slots) {
+		f.worker.slots <- struct{}{}
+	}
+	return func() {
+		for range cap(f.worker.slots) {
+			<-f.worker.slots
+		}
+	}
+}
 
+// await asks the server until a room has so many requests.
+func (f *fixture) await(r *room, n int64) {
+	f.t.Helper()
+	for r.taken.Load() != n {
+		if err := f.client.Flush(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func TestWorker_Overload(t *testing.T) {
+	f := start(t, some(), func(c *Config) { c.MaxRunning, c.MaxQueued = 1, 2 })
+	giveBack := f.occupy()
+
+	// One is to run, two wait; the rest is refused at once, whatever is asked.
 	const ask = `{"userID":"ann"}`
-	accepted := []<-chan *nats.Msg{f.send("unread", ask)}
-	<-g.came // it runs
-	<-g.came
-	// One runs, two wait; the rest is refused at once, whatever is asked.
-	for range 2 {
+	var accepted []<-chan *nats.Msg
+	for range 3 {
 		accepted = append(accepted, f.send("unread", ask))
 	}
 	for range 3 {
@@ -84,11 +104,11 @@ func TestWorker_Overload(t *testing.T) {
 	}
 	f.refuses("list", `{"userID":"ann"}`, "429", "overloaded: too many requests are waiting, ask again later")
 	f.refuses("profile", `malformed`, "429", "overloaded: too many requests are waiting, ask again later")
-	if got := f.worker.inHand.Load(); got != 3 {
+	if got := f.worker.hall.taken.Load(); got != 3 {
 		t.Errorf("%d in hand", got)
 	}
 
-	close(g.open)
+	giveBack()
 	for i, reply := range accepted {
 		if got := codeOf(<-reply); got != "0" {
 			t.Errorf("request %d: %s", i, got)
@@ -102,28 +122,58 @@ func TestWorker_Overload(t *testing.T) {
 	}
 }
 
+// However many requests wait for a store that does not answer, or for offsets
+// that nobody applies: what is in memory is answered.
+func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
+	m := some()
+	f := startFollowing(t, m, never{}, func(c *Config) { c.MaxRunning, c.MaxQueued, c.MaxWaiting = 1, 0, 3 })
+	const known = `{"userID":"ann"}`
+	f.list(known)
+	g := newGate(m)
+	slow := []<-chan *nats.Msg{
+		f.send("list", `{"userID":"ben"}`),
+		f.send("profile", `{"userID":"ann","conversationID":"C2Cben"}`),
+		f.send("list", `{"userID":"ann","after":[{"topic":"t","partition":0,"offset":1}]}`),
+	}
+	f.await(&f.worker.waiting, 3)
+	f.refuses("unread", `{"userID":"cid"}`, "429", "overloaded: too many requests are waiting, ask again later")
+	for range 10 {
+		f.list(known)
+	}
+	close(g.open)
+	for i, reply := range slow[:2] {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("request %d: %s", i, got)
+		}
+	}
+	f.await(&f.worker.waiting, 1)
+	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(hit)); got != 10 {
+		t.Errorf("%v lists were answered from memory alone, want 10", got)
+	}
+	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(miss)); got != 2 {
+		t.Errorf("%v lists were loaded, want 2", got)
+	}
+}
+
 // Requests in hand are bounded in bytes, too: by as many as those that run may have.
 func TestWorker_OverloadInBytes(t *testing.T) {
-	m := some()
-	g := newGate(m)
-	f := start(t, m, func(c *Config) { c.MaxRunning, c.MaxRequestBytes = 1, 40 })
+	f := start(t, some(), func(c *Config) { c.MaxRunning, c.MaxRequestBytes = 1, 40 })
+	giveBack := f.occupy()
 
 	ask := func(bytes int) string {
 		const blank = `{"userID":"ann"}`
 		return blank + strings.Repeat(" ", bytes-len(blank))
 	}
-	running := f.send("unread", ask(20))
-	<-g.came // it runs
-	<-g.came
+	first := f.send("unread", ask(20))
 	if got := codeOf(<-f.send("unread", ask(21))); got != "429" {
 		t.Errorf("a byte past the bound: %s", got)
 	}
-	waiting := f.send("unread", ask(20))
+	second := f.send("unread", ask(20))
 	if got := codeOf(<-f.send("unread", ask(16))); got != "429" {
 		t.Errorf("past the bound: %s", got)
 	}
-	close(g.open)
-	for _, reply := range []<-chan *nats.Msg{running, waiting} {
+	giveBack()
+	for _, reply := range []<-chan *nats.Msg{first, second} {
 		if got := codeOf(<-reply); got != "0" {
 			t.Errorf("within the bound: %s", got)
 		}
@@ -149,19 +199,16 @@ func TestWorker_Deadline(t *testing.T) {
 
 // The time in the queue counts, and nobody waits in it beyond their deadline.
 func TestWorker_DeadlineInTheQueue(t *testing.T) {
-	m := some()
-	g := newGate(m)
-	f := start(t, m, func(c *Config) { c.MaxRunning = 1 })
+	f := start(t, some(), func(c *Config) { c.MaxRunning = 1 })
+	giveBack := f.occupy()
 	first := f.send("unread", `{"userID":"ann"}`)
-	<-g.came
-	<-g.came
 	if got := codeOf(<-f.send("unread", `{"userID":"ann","timeoutMs":1}`)); got != "504" {
-		t.Errorf("the one that waits: %s", got)
+		t.Errorf("the one that leaves: %s", got)
 	}
 	f.refuses("unread", `{}`, "400", "userID is missing: expected 1 to 128 bytes of UTF-8 without control characters")
-	close(g.open)
+	giveBack()
 	if got := codeOf(<-first); got != "0" {
-		t.Errorf("the one that runs: %s", got)
+		t.Errorf("the one that waits: %s", got)
 	}
 }
 

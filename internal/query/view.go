@@ -1,0 +1,303 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// load brings into memory what an answer lacked. After it, the answer is tried again.
+type load func(context.Context) error
+
+// view is how a request sees a user's inbox, which is locked as long.
+type view struct {
+	cache *cache
+	query *query
+	user  projection.UserKey
+	entry *entry[inbox]
+	inbox *inbox
+	rules projection.Rules
+	grown bool // the inbox may take more or less than it did
+}
+
+// view opens the inbox of the user who asks. The query keeps it in memory until it is left.
+func (c *cache) view(q *query) *view {
+	v := &view{cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}}
+	if q.inbox == nil {
+		q.inbox, q.demand = c.enter(v.user), c.demand(q.begin)
+	}
+	v.entry, v.inbox = q.inbox, &q.inbox.value
+	v.entry.mu.Lock()
+	app, version := v.inbox.app.read()
+	v.rules = rulesOf(app, q.now)
+	if b := (basis{version, v.rules.FirstDay()}); b != v.inbox.basis {
+		v.inbox.basis = b
+		for _, r := range v.inbox.rows {
+			v.inbox.unjudge(r)
+		}
+	}
+	return v
+}
+
+func (v *view) close() {
+	v.entry.mu.Unlock()
+	if v.grown {
+		v.cache.weigh(v.user, v.entry)
+	}
+}
+
+// rulesOf gives an app's rules at a time.
+func rulesOf(app projection.App, now events.Micros) projection.Rules {
+	return projection.NewRules(app.Plan, now, func(userID string) bool {
+		_, erased := app.Erased[userID]
+		return erased
+	})
+}
+
+// limit is the greatest length of a page.
+func (v *view) limit() (int, error) {
+	most := v.rules.MaxConversations
+	switch limit := v.query.limit; {
+	case limit == 0:
+		return most, nil
+	case limit > uint64(most): //nolint:gosec // at least 1
+		return 0, badRequest("limit %d: expected an integer from 1 to %d, the app's maxConversations", limit, most)
+	default:
+		return int(limit), nil //nolint:gosec // at most maxPlanList
+	}
+}
+
+// sends reports whether a page answers the query.
+func (v *view) sends(p *page) bool {
+	q := v.query
+	limit, err := v.limit()
+	return q.plain() && err == nil && p.items <= limit &&
+		v.entry.meets(q.demand) && v.inbox.app.meets(q.demand) && p.holds(q.demand)
+}
+
+// judge has the rules say of every row what they have not said yet.
+func (v *view) judge() load {
+	d, in := v.query.demand, v.inbox
+	var lacks missing
+	if !v.entry.meets(d) {
+		lacks.inboxes.add(v.user, v.entry)
+	}
+	if !in.app.meets(d) {
+		lacks.apps.add(v.user.App, in.app)
+	}
+	if lacks.any() {
+		return v.load(&lacks)
+	}
+	for _, r := range in.rows {
+		if !r.joined {
+			v.cache.dropGroup(v.user.App, r)
+		} else if g := v.cache.holdGroup(v.user.App, r); !g.meets(d) {
+			lacks.groups.add(projection.GroupKey{App: v.user.App, GroupID: r.name()}, g)
+		}
+	}
+	if lacks.any() {
+		return v.load(&lacks)
+	}
+	for _, r := range in.rows {
+		v.judgeRow(r)
+	}
+	in.sorted()
+	return nil
+}
+
+func (v *view) load(lacks *missing) load {
+	d := v.query.demand
+	return func(ctx context.Context) error { return v.cache.load(ctx, d, lacks) }
+}
+
+func (v *view) judgeRow(r *row) {
+	if r.judged != nil && (r.group == nil || r.group.version.Load() == r.judged.group) {
+		return
+	}
+	v.inbox.unjudge(r)
+	j := &judgement{}
+	var group *groupValue
+	if r.group != nil {
+		r.group.mu.Lock()
+		defer r.group.mu.Unlock()
+		group, j.group = &r.group.value, r.group.version.Load()
+	}
+	c := v.conversation(r, group)
+	if j.listing, j.listed = c.Listing(v.rules); j.listed {
+		if key, ok := c.HeadEdit(v.user.App, v.rules); ok {
+			j.edit = &key
+		}
+	}
+	r.judged = j
+	v.inbox.bytes += judgementBytes
+	v.grown = true
+}
+
+// conversation is what the user sees; group is nil outside groups, and for groups that the user is not in.
+func (v *view) conversation(r *row, group *groupValue) *projection.Conversation {
+	var shared *projection.State
+	var profile *projection.GroupProfile
+	if group != nil {
+		shared, profile = &group.state, &group.profile
+	}
+	c, _ := projection.NewConversation(v.user.UserID, r.id, r.state(), shared, profile) // rows have conversation IDs
+	return c
+}
+
+// selected are the rows that the filter lets through, in list order. All are judged.
+func (v *view) selected() []*row {
+	filter := &v.query.filter
+	list := make([]*row, 0, len(v.inbox.order))
+	for _, r := range v.inbox.order {
+		if filter.Wants(&r.judged.listing) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// show makes the items of rows that have none, or none of what they show now.
+// It reports false when a group has changed since its row was judged.
+func (v *view) show(list []*row) (load load, whole bool, err error) {
+	d, app := v.query.demand, v.user.App
+	var lacks missing
+	for _, r := range list {
+		if r.judged.listing.Type == events.TypeC2C {
+			if p := v.cache.holdPeer(app, r); !p.meets(d) {
+				lacks.people.add(projection.UserKey{App: app, UserID: r.name()}, p)
+			}
+		}
+		v.showExtra(r)
+		if x := r.extra; x != nil {
+			for i, e := range x.edits {
+				if !e.meets(d) {
+					lacks.edits.add(x.editKeys[i], e)
+				}
+			}
+			for i, e := range x.senders {
+				if !e.meets(d) {
+					lacks.senders.add(x.mentionKeys[i], e)
+				}
+			}
+		}
+	}
+	if lacks.any() {
+		return v.load(&lacks), true, nil
+	}
+	for _, r := range list {
+		if r.judged.json != nil && r.judged.details == r.detailed() {
+			continue
+		}
+		if whole, err := v.showRow(r); err != nil || !whole {
+			return nil, whole, err
+		}
+	}
+	return nil, true, nil
+}
+
+// showExtra has a row hold what its item shows besides registers, the peer aside.
+func (v *view) showExtra(r *row) {
+	j := r.judged
+	if r.extra == nil && j.edit == nil && len(j.listing.Mentions) == 0 || j.json != nil {
+		return // the extra belongs to the item, if there is one
+	}
+	x := &extra{}
+	if j.edit != nil {
+		x.editKeys = []projection.EditKey{*j.edit}
+	}
+	for _, m := range j.listing.Mentions {
+		x.mentionKeys = append(x.mentionKeys, projection.MentionKey{App: v.user.App, GroupID: r.name(), Mention: m.Mention})
+	}
+	v.cache.showExtra(r, x)
+}
+
+// showRow makes a row's item, unless its group has changed since it was judged.
+func (v *view) showRow(r *row) (whole bool, err error) {
+	j := r.judged
+	version := r.detailed() // first: what changes meanwhile is shown again
+	shows := projection.Details{}
+	if r.peer != nil {
+		p, _ := r.peer.read()
+		shows.Peer = p.profile()
+	}
+	from := map[projection.Mention]string{}
+	if x := r.extra; x != nil {
+		for _, e := range x.edits {
+			shows.Edit, _ = e.read()
+		}
+		for i, e := range x.senders {
+			sender, _ := e.read()
+			from[x.mentionKeys[i].Mention] = sender.Value
+		}
+	}
+	shows.Sender = func(m projection.Mention) string { return from[m] }
+
+	item, whole := v.item(r, shows)
+	if !whole {
+		return false, nil
+	}
+	var b bytes.Buffer
+	if err := encode(&b, item); err != nil {
+		return false, fmt.Errorf("encode an item: %w", err)
+	}
+	v.inbox.bytes -= j.size()
+	j.json, j.page, j.details = slices.Clip(b.Bytes()), nil, version
+	j.id, j.hash = hashOf([]byte(r.id)), hashOf(j.json)
+	v.inbox.bytes += j.size()
+	v.inbox.page, v.grown = nil, true
+	return true, nil
+}
+
+func (v *view) item(r *row, shows projection.Details) (item projection.Item, whole bool) {
+	if r.group == nil {
+		return v.conversation(r, nil).Item(shows, v.rules), true
+	}
+	r.group.mu.Lock()
+	defer r.group.mu.Unlock()
+	if r.group.version.Load() != r.judged.group {
+		return projection.Item{}, false
+	}
+	return v.conversation(r, &r.group.value).Item(shows, v.rules), true
+}
+
+// keep keeps the whole list as it is sent. Its items lie in it from then on.
+func (v *view) keep(reply []byte, list []*row) {
+	in := v.inbox
+	p := &page{reply: slices.Clone(reply), items: len(list)}
+	for _, r := range in.rows {
+		if r.group != nil {
+			p.dependOn(&r.group.stamp, r.judged.group)
+		}
+	}
+	for _, r := range list {
+		var sum uint64
+		for s := range r.details {
+			version := s.version.Load()
+			p.dependOn(s, version)
+			sum += version
+		}
+		if sum != r.judged.details { // it has changed since
+			return
+		}
+	}
+	p.deps = slices.Clip(p.deps)
+	at := len(listHead)
+	for _, r := range list {
+		j := r.judged
+		in.bytes -= j.size()
+		end := at + len(j.json)
+		j.json, j.page = p.reply[at:end:end], p
+		at = end + len(",")
+	}
+	for _, r := range in.rows {
+		if j := r.judged; j.page != nil && j.page != p { // it must not keep the page before in memory
+			j.json, j.page = nil, nil
+		}
+	}
+	in.bytes += p.size() - in.paged
+	in.page, in.paged, v.grown = p, p.size(), true
+}
