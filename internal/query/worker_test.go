@@ -126,7 +126,8 @@ func TestWorker_Overload(t *testing.T) {
 // that nobody applies: what is in memory is answered.
 func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
 	m := some()
-	f := startFollowing(t, m, never{}, func(c *Config) { c.MaxRunning, c.MaxQueued, c.MaxWaiting = 1, 0, 3 })
+	offsets := later{closed: make(chan struct{})}
+	f := startFollowing(t, m, offsets, func(c *Config) { c.MaxRunning, c.MaxQueued, c.MaxWaiting = 1, 10, 3 })
 	const known = `{"userID":"ann"}`
 	f.list(known)
 	g := newGate(m)
@@ -141,14 +142,14 @@ func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
 		f.list(known)
 	}
 	close(g.open)
-	for i, reply := range slow[:2] {
+	close(offsets.closed)
+	for i, reply := range slow {
 		if got := codeOf(<-reply); got != "0" {
 			t.Errorf("request %d: %s", i, got)
 		}
 	}
-	f.await(&f.worker.waiting, 1)
-	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(hit)); got != 10 {
-		t.Errorf("%v lists were answered from memory alone, want 10", got)
+	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(hit)); got != 11 {
+		t.Errorf("%v lists were answered from memory alone, want 11", got)
 	}
 	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(miss)); got != 2 {
 		t.Errorf("%v lists were loaded, want 2", got)
