@@ -54,6 +54,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&c.query.CacheMaxAge, "cache-max-age", "After what time what is in memory is loaded again in any case.")
 	f.Duration(&c.feed.Silence, "feed-silence", "How long nothing may be heard of a partition before what is in memory is not relied on.")
 	f.Bytes(&c.feed.PendingBytes, "feed-pending-bytes", "How much of what projectors announce may wait to be applied.")
+	f.Strings(&c.query.AffinityTokens, "affinity-tokens", "Last tokens of the subjects that this worker serves besides those without one; * is every token.")
 	f.Duration(&c.query.DrainTimeout, "drain-timeout", "Longest time to answer the requests in hand when stopping.")
 	c.admin.Register(f)
 	c.log.Register(f)

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Config is what can be set of a Worker.
@@ -33,6 +36,10 @@ type Config struct {
 	// CacheMaxAge is after what time at the latest what is in memory is loaded
 	// again, although every change of it was heard of.
 	CacheMaxAge time.Duration
+	// AffinityTokens are the last tokens of the subjects that the worker serves
+	// besides those without one: "*" alone is every token. Requests of one user that
+	// are sent to one token find that user in one worker's memory.
+	AffinityTokens []string
 	// DrainTimeout bounds a stop. Requests in hand that are not answered after
 	// half of it get 503; the other half is for getting the replies out.
 	DrainTimeout time.Duration
@@ -51,6 +58,7 @@ func DefaultConfig() Config {
 		BatchKeys:       2000,
 		CacheBytes:      512 << 20,
 		CacheMaxAge:     10 * time.Minute,
+		AffinityTokens:  []string{"*"},
 		DrainTimeout:    10 * time.Second,
 	}
 }
@@ -86,8 +94,31 @@ func (c Config) Validate() error {
 	if c.CacheMaxAge <= 0 {
 		errs = append(errs, fmt.Errorf("cache max age %s: expected more than 0", c.CacheMaxAge))
 	}
+	errs = append(errs, validTokens(c.AffinityTokens))
 	if c.DrainTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("drain timeout %s: expected more than 0", c.DrainTimeout))
 	}
 	return errors.Join(errs...)
 }
+
+// validTokens gives all that is wrong with affinity tokens.
+func validTokens(tokens []string) error {
+	if len(tokens) == 0 {
+		return errors.New("affinity tokens: expected at least one, or * for all")
+	}
+	var errs []error
+	for i, token := range tokens {
+		switch {
+		case token == "*" && len(tokens) > 1:
+			errs = append(errs, errors.New("affinity token *: expected no other beside it"))
+		case token == "*":
+		case token == "" || strings.ContainsAny(token, ".*>") || strings.ContainsFunc(token, isBlank):
+			errs = append(errs, fmt.Errorf("affinity token %q: expected one token of a subject: no dot, blank or wildcard in it", token))
+		case slices.Contains(tokens[:i], token):
+			errs = append(errs, fmt.Errorf("affinity token %s: expected once", token))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func isBlank(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }

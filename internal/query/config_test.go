@@ -20,6 +20,7 @@ batch inboxes 0: expected at least 1
 batch keys 0: expected at least 1
 cache bytes 0: expected at least 1048576
 cache max age 0s: expected more than 0
+affinity tokens: expected at least one, or * for all
 drain timeout 0s: expected more than 0`
 	err := Config{Version: "1.0", MaxQueued: -1}.Validate()
 	if err == nil {

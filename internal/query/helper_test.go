@@ -197,9 +197,13 @@ func clone[T any](p *T) (*T, bool) {
 // startServer starts a NATS server.
 func startServer(t testing.TB, maxPayload int32) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: t.Name(), Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, MaxPayload: maxPayload,
-	})
+	return startServerWith(t, &server.Options{MaxPayload: maxPayload})
+}
+
+func startServerWith(t testing.TB, o *server.Options) *server.Server {
+	t.Helper()
+	o.ServerName, o.Host, o.Port, o.NoLog, o.NoSigs = t.Name(), "127.0.0.1", -1, true, true
+	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,9 +215,9 @@ func startServer(t testing.TB, maxPayload int32) *server.Server {
 	return s
 }
 
-func connect(t testing.TB, s *server.Server) *nats.Conn {
+func connect(t testing.TB, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", nats.InProcessServer(s))
+	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +321,7 @@ func (f *fixture) awaitService() {
 		if err := json.Unmarshal(m.Data, &info); err != nil {
 			f.t.Fatal(err)
 		}
-		if len(info.Endpoints) == 3 {
+		if len(info.Endpoints) == 6 { // the three, without a token and with any
 			return
 		}
 	}

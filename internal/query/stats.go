@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// stats are an endpoint's true counts. micro's own end when the handler has
+// stats are the true counts of an endpoint at one subject. micro's own end when the handler has
 // queued the request.
 type stats struct {
 	dropped atomic.Int64
@@ -61,7 +61,7 @@ func (s *stats) data() statsData {
 // stats is micro's StatsHandler.
 func (w *Worker) stats(of *micro.Endpoint) any {
 	for _, e := range w.endpoints {
-		if e.name == of.Name {
+		if e.subject == of.Subject {
 			d := e.stats.data()
 			d.Feed = w.cache.fault()
 			return d

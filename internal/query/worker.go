@@ -67,12 +67,13 @@ func (r *room) leave(size int) {
 	r.held.Add(-int64(size))
 }
 
-// endpoint is one of the service's three.
+// endpoint is one of the service's three, at one of its subjects.
 type endpoint struct {
-	name   string
-	decode func(*fields, *query)
-	answer answer
-	stats  stats
+	name    string
+	subject string
+	decode  func(*fields, *query)
+	answer  answer
+	stats   stats
 }
 
 // answer gives the reply to a query from what is in memory, or what has to be
@@ -101,13 +102,24 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxRunning*cfg.MaxRequestBytes)
 	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), w.hall.bytes
 	w.cache = newCache(cfg, w.loads, m)
-	w.endpoints = []*endpoint{
-		{name: "list", decode: decodeList, answer: w.list},
-		{name: "profile", decode: decodeProfile, answer: w.profile},
-		{name: "unread", decode: decodeUnread, answer: w.unread},
+	for _, token := range append([]string{""}, cfg.AffinityTokens...) {
+		w.endpoints = append(w.endpoints,
+			&endpoint{name: "list", subject: subject("list", token), decode: decodeList, answer: w.list},
+			&endpoint{name: "profile", subject: subject("profile", token), decode: decodeProfile, answer: w.profile},
+			&endpoint{name: "unread", subject: subject("unread", token), decode: decodeUnread, answer: w.unread},
+		)
 	}
 	w.watch(r)
 	return w
+}
+
+// subject is where an endpoint takes requests of any app; "" is no token.
+func subject(endpoint, token string) string {
+	s := subjectPrefix + "*.conversation." + endpoint
+	if token != "" {
+		s += "." + token
+	}
+	return s
 }
 
 // Follow has lists and totals answered from memory while feed says that
@@ -163,9 +175,8 @@ func (w *Worker) serviceOn(base context.Context, lost chan struct{}) (micro.Serv
 	}
 	for _, e := range w.endpoints {
 		handler := micro.HandlerFunc(func(r micro.Request) { w.take(base, e, r) })
-		subject := micro.WithEndpointSubject(subjectPrefix + "*.conversation." + e.name)
-		if err := service.AddEndpoint(e.name, handler, subject); err != nil {
-			return nil, errors.Join(fmt.Errorf("add endpoint %s: %w", e.name, err), service.Stop())
+		if err := service.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject)); err != nil {
+			return nil, errors.Join(fmt.Errorf("add endpoint %s at %s: %w", e.name, e.subject, err), service.Stop())
 		}
 	}
 	return service, nil

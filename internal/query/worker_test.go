@@ -435,6 +435,9 @@ func TestWorker_Micro(t *testing.T) {
 		{Name: "list", Subject: "convoview.v1.*.conversation.list", QueueGroup: "convoview"},
 		{Name: "profile", Subject: "convoview.v1.*.conversation.profile", QueueGroup: "convoview"},
 		{Name: "unread", Subject: "convoview.v1.*.conversation.unread", QueueGroup: "convoview"},
+		{Name: "list", Subject: "convoview.v1.*.conversation.list.*", QueueGroup: "convoview"},
+		{Name: "profile", Subject: "convoview.v1.*.conversation.profile.*", QueueGroup: "convoview"},
+		{Name: "unread", Subject: "convoview.v1.*.conversation.unread.*", QueueGroup: "convoview"},
 	}
 	if diff := cmp.Diff(want, info.Endpoints); diff != "" || info.Description == "" {
 		t.Errorf("info (-want +got)\n%s", diff)
