@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/convoview/convoview/internal/feed"
@@ -69,6 +70,10 @@ func (c *config) validate() error {
 	return errors.Join(errs...)
 }
 
+// memoryLimit is how much memory the process should take for a bound of the
+// cache: as much as the collector needs to keep up, and what requests take.
+func memoryLimit(cacheBytes int) int64 { return int64(cacheBytes)*5/4 + 64<<20 }
+
 func main() { lifecycle.Main(run) }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -84,6 +89,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if config.check {
 		_, err := fmt.Fprintln(stdout, "the configuration is valid")
 		return err
+	}
+
+	// By itself the collector lets the heap grow to twice what is in use.
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(config.query.CacheBytes))
 	}
 
 	log := lifecycle.NewLogger(config.log, os.Stderr)

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 )
 
@@ -42,13 +42,15 @@ func BenchmarkList(b *testing.B) {
 			for i := range n {
 				m.fold(ago(time.Duration(i+1)*time.Minute), c2c(fmt.Sprintf("user-%06d", i), "ann", 1, "Are you coming to the cinema tonight? It begins at eight."))
 			}
-			w := New(DefaultConfig(), nil, m, time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			w := New(DefaultConfig(), connect(b, startServer(b, 0)), m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			w.Follow(always{})
-			q := listQuery(b, "demo", `{"userID":"ann"}`)
+			j := job{endpoint: w.endpoints[0], subject: "convoview.v1.demo.conversation.list", data: []byte(`{"userID":"ann"}`)}
 			size := 0
+			var buffer bytes.Buffer
 			for b.Loop() {
-				q.now, q.begin = events.MicrosOf(now), time.Now()
-				reply, err := w.answered(b.Context(), w.list, q, 1<<20)
+				j.arrived = time.Now()
+				w.hall.enter(len(j.data))
+				reply, err := w.serve(b.Context(), j, &buffer)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -5,17 +5,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// The results of looking into memory.
-const (
-	hit  = "hit"
-	miss = "miss"
-)
-
 type metrics struct {
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	dropped     prometheus.Counter
-	memory      *prometheus.CounterVec
+	hits        prometheus.Counter
+	misses      prometheus.Counter
 	evictions   prometheus.Counter
 	loadKeys    *prometheus.HistogramVec
 	loadSeconds *prometheus.HistogramVec
@@ -37,10 +32,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "convoview_query_dropped_total",
 			Help: "Messages dropped because they name no reply subject.",
 		}),
-		memory: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "convoview_query_memory_answers_total",
-			Help: "Lists and totals answered, by whether all that they needed was in memory (hit) or something had to be loaded (miss).",
-		}, []string{"result"}),
+		hits: f.NewCounter(prometheus.CounterOpts{
+			Name: "convoview_query_memory_hits_total",
+			Help: "Lists and totals for which all that they needed was in memory.",
+		}),
+		misses: f.NewCounter(prometheus.CounterOpts{
+			Name: "convoview_query_memory_misses_total",
+			Help: "Lists and totals for which something had to be loaded.",
+		}),
 		evictions: f.NewCounter(prometheus.CounterOpts{
 			Name: "convoview_query_memory_evictions_total",
 			Help: "Users whose inboxes had to leave memory for others.",

@@ -22,7 +22,8 @@ func TestMetrics(t *testing.T) {
 		"convoview_query_running":                1,
 		"convoview_query_hall":                   1,
 		"convoview_query_waiting":                1,
-		"convoview_query_memory_answers_total":   1, // a miss
+		"convoview_query_memory_hits_total":      1,
+		"convoview_query_memory_misses_total":    1,
 		"convoview_query_memory_evictions_total": 1,
 		"convoview_query_memory_bytes":           1,
 		"convoview_query_memory_inboxes":         1,

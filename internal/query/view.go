@@ -26,12 +26,16 @@ type view struct {
 
 // view opens the inbox of the user who asks. The query keeps it in memory until it is left.
 func (c *cache) view(q *query) *view {
-	v := &view{cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}}
 	if q.inbox == nil {
-		q.inbox, q.demand = c.enter(v.user), c.demand(q.begin)
+		q.inbox, q.demand = c.enter(projection.UserKey{App: q.app, UserID: q.userID}), c.demand(q.begin)
 	}
-	v.entry, v.inbox = q.inbox, &q.inbox.value
-	v.entry.mu.Lock()
+	q.inbox.mu.Lock()
+	return c.open(q, q.inbox)
+}
+
+// open looks at a user's inbox, which is locked.
+func (c *cache) open(q *query, e *entry[inbox]) *view {
+	v := &view{cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}, entry: e, inbox: &e.value}
 	app, version := v.inbox.app.read()
 	v.rules = rulesOf(app, q.now)
 	if b := (basis{version, v.rules.FirstDay()}); b != v.inbox.basis {
@@ -41,6 +45,24 @@ func (c *cache) view(q *query) *view {
 		}
 	}
 	return v
+}
+
+// ready gives the page that answers a query, if there is one. It waits for nobody.
+func (c *cache) ready(q *query) []byte {
+	e, ok := c.table.GetIfPresent(projection.UserKey{App: q.app, UserID: q.userID})
+	if !ok || !e.mu.TryLock() {
+		return nil
+	}
+	defer e.mu.Unlock()
+	if e.value.page == nil || e.value.app == nil {
+		return nil
+	}
+	q.demand = c.demand(q.begin)
+	v := c.open(q, e)
+	if p := v.inbox.page; p != nil && v.sends(p) {
+		return p.reply
+	}
+	return nil
 }
 
 func (v *view) close() {

@@ -87,6 +87,7 @@ type job struct {
 	subject, reply string
 	data           []byte
 	arrived        time.Time
+	query          *query // nil: not decoded yet
 }
 
 // New makes a worker that does nothing before Run. The clock says what is
@@ -255,6 +256,11 @@ func (w *Worker) accept(base context.Context, j job) *replyError {
 	if !w.hall.enter(len(j.data)) {
 		return errOverloaded
 	}
+	if reply := w.ready(&j); reply != nil {
+		w.hall.leave(len(j.data))
+		w.respond(j, reply, nil)
+		return nil
+	}
 	w.served.Go(func() {
 		buffer := replies.Get().(*bytes.Buffer)
 		reply, err := w.serve(base, j, buffer)
@@ -273,6 +279,44 @@ var replies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // keptReplyBytes is the greatest buffer that is kept for another reply.
 const keptReplyBytes = 256 << 10
 
+// ready gives the reply to a request for a list if it is in memory as it is to be
+// sent. That takes so little that the goroutine which received the request does
+// it: to hand it to another would take longer.
+func (w *Worker) ready(j *job) (reply []byte) {
+	const maxBytes = 4 << 10 // what takes long to decode holds up nobody
+	if j.name != "list" || len(j.data) > maxBytes {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			reply, j.query = nil, nil // it happens again where it is reported
+		}
+	}()
+	q, err := w.decoded(j)
+	if err != nil || len(q.after) > 0 || !q.plain() {
+		return nil
+	}
+	reply = w.cache.ready(q)
+	if reply != nil {
+		w.metrics.hits.Inc()
+	}
+	return reply
+}
+
+// decoded decodes a request, once.
+func (w *Worker) decoded(j *job) (*query, error) {
+	if j.query == nil {
+		app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, subjectPrefix), ".")
+		q, err := decode(app, j.data, j.decode)
+		if err != nil {
+			return nil, err
+		}
+		q.begin, q.now = j.arrived, events.MicrosOf(w.clock())
+		j.query = q
+	}
+	return j.query, nil
+}
+
 // serve answers a request in hand, or gives up in time.
 func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply []byte, err error) {
 	in := &w.hall
@@ -282,8 +326,7 @@ func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply
 			err = panicked(p)
 		}
 	}()
-	app, _, _ := strings.Cut(strings.TrimPrefix(j.subject, subjectPrefix), ".")
-	q, err := decode(app, j.data, j.decode)
+	q, err := w.decoded(&j)
 	if err != nil {
 		return nil, err
 	}
@@ -303,20 +346,18 @@ func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply
 		}
 		return wait(ctx)
 	}
-	q.begin = j.arrived
 	if len(q.after) > 0 {
 		if err := aside(func(ctx context.Context) error { return w.await(ctx, q.after) }); err != nil {
 			return nil, err
 		}
-		q.begin = time.Now()
+		q.begin, q.now = time.Now(), events.MicrosOf(w.clock())
 	}
-	q.now = events.MicrosOf(w.clock())
 	defer w.cache.done(q)
-	for result := hit; ; result = miss {
+	for result := w.metrics.hits; ; result = w.metrics.misses {
 		reply, lacks, err := w.try(ctx, j.answer, q, buffer)
 		if err != nil || lacks == nil {
 			if err == nil && q.inbox != nil {
-				w.metrics.memory.WithLabelValues(result).Inc()
+				result.Inc()
 			}
 			return reply, err
 		}

@@ -148,10 +148,10 @@ func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
 			t.Errorf("request %d: %s", i, got)
 		}
 	}
-	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(hit)); got != 11 {
+	if got := testutil.ToFloat64(f.worker.metrics.hits); got != 11 {
 		t.Errorf("%v lists were answered from memory alone, want 11", got)
 	}
-	if got := testutil.ToFloat64(f.worker.metrics.memory.WithLabelValues(miss)); got != 2 {
+	if got := testutil.ToFloat64(f.worker.metrics.misses); got != 2 {
 		t.Errorf("%v lists were loaded, want 2", got)
 	}
 }
