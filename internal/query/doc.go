@@ -10,28 +10,42 @@
 //
 //	micro's callback ─ take: size, bounds, drain (else 400, 429, 503 at once)
 //	  ▼
-//	a goroutine ─ decode (400) → wait for offsets and a slot (504) → load → rules → encode
-//	  ▼
+//	from memory as it was sent before ─┐
+//	  ▼ else                           │
+//	a goroutine ─ decode (400), wait for offsets (504) → a slot → rules → encode
+//	  │ ▲                              │
+//	  ▼ │ what is not in memory        │
+//	loads, in a waiting room (429)     │
+//	                                   ▼
 //	the connection ─ reply, or error headers with a JSON body
 //
-// micro calls the handlers of a subscription one after the other, so a handler
-// starts a goroutine and returns. micro's Request may not be answered once its handler returned
+// micro calls the handlers of a subscription one after the other. So a handler
+// sends what is in memory as it is to be sent, and starts a goroutine for
+// everything else. micro's Request may not be answered once its handler returned
 // (its error field is not guarded), so replies go through the connection, and
 // the true counts and latencies are given to micro by a StatsHandler.
 //
+// A slot is only held while a request is answered from memory, which waits for
+// nobody. What has to wait, for a load or for offsets, waits without one, and
+// counts for a bound of its own: a slow store slows nobody who does not need it.
+//
 // # Memory
 //
-// Lists and totals are answered from tables of registers: of users' own, of
-// what a group's members share, of profiles, edits and senders. A table loads
-// what is missing and merges into what it has whatever the Feed brings, so that
-// it always holds what a load would bring. A change of a group touches one
-// entry. A user's row keeps what the rules said of it, and its item as JSON,
-// together with the versions of what they were made of; it is judged again when
-// one of them is another.
+// An inbox holds what is one user's own: a row for each conversation, with the
+// user's registers in a compact form. What the members of a group share,
+// profiles, edits and senders are shared: a row points to those that it shows and
+// holds them, so that they are in memory while an inbox is that shows them. Users
+// come and go within one bound, which counts what they share, too.
 //
-// An entry is relied on when it was loaded after the last loss of the feed, the
+// Loads and whatever the Feed brings are merged into these values, so that they
+// hold what a load would bring. A change of a group touches one value. A row keeps
+// what the rules said of it, and its item as JSON, together with the versions of
+// what they were made of, and an inbox keeps the last whole reply in the same
+// way: as long as all versions are the same, it is sent again.
+//
+// A value is relied on when it was loaded after the last loss of the feed, the
 // feed is whole and it is not too old; else it is loaded again. Without a feed
-// nothing is kept. Profiles are always loaded.
+// everything is loaded for every request. Profiles are always loaded.
 //
 // # Loading
 //
@@ -39,7 +53,8 @@
 // for at the same moment: a point query costs milliseconds however small it
 // is, and a hundred users in one query little more than one. A request joins
 // only batches that have not started, so it never sees a state older than
-// itself.
+// itself. While the feed is whole a load of the same value that is under way is
+// waited for instead: what has changed since it began is heard of.
 //
 // What a list means is said by package projection alone; a list and a profile
 // show the same item because one function makes both.
