@@ -155,20 +155,21 @@ func (b *bench) serve(ctx context.Context, flags ...string) error {
 	if err := b.stack.RestartQuery(ctx, flags...); err != nil {
 		return err
 	}
-	return b.eventually(ctx, "the feed is whole", func() (bool, error) {
+	return b.eventually(ctx, "the feed is whole", seldom, func() (bool, error) {
 		m, err := b.queryMetrics(ctx)
 		return m["convoview_feed_whole"] == 1, err
 	})
 }
 
-// The bounds of waiting for something to become true.
+// How long is waited for something to become true, and how often it is usually
+// looked at.
 const (
 	eventuallyTimeout = 3 * time.Minute
-	eventuallyEvery   = 50 * time.Millisecond
+	seldom            = 50 * time.Millisecond
 )
 
-// eventually waits until something is true.
-func (b *bench) eventually(ctx context.Context, what string, is func() (bool, error)) error {
+// eventually waits until something is true, and looks every now and then.
+func (b *bench) eventually(ctx context.Context, what string, every time.Duration, is func() (bool, error)) error {
 	deadline := time.Now().Add(eventuallyTimeout)
 	for {
 		ok, err := is()
@@ -179,7 +180,7 @@ func (b *bench) eventually(ctx context.Context, what string, is func() (bool, er
 			return fmt.Errorf("waited %v until %s", eventuallyTimeout, what)
 		}
 		select {
-		case <-time.After(eventuallyEvery):
+		case <-time.After(every):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -12,7 +12,9 @@
 //	world.go     people and groups, and who talks to whom
 //	sample.go    their names and words
 //	seed.go      their past, written through the project's own fold
-//	kafka.go     what happens while we measure
+//	kafka.go     events, written as chat backends write them
+//	live.go      a chat that goes on while we measure
+//	reads.go     the rows of lists, read without a query worker
 //	machine.go   what the machine is, and what the query worker's metrics say
 //	report.go    figures as they are found, verdicts at the end
 package main

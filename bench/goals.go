@@ -33,6 +33,10 @@ func atMost(ratio float64, whose string) bound {
 	return bound{fmt.Sprintf("at most %g of %s", ratio, whose), func(value, against float64) bool { return value <= ratio*against }}
 }
 
+func within(what string) bound {
+	return bound{"at most " + what, func(value, against float64) bool { return value <= against }}
+}
+
 // goals are all of them, in the order in which they are measured: what needs a
 // million users comes last.
 var goals = []goal{
@@ -47,10 +51,57 @@ var goals = []goal{
 		},
 	},
 	{
+		"list_live", "lists in memory while 5,000 events/s are projected, against lists while nothing happens", listLive,
+		[]figureSpec{
+			{"rate", "requests/s", bound{}},
+			{"p99", "ms", bound{
+				"at most the greater of 3 of the idle one and 20 ms",
+				func(value, against float64) bool { return value <= max(3*against, 20) },
+			}},
+			{"hit_ratio", "of requests", bound{}},
+		},
+	},
+	{
 		"sync", "a since reply after 5 of 100 conversations have changed, against the whole list", syncing,
 		[]figureSpec{
 			{"bytes", "bytes", atMost(0.15, "the whole list's")},
 			{"rate", "requests/s", atLeast(0.7, "the whole list's")},
+		},
+	},
+	{
+		"freshness", "from Kafka's acknowledgement to the first list that shows a message, at 5,000 events/s", freshness,
+		[]figureSpec{
+			{"p99", "ms", within("500 ms")},
+			{"after/p99", "ms", bound{
+				"at most 50 ms more than asking over and over",
+				func(value, against float64) bool { return value <= against+50 },
+			}},
+		},
+	},
+	{
+		"big_group", "a message to a group of 100,000 against one to a group of 10", bigGroup,
+		[]figureSpec{
+			{"feed_bytes", "bytes/message", atMost(1.5, "the small group's")},
+			{"inserted_rows", "rows/message", atMost(1.5, "the small group's")},
+			{"inserted_bytes", "bytes/message", atMost(1.5, "the small group's")},
+			{"cpu", "µs/message", atMost(1.5, "the small group's")},
+			{"head_loads", "loads", within("one load for 1,000 members")},
+		},
+	},
+	{
+		"list_cold", "lists of users who were never asked for, of a million, against reading their rows", listCold,
+		[]figureSpec{
+			{"one_by_one/rate", "users/s", atLeast(5, "one query per request")},
+			{"engine/rate", "users/s", atLeast(0.5, "the engine reading all rows")},
+			{"p99", "ms", bound{}},
+		},
+	},
+	{
+		"cache_bytes", "what conversations take in the query worker's memory", cacheBytes,
+		[]figureSpec{
+			{"registers", "bytes/conversation", within("512 bytes")},
+			{"encoded", "bytes/conversation", within("2 KB")},
+			{"resident", "MiB", atMost(1.5, "--cache-bytes, after a million users")},
 		},
 	},
 }

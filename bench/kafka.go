@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,6 +86,19 @@ func (p *producer) write(ctx context.Context, list ...events.Event) (written, er
 	return w, g.Wait()
 }
 
+// writeAll writes many events, some of them at a time.
+func (p *producer) writeAll(ctx context.Context, list []events.Event) (written, error) {
+	done := written{}
+	for part := range slices.Chunk(list, 1000) {
+		offsets, err := p.write(ctx, part...)
+		if err != nil {
+			return nil, err
+		}
+		done.add(offsets)
+	}
+	return done, nil
+}
+
 // after is the field of a request that waits for what was written.
 func (w written) after() []any {
 	var list []any
@@ -107,7 +121,7 @@ func (b *bench) applied(ctx context.Context, app, user string, w written) error 
 	if err != nil {
 		return err
 	}
-	return b.eventually(ctx, "everything is projected", func() (bool, error) {
+	return b.eventually(ctx, "everything is projected", seldom, func() (bool, error) {
 		_, err := request(b.conns[0], subjectOf(app, "list"), body)
 		var refused *refusal
 		if errors.As(err, &refused) && refused.code == codeTimeout {

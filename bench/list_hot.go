@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -63,10 +64,9 @@ func (b *bench) under(ctx context.Context, name string, inFlight int, do ask) si
 	}}
 }
 
-// fromMemory fails when what was measured has loaded users.
+// fromMemory fails when what was measured was not answered from memory.
 func (b *bench) fromMemory(ctx context.Context, measure func() ([][]sample, error)) ([][]sample, error) {
-	const loaded = `convoview_query_load_keys_sum{load="inboxes"}`
-	before, err := b.queryMetric(ctx, loaded)
+	before, err := b.answers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +74,25 @@ func (b *bench) fromMemory(ctx context.Context, measure func() ([][]sample, erro
 	if err != nil {
 		return nil, err
 	}
-	after, err := b.queryMetric(ctx, loaded)
-	if err == nil && after > before {
-		err = fmt.Errorf("%v users were loaded: not all are in memory", after-before)
+	after, err := b.answers(ctx)
+	if misses := after.misses - before.misses; err == nil && misses > 0 {
+		err = fmt.Errorf("%v requests were not answered from memory", misses)
 	}
 	return samples, err
+}
+
+// answers are how many lists needed nothing but memory, and how many more.
+type answers struct{ hits, misses float64 }
+
+func (b *bench) answers(ctx context.Context) (answers, error) {
+	m, err := b.queryMetrics(ctx)
+	if err != nil {
+		return answers{}, err
+	}
+	// Which of the two there has not been any of yet, has no line.
+	const hit, miss = `convoview_query_memory_answers_total{result="hit"}`, `convoview_query_memory_answers_total{result="miss"}`
+	if m[hit]+m[miss] == 0 {
+		return answers{}, errors.New("the query worker does not count what it answers from memory")
+	}
+	return answers{m[hit], m[miss]}, nil
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -95,6 +97,39 @@ func closedLoop(ctx context.Context, conns []*nats.Conn, inFlight int, d time.Du
 	}
 	wg.Wait()
 	return newSample(all, time.Since(start)), firstOf(ctx, errs)
+}
+
+// openLoop sends requests at a rate, whether or not those before are answered.
+// Their time counts from when they were due.
+func openLoop(ctx context.Context, conns []*nats.Conn, rate float64, d time.Duration, do ask) (sample, error) {
+	var mu sync.Mutex
+	var all []time.Duration
+	var errs []error
+	var failed atomic.Bool
+	runtime.GC()
+	var wg sync.WaitGroup
+	p := pacer{rate: rate, start: time.Now()}
+	total := int(rate * d.Seconds())
+	for n := range total {
+		due, err := p.wait(ctx)
+		if err != nil || failed.Load() {
+			break
+		}
+		nc := conns[n%len(conns)]
+		wg.Go(func() {
+			err := do(nc, n)
+			took := time.Since(due)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, took)
+			if err != nil {
+				failed.Store(true)
+				errs = append(errs, fmt.Errorf("after %d of %d requests at %.0f/s: %w", len(all), total, rate, err))
+			}
+		})
+	}
+	wg.Wait()
+	return newSample(all, time.Since(p.start)), firstOf(ctx, errs)
 }
 
 // firstOf is the first error; those after it are often its consequences.

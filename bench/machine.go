@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // machine describes what the figures were found on.
@@ -33,6 +35,28 @@ func procField(file, name string) string {
 		}
 	}
 	return "?"
+}
+
+// cpuTime is how long the threads of a process have run. It is finer than the
+// process's own metric, which counts in hundredths of a second.
+func cpuTime(pid int) (time.Duration, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(threads) == 0 {
+		return 0, fmt.Errorf("there are no threads of process %d to be found", pid)
+	}
+	var sum time.Duration
+	for _, file := range threads {
+		var ran, waited, slices int64
+		data, err := os.ReadFile(file)
+		if err == nil {
+			_, err = fmt.Sscan(string(data), &ran, &waited, &slices)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read how long a thread has run: %w", err)
+		}
+		sum += time.Duration(ran)
+	}
+	return sum, nil
 }
 
 // metrics are the values of a process, by name and labels as they are exposed.

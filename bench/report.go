@@ -42,6 +42,9 @@ func (f *figures) compare(name string, value, against float64) error {
 	return f.add(name, value, &against)
 }
 
+// tell prints a figure that stands alone.
+func (f *figures) tell(name string, value float64) error { return f.add(name, value, nil) }
+
 func (f *figures) add(name string, value float64, against *float64) error {
 	spec, err := f.spec(name)
 	if err != nil {

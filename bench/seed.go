@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,7 +30,7 @@ const (
 const (
 	rowsPerWrite = 100_000
 	writesAtOnce = 2
-	seedTimeout  = 20 * time.Minute
+	tellEvery    = 20 * time.Second
 )
 
 // seeded gives worlds whose past is in ClickHouse. It is written once.
@@ -51,10 +52,14 @@ func (b *bench) seeded(ctx context.Context, shapes ...shape) ([]*world, error) {
 	return worlds, b.merged(ctx)
 }
 
-// seed writes a world's past: events, folded and stored as projectors do it.
+// seed writes a world's past.
 func (b *bench) seed(ctx context.Context, w *world) error {
-	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
-	defer cancel()
+	b.note("seed %s: %d people, %d pairs, %d groups", w.app, len(w.people), len(w.pairs), len(w.groups))
+	return b.write(ctx, w.app, w.past(events.MicrosOf(time.Now())))
+}
+
+// write writes events of the past, folded and stored as projectors do it.
+func (b *bench) write(ctx context.Context, app string, past iter.Seq[events.Event]) error {
 	begin := time.Now()
 	writes, wctx := errgroup.WithContext(ctx)
 	writes.SetLimit(writesAtOnce)
@@ -65,8 +70,8 @@ func (b *bench) seed(ctx context.Context, w *world) error {
 		model, rows = projection.NewModel(), rows+full.Rows()
 		writes.Go(func() error { return b.store.Write(wctx, full) })
 	}
-	tell := time.Now()
-	for e := range w.past(events.MicrosOf(begin)) {
+	told := begin
+	for e := range past {
 		happened++
 		model.Fold(e)
 		if model.Rows() < rowsPerWrite {
@@ -75,22 +80,21 @@ func (b *bench) seed(ctx context.Context, w *world) error {
 		if write(); wctx.Err() != nil {
 			break
 		}
-		if time.Since(tell) > 10*time.Second {
-			tell = time.Now()
-			b.note("seed %s: %d events so far", w.app, happened)
+		if time.Since(told) > tellEvery {
+			told = time.Now()
+			b.note("seed %s: %d events so far", app, happened)
 		}
 	}
 	write()
 	if err := writes.Wait(); err != nil {
 		return err
 	}
-	b.note("seed %s: %d people, %d pairs, %d groups; %d events made %d rows in %v",
-		w.app, len(w.people), len(w.pairs), len(w.groups), happened, rows, time.Since(begin).Round(100*time.Millisecond))
+	b.note("seed %s: %d events made %d rows in %v", app, happened, rows, time.Since(begin).Round(100*time.Millisecond))
 	return nil
 }
 
 // past yields what has happened, conversation by conversation.
-func (w *world) past(now events.Micros) func(yield func(events.Event) bool) {
+func (w *world) past(now events.Micros) iter.Seq[events.Event] {
 	return func(yield func(events.Event) bool) {
 		for i := range w.people {
 			if !yield(w.event(w.ago(now, longAgo), w.chat.person(i))) {
@@ -184,7 +188,7 @@ const quiet = 2 * time.Second
 func (b *bench) merged(ctx context.Context) error {
 	begin := time.Now()
 	busy := begin
-	err := b.eventually(ctx, "ClickHouse has merged what was written", func() (bool, error) {
+	err := b.eventually(ctx, "ClickHouse has merged what was written", seldom, func() (bool, error) {
 		var running uint64
 		if err := b.engine.QueryRow(ctx, "SELECT count() FROM system.merges").Scan(&running); err != nil {
 			return false, fmt.Errorf("ask what is merged: %w", err)

@@ -62,7 +62,7 @@ func syncing(ctx context.Context, b *bench, f *figures) error {
 // tokens takes a sync token of each user.
 func (b *bench) tokens(ctx context.Context, w *world) ([]string, error) {
 	tokens := make([]string, w.shape.people)
-	_, err := closedLoop(ctx, b.conns, 64, time.Hour, len(tokens), func(nc *nats.Conn, n int) error {
+	_, err := closedLoop(ctx, b.conns, 64, time.Hour, len(tokens), patient(func(nc *nats.Conn, n int) error {
 		body, err := json.Marshal(map[string]any{"userID": w.people[n], "sync": true})
 		if err != nil {
 			return err
@@ -70,7 +70,7 @@ func (b *bench) tokens(ctx context.Context, w *world) ([]string, error) {
 		r, _, err := askList(nc, w.app, body)
 		tokens[n] = r.SyncToken
 		return err
-	})
+	}))
 	return tokens, err
 }
 
@@ -85,15 +85,9 @@ func (b *bench) change(ctx context.Context, w *world) error {
 	for _, i := range w.gathered(changedGroups) {
 		said = append(said, w.inGroup(i, now))
 	}
-	done := written{}
-	for len(said) > 0 {
-		n := min(len(said), 1000)
-		offsets, err := b.kafka.write(ctx, said[:n]...)
-		if err != nil {
-			return err
-		}
-		done.add(offsets)
-		said = said[n:]
+	done, err := b.kafka.writeAll(ctx, said)
+	if err != nil {
+		return err
 	}
 	return b.applied(ctx, w.app, w.people[0], done)
 }

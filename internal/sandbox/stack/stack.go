@@ -100,7 +100,7 @@ func (s *Stack) Add(ctx context.Context, name, path string, args ...string) erro
 // RestartQuery stops the query worker, starts one with these flags, and waits
 // until it is ready.
 func (s *Stack) RestartQuery(ctx context.Context, flags ...string) error {
-	at := slices.IndexFunc(s.running, func(p *process) bool { return p.name == queryName })
+	at := s.query()
 	if err := s.running[at].stop(); err != nil {
 		return err
 	}
@@ -114,7 +114,15 @@ func (s *Stack) RestartQuery(ctx context.Context, flags ...string) error {
 	return waitReady(ctx, query, s.Ports.QueryAdminAddr())
 }
 
+// QueryPID is the ID of the query worker's process.
+func (s *Stack) QueryPID() int { return s.running[s.query()].cmd.Process.Pid }
+
 const queryName = "query"
+
+// query is the query worker's place among the processes.
+func (s *Stack) query() int {
+	return slices.IndexFunc(s.running, func(p *process) bool { return p.name == queryName })
+}
 
 func (s *Stack) spawnQuery(flags ...string) (*process, error) {
 	return s.spawn(queryName, s.command("query"), append([]string{"--admin-addr", s.Ports.QueryAdminAddr()}, flags...)...)
