@@ -89,66 +89,54 @@ func (b *bench) readLists(ctx context.Context, app string, users []string) (need
 
 // The columns that the store reads of each table for lists.
 const (
-	inboxColumns = `app, owner, conversation_id,
-		head.sequence, head.time, head.id, head.message_id, head.sender, head.type, head.preview, head.nick, head.avatar,
-		head.name_card, head.cloud_custom_data, head.payload_bytes, head.payload,
-		last_sequence, edited_sequence, known, read.sequence, read.time, peer_read.sequence, peer_read.time, sent, peer_sent, deleted, cleared,
-		pinned.time, pinned.id, pinned.value, remind_type.time, remind_type.id, remind_type.value,
-		marks.time, marks.id, marks.value, groups.time, groups.id, groups.value,
-		custom_data.time, custom_data.id, custom_data.value, draft.time, draft.id, draft.value, remark.time, remark.id, remark.value,
-		member.time, member.id, member.status, member.role, member.name_card, member.join_sequence, member.join_time, member.operator_id`
+	registersColumns = `app, owner, conversation_id, CAST(register AS Int8), greatest.sequence, greatest.time, greatest.id,
+		if(register = 'head', substringIndex(greatest.value, '\0', 10), greatest.value)`
 	sequencesColumns = `app, owner, conversation_id, toInt32(day), CAST(kind AS Int8), CAST(sequences AS String)`
-	mentionsColumns  = `app, owner, group_id, toInt32(day), sequence`
-	editsColumns     = `app, type, a, b, sequence, recall.time, recall.id, recall.revoker, recall.reason,
-		modification.number, modification.time, modification.id, modification.payload,
-		modification.has_message_for_show, modification.message_for_show, modification.payload_text,
-		modification.has_cloud_custom_data, modification.cloud_custom_data`
-	usersColumns    = `app, user_id, profile.time, profile.id, profile.nick, profile.avatar`
-	groupsColumns   = `app, group_id, profile.time, profile.id, profile.name, profile.avatar, profile.type, profile.dismissed`
-	messagesColumns = `app, type, a, b, toInt32(day), sequence, time, id, sender`
+	editsColumns     = `app, type, a, b, sequence, CAST(edit AS Int8), greatest.version, greatest.time, greatest.id, greatest.value`
+	usersColumns     = `app, user_id, profile.time, profile.id, substringIndex(profile.value, '\0', 2)`
+	groupsColumns    = `app, group_id, profile.time, profile.id, substringIndex(profile.value, '\0', 4)`
+	messagesColumns  = `app, type, a, b, toInt32(day), sequence, time, id, sender`
 )
 
 // readRows has the engine read all rows of n, one table after the other, and
 // makes nothing of them.
 func (b *bench) readRows(ctx context.Context, n needs) error {
-	var owners, shared, sharedMentions, peers, groups, edits, mentions tuples
+	var owners, shared, peers, groups, edits, mentions tuples
 	for _, k := range n.users {
-		owners.add(k.App, k.UserID)
+		owners.add(k.UserID)
 	}
 	for i, k := range n.shared {
-		shared.add(k.App, k.Owner, k.ConversationID)
-		sharedMentions.add(k.App, k.Owner, n.groups[i].GroupID)
-		groups.add(k.App, n.groups[i].GroupID)
+		shared.add(k.Owner, k.ConversationID)
+		groups.add(n.groups[i].GroupID)
 	}
 	for _, k := range n.peers {
-		peers.add(k.App, k.UserID)
+		peers.add(k.UserID)
 	}
 	for _, k := range n.edits {
-		edits.add(k.App, k.Conversation.Type.String(), k.Conversation.A, k.Conversation.B, k.Sequence)
+		edits.add(k.Conversation.Type.String(), k.Conversation.A, k.Conversation.B, k.Sequence)
 	}
 	for _, k := range n.mentions {
-		mentions.add(k.App, "GROUP", k.GroupID, "", k.Day.Time().Format(time.DateOnly), k.Sequence)
+		mentions.add("GROUP", k.GroupID, "", k.Day.Time().Format(time.DateOnly), k.Sequence)
 	}
-	const owner, conversation = "app, owner", "app, owner, conversation_id"
+	const owner, conversation, conversationTypes = "owner", "owner, conversation_id", "Tuple(String, String)"
 	for _, r := range []struct {
 		table, columns, key, types string
 		keys                       *tuples
 	}{
-		{"inbox", inboxColumns, owner, "String, String", &owners},
-		{"sequences", sequencesColumns, owner, "String, String", &owners},
-		{"mentions", mentionsColumns, owner, "String, String", &owners},
-		{"inbox", inboxColumns, conversation, "String, String, String", &shared},
-		{"sequences", sequencesColumns, conversation, "String, String, String", &shared},
-		{"mentions", mentionsColumns, "app, owner, group_id", "String, String, String", &sharedMentions},
-		{"group_profiles", groupsColumns, "app, group_id", "String, String", &groups},
-		{"user_profiles", usersColumns, "app, user_id", "String, String", &peers},
-		{"edits", editsColumns, "app, type, a, b, sequence", "String, String, String, String, UInt64", &edits},
-		{"messages", messagesColumns, "app, type, a, b, day, sequence", "String, String, String, String, Date32, UInt64", &mentions},
+		{"registers", registersColumns, owner, "String", &owners},
+		{"sequences", sequencesColumns, owner, "String", &owners},
+		{"registers", registersColumns, conversation, conversationTypes, &shared},
+		{"sequences", sequencesColumns, conversation, conversationTypes, &shared},
+		{"group_profiles", groupsColumns, "group_id", "String", &groups},
+		{"user_profiles", usersColumns, "user_id", "String", &peers},
+		{"edits", editsColumns, "type, a, b, sequence", "Tuple(String, String, String, UInt64)", &edits},
+		{"messages", messagesColumns, "type, a, b, day, sequence", "Tuple(String, String, String, Date32, UInt64)", &mentions},
 	} {
 		if r.keys.n == 0 {
 			continue
 		}
-		query := fmt.Sprintf("SELECT %s FROM %s.%s WHERE (%s) IN {keys:Array(Tuple(%s))}", r.columns, b.store.Database(), r.table, r.key, r.types)
+		query := fmt.Sprintf("SELECT %s FROM %s.%s WHERE app = '%s' AND (%s) IN {keys:Array(%s)}",
+			r.columns, b.store.Database(), r.table, n.users[0].App, r.key, r.types)
 		if err := b.drain(ctx, query, r.keys.text()); err != nil {
 			return fmt.Errorf("read %s: %w", r.table, err)
 		}
@@ -170,7 +158,7 @@ func (b *bench) drain(ctx context.Context, query, keys string) error {
 	return rows.Err()
 }
 
-// tuples are the text of a parameter of type Array(Tuple(…)).
+// tuples are the text of a parameter that is an array of tuples, or of texts.
 type tuples struct {
 	b strings.Builder
 	n int
@@ -182,17 +170,17 @@ func (t *tuples) add(values ...any) {
 	if t.n++; t.n > 1 {
 		t.b.WriteByte(',')
 	}
-	t.b.WriteByte('(')
+	texts := make([]string, len(values))
 	for i, v := range values {
-		if i > 0 {
-			t.b.WriteByte(',')
+		if texts[i] = fmt.Sprint(v); v == any(texts[i]) {
+			texts[i] = "'" + quote.Replace(texts[i]) + "'"
 		}
-		if s, ok := v.(string); ok {
-			v = "'" + quote.Replace(s) + "'"
-		}
-		_, _ = fmt.Fprint(&t.b, v)
 	}
-	t.b.WriteByte(')')
+	if list := strings.Join(texts, ","); len(values) > 1 {
+		t.b.WriteString("(" + list + ")")
+	} else {
+		t.b.WriteString(list)
+	}
 }
 
 func (t *tuples) text() string { return "[" + t.b.String() + "]" }

@@ -84,7 +84,7 @@ func noticesOf(m *projection.Model, now time.Time) []Notice {
 		t, name, _ := events.SplitConversationID(k.ConversationID)
 		// What happens in a group is said once, not to each who is mentioned or has sent it.
 		message := (t != events.TypeGroup || k.Owner == "") &&
-			(s.LastSequence != 0 || s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0)
+			(s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0)
 		var kinds []string
 		for kind, is := range map[string]bool{
 			KindMessage:  message,

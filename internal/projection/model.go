@@ -201,7 +201,9 @@ func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 
 	m.see(EditKey{e.App, b.Conversation, b.Sequence}, Version{Time: e.Time, ID: e.ID})
 	for owner, s := range m.owners(e.App, b.Conversation) {
-		s.LastSequence = max(s.LastSequence, b.Sequence)
+		if owner == "" {
+			s.LastSequence = max(s.LastSequence, b.Sequence)
+		}
 		if shown {
 			head := headOf(e, b)
 			s.Head.merge(&head)

@@ -24,7 +24,7 @@ type State struct {
 
 	// Head is the greatest message that may be shown.
 	Head Head
-	// LastSequence is the greatest sequence of any message ever seen.
+	// LastSequence is the greatest sequence of any message ever seen in a group.
 	LastSequence uint64
 	// EditedSequence is the greatest sequence that any recall or modification
 	// names: a head above it was never edited and needs no look-up.
@@ -126,11 +126,4 @@ func (s *State) mention(m Mention) {
 	if i, found := slices.BinarySearchFunc(s.Mentions, m, compareMentions); !found {
 		s.Mentions = slices.Insert(s.Mentions, i, m)
 	}
-}
-
-// HasRegisters reports whether s holds more than days, recalls and mentions.
-func (s *State) HasRegisters() bool {
-	return s.LastSequence != 0 || s.EditedSequence != 0 || s.Known ||
-		s.Read != ReadMark{} || s.PeerRead != ReadMark{} || s.Sent != 0 || s.PeerSent != 0 ||
-		s.Remark.Written() || s.Member.Written()
 }

@@ -10,7 +10,7 @@ import (
 // Optimize lets the engine merge all partial rows of all tables.
 func (s *Store) Optimize(ctx context.Context) error {
 	for _, table := range []string{
-		"inbox", "sequences", "mentions", "edits", "messages", "user_profiles", "group_profiles", "plans", "erased_users",
+		"registers", "sequences", "edits", "messages", "user_profiles", "group_profiles", "plans", "erased_users",
 	} {
 		if err := s.conn.Exec(ctx, "OPTIMIZE TABLE "+s.db+"."+table+" FINAL"); err != nil {
 			return err
@@ -22,8 +22,7 @@ func (s *Store) Optimize(ctx context.Context) error {
 // Messages reads all messages of apps.
 func (s *Store) Messages(ctx context.Context, apps []string) (map[projection.MessageKey]*projection.Message, error) {
 	m := projection.NewModel()
-	keys := keyText(apps, (*keyList).text)
-	err := load(ctx, s, &messagesTable, appKey, keys, true, func(r *messageRow) error {
+	err := load(ctx, s, &messagesTable, &appKey, apps, true, func(r *messageRow) error {
 		k := projection.MessageKey{
 			App: r.App, Conversation: events.Conversation{Type: typeOf(r.Type), A: r.A, B: r.B},
 			Day: r.Day, Sequence: r.Sequence, Time: r.Time, ID: r.ID,

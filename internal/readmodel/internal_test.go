@@ -13,6 +13,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -125,16 +126,65 @@ func TestStore_QueriesBeyondTheConnectionsWait(t *testing.T) {
 	}
 }
 
-func TestKeyText(t *testing.T) {
-	got := keyText([]projection.Key{
-		{App: "a", Owner: `O'Brien\`, ConversationID: "C2C\t😀"},
-		{App: "b"},
-	}, putConversation)
-	want := "[('a','O\\'Brien\\\\','C2C\t😀'),('b','','')]"
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if got := keyText(nil, putConversation); got != noKeys {
-		t.Errorf("no keys: %s", got)
+func TestKey_Where(t *testing.T) {
+	odd := projection.Key{App: "a", Owner: `O'Brien\`, ConversationID: "C2C\t😀"}
+	none := projection.Key{App: "a"}
+	other := projection.Key{App: "b"}
+	for name, c := range map[string]struct {
+		condition  string
+		parameters clickhouse.Parameters
+		of         func() (string, clickhouse.Parameters)
+	}{
+		"one app": {
+			"app = {app:String} AND (owner, conversation_id) IN {keys:Array(Tuple(String, String))}",
+			clickhouse.Parameters{"app": "a", "keys": `[('O\'Brien\\','C2C` + "\t" + `😀'),('','')]`},
+			func() (string, clickhouse.Parameters) { return conversationKey.where([]projection.Key{odd, none}) },
+		},
+		"two apps": {
+			"(app, owner, conversation_id) IN {keys:Array(Tuple(String, String, String))}",
+			clickhouse.Parameters{"keys": "[('a','',''),('b','','')]"},
+			func() (string, clickhouse.Parameters) { return conversationKey.where([]projection.Key{none, other}) },
+		},
+		"one column": {
+			"app = {app:String} AND (user_id) IN {keys:Array(String)}",
+			clickhouse.Parameters{"app": "a", "keys": "['u','v']"},
+			func() (string, clickhouse.Parameters) {
+				return userKey.where([]projection.UserKey{{App: "a", UserID: "u"}, {App: "a", UserID: "v"}})
+			},
+		},
+		"one column of two apps": {
+			"(app, user_id) IN {keys:Array(Tuple(String, String))}",
+			clickhouse.Parameters{"keys": "[('a','u'),('b','u')]"},
+			func() (string, clickhouse.Parameters) {
+				return userKey.where([]projection.UserKey{{App: "a", UserID: "u"}, {App: "b", UserID: "u"}})
+			},
+		},
+		"apps": {
+			"(app) IN {keys:Array(String)}",
+			clickhouse.Parameters{"keys": "['a','b']"},
+			func() (string, clickhouse.Parameters) { return appKey.where([]string{"a", "b"}) },
+		},
+		"one app alone": {
+			"(app) IN {keys:Array(String)}",
+			clickhouse.Parameters{"keys": "['a']"},
+			func() (string, clickhouse.Parameters) { return appKey.where([]string{"a"}) },
+		},
+		"numbers": {
+			"app = {app:String} AND (type, a, b, sequence) IN {keys:Array(Tuple(String, String, String, UInt64))}",
+			clickhouse.Parameters{"app": "a", "keys": "[('GROUP','g','',7)]"},
+			func() (string, clickhouse.Parameters) {
+				return editKey.where([]projection.EditKey{{App: "a", Conversation: events.Group("g"), Sequence: 7}})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			condition, parameters := c.of()
+			if condition != c.condition {
+				t.Errorf("got  %s\nwant %s", condition, c.condition)
+			}
+			if diff := cmp.Diff(c.parameters, parameters); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -1,40 +1,122 @@
 package readmodel
 
 import (
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// keyColumns are the columns of a key, a prefix of the table's primary key, and their types.
-type keyColumns struct{ names, types string }
+// key says by which columns the rows of a table are found: a prefix of its primary key.
+type key[K any] struct {
+	names, types string // of the columns after app
+	app          func(K) string
+	put          func(*keyList, K) // all but the app
+}
 
 var (
-	ownerKey        = keyColumns{"app, owner", "String, String"}
-	conversationKey = keyColumns{"app, owner, conversation_id", "String, String, String"}
-	mentionedKey    = keyColumns{"app, owner, group_id", "String, String, String"}
-	userKey         = keyColumns{"app, user_id", "String, String"}
-	groupKey        = keyColumns{"app, group_id", "String, String"}
-	editKey         = keyColumns{"app, type, a, b, sequence", "String, String, String, String, UInt64"}
-	messageKey      = keyColumns{"app, type, a, b, day, sequence", "String, String, String, String, Date32, UInt64"}
-	appKey          = keyColumns{"tuple(app)", "String"}
+	appKey   = key[string]{app: func(app string) string { return app }}
+	ownerKey = key[projection.UserKey]{
+		"owner", "String",
+		func(k projection.UserKey) string { return k.App },
+		func(l *keyList, k projection.UserKey) { l.text(k.UserID) },
+	}
+	userKey         = key[projection.UserKey]{"user_id", "String", ownerKey.app, ownerKey.put}
+	conversationKey = key[projection.Key]{
+		"owner, conversation_id", "String, String",
+		func(k projection.Key) string { return k.App },
+		func(l *keyList, k projection.Key) { l.text(k.Owner); l.text(k.ConversationID) },
+	}
+	groupKey = key[projection.GroupKey]{
+		"group_id", "String",
+		func(k projection.GroupKey) string { return k.App },
+		func(l *keyList, k projection.GroupKey) { l.text(k.GroupID) },
+	}
+	editKey = key[projection.EditKey]{
+		"type, a, b, sequence", "String, String, String, UInt64",
+		func(k projection.EditKey) string { return k.App },
+		func(l *keyList, k projection.EditKey) {
+			l.text(typeName(k.Conversation.Type))
+			l.text(k.Conversation.A)
+			l.text(k.Conversation.B)
+			l.number(k.Sequence)
+		},
+	}
+	mentionKey = key[projection.MentionKey]{
+		"type, a, b, day, sequence", "String, String, String, Date32, UInt64",
+		func(k projection.MentionKey) string { return k.App },
+		func(l *keyList, k projection.MentionKey) {
+			l.text(typeName(events.TypeGroup))
+			l.text(k.GroupID)
+			l.text("")
+			l.text(k.Day.Time().Format("2006-01-02"))
+			l.number(k.Sequence)
+		},
+	}
 )
 
-// keyList is the text of an Array(Tuple(…)) parameter.
+// where is the condition that a row has one of keys, and its parameters. Those
+// of one app, as most are, are found sooner by what they have besides it.
+func (c *key[K]) where(keys []K) (condition string, parameters clickhouse.Parameters) {
+	app := c.app(keys[0])
+	if c.put != nil && !slices.ContainsFunc(keys, func(k K) bool { return c.app(k) != app }) {
+		l := keyList{tuples: strings.Contains(c.names, ",")}
+		for _, k := range keys {
+			l.row()
+			c.put(&l, k)
+		}
+		return "app = {app:String} AND " + l.condition(c.names, c.types), clickhouse.Parameters{"app": app, "keys": l.String()}
+	}
+	names, types := "app", "String"
+	if c.put != nil {
+		names, types = "app, "+c.names, "String, "+c.types
+	}
+	l := keyList{tuples: c.put != nil}
+	for _, k := range keys {
+		l.row()
+		l.text(c.app(k))
+		if c.put != nil {
+			c.put(&l, k)
+		}
+	}
+	return l.condition(names, types), clickhouse.Parameters{"keys": l.String()}
+}
+
+// keyList is the text of a parameter that is an array of tuples, or of single values.
 type keyList struct {
-	b     strings.Builder
-	inRow bool
+	b      strings.Builder
+	tuples bool
+	inRow  bool
+}
+
+func (l *keyList) condition(names, types string) string {
+	if l.tuples {
+		types = "Tuple(" + types + ")"
+	}
+	return "(" + names + ") IN {keys:Array(" + types + ")}"
 }
 
 func (l *keyList) row() {
 	if l.b.Len() == 0 {
-		l.b.WriteString("[(")
+		l.b.WriteByte('[')
 	} else {
-		l.b.WriteString("),(")
+		l.end()
+		l.b.WriteByte(',')
+	}
+	if l.tuples {
+		l.b.WriteByte('(')
 	}
 	l.inRow = false
+}
+
+func (l *keyList) end() {
+	if l.tuples {
+		l.b.WriteByte(')')
+	}
 }
 
 func (l *keyList) comma() {
@@ -63,51 +145,10 @@ func (l *keyList) number(n uint64) {
 	l.b.WriteString(strconv.FormatUint(n, 10))
 }
 
+// String ends the list, which has a row.
 func (l *keyList) String() string {
-	if l.b.Len() == 0 {
-		return noKeys
-	}
-	return l.b.String() + ")]"
-}
-
-// noKeys is the text of an empty list.
-const noKeys = "[]"
-
-// keyText gives the parameter's text for keys, each put into the list by row.
-func keyText[K any](keys []K, row func(*keyList, K)) string {
-	var l keyList
-	for _, k := range keys {
-		l.row()
-		row(&l, k)
-	}
-	return l.String()
-}
-
-func putOwner(l *keyList, k projection.UserKey) { l.text(k.App); l.text(k.UserID) }
-
-func putGroup(l *keyList, k projection.GroupKey) { l.text(k.App); l.text(k.GroupID) }
-
-func putConversation(l *keyList, k projection.Key) {
-	l.text(k.App)
-	l.text(k.Owner)
-	l.text(k.ConversationID)
-}
-
-func putEdit(l *keyList, k projection.EditKey) {
-	l.text(k.App)
-	l.text(typeName(k.Conversation.Type))
-	l.text(k.Conversation.A)
-	l.text(k.Conversation.B)
-	l.number(k.Sequence)
-}
-
-func putMention(l *keyList, k projection.MentionKey) {
-	l.text(k.App)
-	l.text(typeName(events.TypeGroup))
-	l.text(k.GroupID)
-	l.text("")
-	l.text(k.Day.Time().Format("2006-01-02"))
-	l.number(k.Sequence)
+	l.end()
+	return l.b.String() + "]"
 }
 
 // typeName is a conversation's type as the tables name it.

@@ -6,14 +6,12 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
 // Inboxes gives all conversations under each user, by conversation ID, without large payloads.
 func (s *Store) Inboxes(ctx context.Context, users []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
-	keys := keyText(users, putOwner)
-	m, err := s.states(ctx, stateQuery{keys: keys, key: ownerKey, mentionKeys: keys, mentionKey: ownerKey})
+	m, err := states(ctx, s, &ownerKey, users, false)
 	if err != nil {
 		return nil, err
 	}
@@ -39,67 +37,42 @@ func (s *Store) FullStates(ctx context.Context, keys []projection.Key) (map[proj
 }
 
 func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full bool) (map[projection.Key]*projection.State, error) {
-	q := stateQuery{keys: keyText(keys, putConversation), key: conversationKey, mentionKey: mentionedKey, full: full}
-	var mentions keyList
-	for _, k := range keys {
-		if t, group, _ := events.SplitConversationID(k.ConversationID); t == events.TypeGroup {
-			mentions.row()
-			mentions.text(k.App)
-			mentions.text(k.Owner)
-			mentions.text(group)
-		}
-	}
-	q.mentionKeys = mentions.String()
-	m, err := s.states(ctx, q)
+	m, err := states(ctx, s, &conversationKey, keys, full)
 	if err != nil {
 		return nil, err
 	}
 	return m.States, nil
 }
 
-type stateQuery struct {
-	keys        string
-	key         keyColumns
-	mentionKeys string
-	mentionKey  keyColumns
-	full        bool
-}
-
-// states folds the rows of the three tables that states are made of.
-func (s *Store) states(ctx context.Context, q stateQuery) (*projection.Model, error) {
-	inbox, sequences, mentions := projection.NewModel(), projection.NewModel(), projection.NewModel()
+// states folds the rows of the two tables that states are made of.
+func states[K any](ctx context.Context, s *Store, by *key[K], keys []K, full bool) (*projection.Model, error) {
+	states, sets := projection.NewModel(), projection.NewModel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return load(gctx, s, &inboxTable, q.key, q.keys, q.full, func(r *inboxRow) error {
-			inbox.State(r.Key).Merge(&r.State)
+		return load(gctx, s, &registersTable, by, keys, full, func(r *registerRow) error {
+			state, err := registerState(r)
+			if err != nil {
+				return err
+			}
+			states.State(r.Key).Merge(state)
 			return nil
 		})
 	})
 	g.Go(func() error {
-		return load(gctx, s, &sequencesTable, q.key, q.keys, q.full, func(r *sequencesRow) error {
+		return load(gctx, s, &sequencesTable, by, keys, full, func(r *sequencesRow) error {
 			set, err := decodeBitmap(r.Bitmap)
 			if err != nil {
 				return err
 			}
-			sequences.State(r.Key).Merge(sequencesState(r, set))
+			sets.State(r.Key).Merge(sequencesState(r, set))
 			return nil
 		})
 	})
-	if q.mentionKeys != noKeys {
-		g.Go(func() error {
-			return load(gctx, s, &mentionsTable, q.mentionKey, q.mentionKeys, q.full, func(r *mentionRow) error {
-				k := projection.Key{App: r.App, Owner: r.Owner, ConversationID: events.Group(r.GroupID).IDFor(r.Owner)}
-				mentions.State(k).Merge(&projection.State{Mentions: []projection.Mention{r.Mention}})
-				return nil
-			})
-		})
-	}
 	if err := g.Wait(); err != nil {
 		return nil, classify(ctx, err)
 	}
-	inbox.Merge(sequences)
-	inbox.Merge(mentions)
-	return inbox, nil
+	states.Merge(sets)
+	return states, nil
 }
 
 func sequencesState(r *sequencesRow, set projection.Sequences) *projection.State {
@@ -108,6 +81,12 @@ func sequencesState(r *sequencesRow, set projection.Sequences) *projection.State
 		return &projection.State{Recalled: set}
 	case kindUncounted:
 		return &projection.State{Days: []projection.Day{{Day: r.Day, Uncounted: set}}}
+	case kindMentioning:
+		s := &projection.State{}
+		for sequence := range set.All() {
+			s.Mentions = append(s.Mentions, projection.Mention{Day: r.Day, Sequence: sequence})
+		}
+		return s
 	default:
 		return &projection.State{Days: []projection.Day{{Day: r.Day, Counted: set}}}
 	}
@@ -125,12 +104,12 @@ func (s *Store) FullGroups(ctx context.Context, keys []projection.GroupKey) (map
 
 func (s *Store) groups(ctx context.Context, keys []projection.GroupKey, full bool) (map[projection.GroupKey]*projection.GroupProfile, error) {
 	m := projection.NewModel()
-	err := load(ctx, s, &groupsTable, groupKey, keyText(keys, putGroup), full, func(r *groupRow) error {
-		p := r.Profile
-		p.Value.GroupID = r.GroupID
-		p.Value.GroupCustomField = zip(r.keys, r.values)
-		m.Merge(&projection.Model{Groups: map[projection.GroupKey]*projection.GroupProfile{r.GroupKey: &p}})
-		return nil
+	err := load(ctx, s, &groupsTable, &groupKey, keys, full, func(r *groupRow) error {
+		p, err := r.profile()
+		if err == nil {
+			m.Merge(&projection.Model{Groups: map[projection.GroupKey]*projection.GroupProfile{r.GroupKey: p}})
+		}
+		return err
 	})
 	return m.Groups, classify(ctx, err)
 }
@@ -147,12 +126,12 @@ func (s *Store) FullUsers(ctx context.Context, keys []projection.UserKey) (map[p
 
 func (s *Store) users(ctx context.Context, keys []projection.UserKey, full bool) (map[projection.UserKey]*projection.UserProfile, error) {
 	m := projection.NewModel()
-	err := load(ctx, s, &usersTable, userKey, keyText(keys, putOwner), full, func(r *userRow) error {
-		p := r.Profile
-		p.Value.UserID = r.UserID
-		p.Value.ProfileCustomField = zip(r.keys, r.values)
-		m.Merge(&projection.Model{Users: map[projection.UserKey]*projection.UserProfile{r.UserKey: &p}})
-		return nil
+	err := load(ctx, s, &usersTable, &userKey, keys, full, func(r *userRow) error {
+		p, err := r.profile()
+		if err == nil {
+			m.Merge(&projection.Model{Users: map[projection.UserKey]*projection.UserProfile{r.UserKey: p}})
+		}
+		return err
 	})
 	return m.Users, classify(ctx, err)
 }
@@ -160,15 +139,12 @@ func (s *Store) users(ctx context.Context, keys []projection.UserKey, full bool)
 // Edits gives what happened to messages after they were sent.
 func (s *Store) Edits(ctx context.Context, keys []projection.EditKey) (map[projection.EditKey]*projection.Edit, error) {
 	m := projection.NewModel()
-	err := load(ctx, s, &editsTable, editKey, keyText(keys, putEdit), true, func(r *editRow) error {
-		k := projection.EditKey{
-			App:          r.App,
-			Conversation: events.Conversation{Type: typeOf(r.Type), A: r.A, B: r.B},
-			Sequence:     r.Sequence,
+	err := load(ctx, s, &editsTable, &editKey, keys, true, func(r *editRow) error {
+		e, err := r.edit()
+		if err == nil {
+			m.Merge(&projection.Model{Edits: map[projection.EditKey]*projection.Edit{r.key(): e}})
 		}
-		edit := r.Edit
-		m.Merge(&projection.Model{Edits: map[projection.EditKey]*projection.Edit{k: &edit}})
-		return nil
+		return err
 	})
 	return m.Edits, classify(ctx, err)
 }
@@ -176,7 +152,7 @@ func (s *Store) Edits(ctx context.Context, keys []projection.EditKey) (map[proje
 // Senders gives the sender of the latest message at each mention's place.
 func (s *Store) Senders(ctx context.Context, keys []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error) {
 	latest := map[projection.MentionKey]projection.Register[string]{}
-	err := load(ctx, s, &messagesTable, messageKey, keyText(keys, putMention), false, func(r *messageRow) error {
+	err := load(ctx, s, &messagesTable, &mentionKey, keys, false, func(r *messageRow) error {
 		k := projection.MentionKey{
 			App: r.App, GroupID: r.A,
 			Mention: projection.Mention{Day: r.Day, Sequence: r.Sequence},
@@ -194,11 +170,10 @@ func (s *Store) Senders(ctx context.Context, keys []projection.MentionKey) (map[
 
 // Apps gives the plans and the erased users of apps.
 func (s *Store) Apps(ctx context.Context, apps []string) (map[string]*projection.App, error) {
-	keys := keyText(apps, (*keyList).text)
 	m := projection.NewModel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return load(gctx, s, &plansTable, appKey, keys, true, func(r *planRow) error {
+		return load(gctx, s, &plansTable, &appKey, apps, true, func(r *planRow) error {
 			plan := r.Plan
 			m.Merge(&projection.Model{Plans: map[string]*projection.Plan{r.App: &plan}})
 			return nil
@@ -206,7 +181,7 @@ func (s *Store) Apps(ctx context.Context, apps []string) (map[string]*projection
 	})
 	erased := map[projection.UserKey]struct{}{}
 	g.Go(func() error {
-		return load(gctx, s, &erasedTable, appKey, keys, true, func(r *projection.UserKey) error {
+		return load(gctx, s, &erasedTable, &appKey, apps, true, func(r *projection.UserKey) error {
 			erased[*r] = struct{}{}
 			return nil
 		})
@@ -228,33 +203,15 @@ func (s *Store) Apps(ctx context.Context, apps []string) (map[string]*projection
 }
 
 // load reads the rows of a table whose key is one of keys.
-func load[R any](ctx context.Context, s *Store, t *table[R], key keyColumns, keys string, full bool, visit func(*R) error) error {
-	if keys == noKeys {
-		return nil
-	}
-	ctx = clickhouse.Context(ctx,
-		clickhouse.WithParameters(clickhouse.Parameters{"keys": keys}),
-		// A few granules by primary key: more threads only cost their start.
-		clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}),
-	)
-	return t.load(ctx, s, t.selectQuery(s.db, full, key), full, visit)
-}
-
-func zip(keys, values []string) []events.KeyValue {
+func load[R, K any](ctx context.Context, s *Store, t *table[R], by *key[K], keys []K, full bool, visit func(*R) error) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	fields := make([]events.KeyValue, len(keys))
-	for i := range keys {
-		fields[i] = events.KeyValue{Key: keys[i], Value: values[i]}
-	}
-	return fields
-}
-
-func unzip(fields []events.KeyValue) (keys, values []string) {
-	keys, values = make([]string, len(fields)), make([]string, len(fields))
-	for i, f := range fields {
-		keys[i], values[i] = f.Key, f.Value
-	}
-	return keys, values
+	condition, parameters := by.where(keys)
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithParameters(parameters),
+		// A few granules by primary key: more threads only cost their start.
+		clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}),
+	)
+	return t.load(ctx, s, t.selectQuery(s.db, full)+" WHERE "+condition, full, visit)
 }

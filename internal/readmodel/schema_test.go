@@ -129,7 +129,7 @@ func TestConfig_Validate(t *testing.T) {
 func TestWrite_WaitsForTheViews(t *testing.T) {
 	made := open(t)
 	conn := sandboxtest.ClickHouse(t)
-	if err := conn.Exec(t.Context(), "DROP VIEW "+made.Database()+".inbox_mv"); err != nil {
+	if err := conn.Exec(t.Context(), "DROP VIEW "+made.Database()+".registers_mv"); err != nil {
 		t.Fatal(err)
 	}
 	m := projection.NewModel()

@@ -21,6 +21,8 @@ type column[R any] struct {
 	expr string
 	// full says that only a full read selects it.
 	full bool
+	// short selects what any other read needs of it; "" when that is all.
+	short string
 	// values makes the column of a block from its rows.
 	values func(rows []R) any
 	// dest is where a read value of it goes.
@@ -39,6 +41,13 @@ func field[R, T any](name, expr string, at func(*R) *T) column[R] {
 func fullField[R, T any](name, expr string, at func(*R) *T) column[R] {
 	c := field(name, expr, at)
 	c.full = true
+	return c
+}
+
+// shortened is a field of which only full reads select all.
+func shortened[R, T any](name, expr, short string, at func(*R) *T) column[R] {
+	c := field(name, expr, at)
+	c.short = short
 	return c
 }
 
@@ -88,16 +97,19 @@ func (t *table[R]) insert(ctx context.Context, s *Store, rows []R) error {
 	return nil
 }
 
-// selectQuery reads the rows whose key is in the parameter keys.
-func (t *table[R]) selectQuery(db string, full bool, key keyColumns) string {
+// selectQuery reads all rows.
+func (t *table[R]) selectQuery(db string, full bool) string {
 	var exprs []string
 	for _, c := range t.columns {
-		if c.expr != "" && (full || !c.full) {
+		switch {
+		case c.expr == "" || c.full && !full:
+		case c.short != "" && !full:
+			exprs = append(exprs, c.short)
+		default:
 			exprs = append(exprs, c.expr)
 		}
 	}
-	return fmt.Sprintf("SELECT %s FROM %s.%s WHERE (%s) IN {keys:Array(Tuple(%s))}",
-		strings.Join(exprs, ", "), db, t.from, key.names, key.types)
+	return fmt.Sprintf("SELECT %s FROM %s.%s", strings.Join(exprs, ", "), db, t.from)
 }
 
 // load reads rows and gives each to visit. The row is reused between calls, but for what its pointers and slices lead to.

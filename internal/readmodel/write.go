@@ -18,14 +18,13 @@ func (s *Store) Write(ctx context.Context, m *projection.Model) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	inbox, sequences, mentions := stateRows(m)
+	registers, sequences := stateRows(m)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(insertsAtOnce)
-	g.Go(func() error { return inboxTable.insert(gctx, s, inbox) })
+	g.Go(func() error { return registersTable.insert(gctx, s, registers) })
 	g.Go(func() error { return sequencesTable.insert(gctx, s, sequences) })
-	g.Go(func() error { return mentionsTable.insert(gctx, s, mentions) })
 	g.Go(func() error { return messagesTable.insert(gctx, s, messageRows(m)) })
-	g.Go(func() error { return editsTable.insert(gctx, s, editRows(m)) })
+	g.Go(func() error { return editsTable.insert(gctx, s, allEdits(m)) })
 	g.Go(func() error { return usersTable.insert(gctx, s, userRows(m)) })
 	g.Go(func() error { return groupsTable.insert(gctx, s, groupRows(m)) })
 	g.Go(func() error { return plansTable.insert(gctx, s, planRows(m)) })
@@ -37,14 +36,11 @@ func (s *Store) Write(ctx context.Context, m *projection.Model) error {
 	return err
 }
 
-func stateRows(m *projection.Model) ([]inboxRow, []sequencesRow, []mentionRow) {
-	inbox := make([]inboxRow, 0, len(m.States))
+func stateRows(m *projection.Model) ([]registerRow, []sequencesRow) {
+	registers := make([]registerRow, 0, 3*len(m.States))
 	sequences := make([]sequencesRow, 0, len(m.States))
-	var mentions []mentionRow
 	for k, s := range m.States {
-		if s.HasRegisters() {
-			inbox = append(inbox, inboxRow{Key: k, State: *s})
-		}
+		registers = registerRows(registers, k, s)
 		for _, d := range s.Days {
 			// A day is known by its row: one without messages to count has an empty set.
 			if len(d.Counted) > 0 || len(d.Uncounted) == 0 {
@@ -57,12 +53,16 @@ func stateRows(m *projection.Model) ([]inboxRow, []sequencesRow, []mentionRow) {
 		if len(s.Recalled) > 0 {
 			sequences = append(sequences, sequencesRow{Key: k, Kind: kindRecalled, Set: s.Recalled})
 		}
-		for _, mention := range s.Mentions {
-			group := k.ConversationID[len("GROUP"):]
-			mentions = append(mentions, mentionRow{App: k.App, Owner: k.Owner, GroupID: group, Mention: mention})
+		for rest := s.Mentions; len(rest) > 0; { // ascending by day
+			r := sequencesRow{Key: k, Day: rest[0].Day, Kind: kindMentioning}
+			for len(rest) > 0 && rest[0].Day == r.Day {
+				r.Set.Add(rest[0].Sequence)
+				rest = rest[1:]
+			}
+			sequences = append(sequences, r)
 		}
 	}
-	return inbox, sequences, mentions
+	return registers, sequences
 }
 
 func messageRows(m *projection.Model) []messageRow {
@@ -76,13 +76,10 @@ func messageRows(m *projection.Model) []messageRow {
 	return rows
 }
 
-func editRows(m *projection.Model) []editRow {
+func allEdits(m *projection.Model) []editRow {
 	rows := make([]editRow, 0, len(m.Edits))
 	for k, v := range m.Edits {
-		rows = append(rows, editRow{
-			App: k.App, Type: typeName(k.Conversation.Type), A: k.Conversation.A, B: k.Conversation.B,
-			Sequence: k.Sequence, Edit: *v,
-		})
+		rows = editRows(rows, k, v)
 	}
 	return rows
 }
@@ -90,9 +87,7 @@ func editRows(m *projection.Model) []editRow {
 func userRows(m *projection.Model) []userRow {
 	rows := make([]userRow, 0, len(m.Users))
 	for k, v := range m.Users {
-		r := userRow{UserKey: k, Profile: *v}
-		r.keys, r.values = unzip(v.Value.ProfileCustomField)
-		rows = append(rows, r)
+		rows = append(rows, newUserRow(k, v))
 	}
 	return rows
 }
@@ -100,9 +95,7 @@ func userRows(m *projection.Model) []userRow {
 func groupRows(m *projection.Model) []groupRow {
 	rows := make([]groupRow, 0, len(m.Groups))
 	for k, v := range m.Groups {
-		r := groupRow{GroupKey: k, Profile: *v}
-		r.keys, r.values = unzip(v.Value.GroupCustomField)
-		rows = append(rows, r)
+		rows = append(rows, newGroupRow(k, v))
 	}
 	return rows
 }

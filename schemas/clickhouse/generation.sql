@@ -10,106 +10,69 @@
 --
 -- No table has a TTL or a PARTITION BY: a partial row that misses its partner
 -- would lose a register. Times are microseconds since 1970-01-01 UTC, 0 absent.
+--
+-- What lists read is read at a thousand places, a few rows each. What that costs
+-- is columns and granules, not bytes: so registers are rows and not columns, their
+-- values have their fields in one text, granules are small, parts stay compact (all
+-- columns of a granule side by side) however large they grow, and are merged earlier
+-- than usual, since each is looked at.
+--
+-- A value is its fields with a zero byte between them; in a field \0 is written
+-- \1\1, and \1 is written \1\2. Numbers have leading zeros; a signed one has its
+-- first bit flipped; a boolean is 0 or 1. So the order of values is that of their fields,
+-- one after the other. splitByChar('\0', value)[n] is the n-th field.
 
-CREATE TABLE IF NOT EXISTS {db}.inbox
+CREATE TABLE IF NOT EXISTS {db}.registers
 (
     app String COMMENT 'The tenant',
-    owner String COMMENT 'The user whose registers these are; empty: what all members of a group share',
+    owner String COMMENT 'The user whose register it is; empty: what all members of a group share',
     conversation_id String COMMENT 'The conversation from the owner''s point of view: C2C<peer>, GROUP<group> or @TIM#SYSTEM',
-    head SimpleAggregateFunction(max, Tuple(
-        sequence UInt64, time Int64, id String,
-        message_id String, sender String, type String, preview String,
-        nick String, avatar String, name_card String, cloud_custom_data String,
-        payload_bytes UInt32, payload String, large_payload String))
-        COMMENT 'The greatest message that may be the last one shown; a payload over 1 KB is in large_payload, which lists do not read',
-    last_sequence SimpleAggregateFunction(max, UInt64) COMMENT 'The greatest sequence of any message ever seen',
-    edited_sequence SimpleAggregateFunction(max, UInt64) COMMENT 'The greatest sequence that any recall or modification names',
-    known SimpleAggregateFunction(max, Bool) COMMENT 'The owner has set a register of this conversation',
-    read SimpleAggregateFunction(max, Tuple(sequence UInt64, time Int64)) COMMENT 'The owner''s greatest conversationRead',
-    peer_read SimpleAggregateFunction(max, Tuple(sequence UInt64, time Int64)) COMMENT 'The C2C peer''s greatest conversationRead',
-    sent SimpleAggregateFunction(max, UInt64) COMMENT 'The greatest sequence that the owner has sent',
-    peer_sent SimpleAggregateFunction(max, UInt64) COMMENT 'The greatest sequence that the C2C peer has sent',
-    deleted SimpleAggregateFunction(max, UInt64) COMMENT 'The greatest throughSequence of a conversationDeleted',
-    cleared SimpleAggregateFunction(max, UInt64) COMMENT 'The greatest throughSequence of a conversationCleared',
-    pinned SimpleAggregateFunction(max, Tuple(time Int64, id String, value Bool)) COMMENT 'conversationPinned, the last writer',
-    remind_type SimpleAggregateFunction(max, Tuple(time Int64, id String, value String)) COMMENT 'conversationRemindTypeSet, the last writer',
-    marks SimpleAggregateFunction(max, Tuple(time Int64, id String, value Array(UInt64))) COMMENT 'conversationMarked, the last writer; ascending',
-    groups SimpleAggregateFunction(max, Tuple(time Int64, id String, value Array(String))) COMMENT 'conversationGroupsSet, the last writer; ascending',
-    custom_data SimpleAggregateFunction(max, Tuple(time Int64, id String, value String)) COMMENT 'conversationCustomDataSet, the last writer',
-    draft SimpleAggregateFunction(max, Tuple(time Int64, id String, value String)) COMMENT 'conversationDraftSet, the last writer',
-    remark SimpleAggregateFunction(max, Tuple(time Int64, id String, value String)) COMMENT 'friendRemarkSet for the C2C peer, the last writer',
-    member SimpleAggregateFunction(max, Tuple(
-        time Int64, id String, status String, role String, name_card String,
-        join_sequence UInt64, join_time Int64, operator_id String))
-        COMMENT 'groupMemberChanged of the owner, the last writer'
+    register Enum8(
+        'head' = 1, 'last_sequence' = 2, 'edited_sequence' = 3, 'known' = 4, 'read' = 5, 'peer_read' = 6,
+        'sent' = 7, 'peer_sent' = 8, 'deleted' = 9, 'cleared' = 10, 'pinned' = 11, 'remind_type' = 12,
+        'marks' = 13, 'groups' = 14, 'custom_data' = 15, 'draft' = 16, 'remark' = 17, 'member' = 18)
+        COMMENT 'Which register it is. head: the greatest message that may be the last one shown; last_sequence: the greatest of a group''s messages ever; edited_sequence: the greatest that a recall or modification names; known: the owner has set a register of this conversation; read, peer_read: the greatest conversationRead of the owner and of the C2C peer; sent, peer_sent: the greatest that they have sent; deleted, cleared: the greatest throughSequence; the others: the last writer of the event of that name',
+    greatest SimpleAggregateFunction(max, Tuple(sequence UInt64, time Int64, id String, value String))
+        COMMENT 'The register: sequence 0 where the last writer wins; time 0 where only the sequence counts; fields of value in this order: head: message_id, sender, type, preview, nick, avatar, name_card, cloud_custom_data, payload_bytes, payload, large_payload; member: status, role, name_card, join_sequence, join_time, operator_id; else the value, or each of the set'
 )
 ENGINE = AggregatingMergeTree
-ORDER BY (app, owner, conversation_id)
-SETTINGS index_granularity = 512
+ORDER BY (app, owner, conversation_id, register)
+SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
 COMMENT 'Registers of conversations, by owner';
 
-CREATE TABLE IF NOT EXISTS {db}.inbox_in
+CREATE TABLE IF NOT EXISTS {db}.registers_in
 (
     app String, owner String, conversation_id String,
-    head_sequence UInt64, head_time Int64, head_id String,
-    head_message_id String, head_sender String, head_type String, head_preview String,
-    head_nick String, head_avatar String, head_name_card String, head_cloud_custom_data String,
-    head_payload_bytes UInt32, head_payload String, head_large_payload String,
-    last_sequence UInt64, edited_sequence UInt64, known Bool,
-    read_sequence UInt64, read_time Int64, peer_read_sequence UInt64, peer_read_time Int64,
-    sent UInt64, peer_sent UInt64, deleted UInt64, cleared UInt64,
-    pinned_time Int64, pinned_id String, pinned_value Bool,
-    remind_type_time Int64, remind_type_id String, remind_type_value String,
-    marks_time Int64, marks_id String, marks_value Array(UInt64),
-    groups_time Int64, groups_id String, groups_value Array(String),
-    custom_data_time Int64, custom_data_id String, custom_data_value String,
-    draft_time Int64, draft_id String, draft_value String,
-    remark_time Int64, remark_id String, remark_value String,
-    member_time Int64, member_id String, member_status String, member_role String, member_name_card String,
-    member_join_sequence UInt64, member_join_time Int64, member_operator_id String
+    register Enum8(
+        'head' = 1, 'last_sequence' = 2, 'edited_sequence' = 3, 'known' = 4, 'read' = 5, 'peer_read' = 6,
+        'sent' = 7, 'peer_sent' = 8, 'deleted' = 9, 'cleared' = 10, 'pinned' = 11, 'remind_type' = 12,
+        'marks' = 13, 'groups' = 14, 'custom_data' = 15, 'draft' = 16, 'remark' = 17, 'member' = 18),
+    sequence UInt64, time Int64, id String, value String
 )
 ENGINE = Null;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.inbox_mv TO {db}.inbox AS
-SELECT
-    app, owner, conversation_id,
-    (head_sequence, head_time, head_id,
-     head_message_id, head_sender, head_type, head_preview,
-     head_nick, head_avatar, head_name_card, head_cloud_custom_data,
-     head_payload_bytes, head_payload, head_large_payload) AS head,
-    last_sequence, edited_sequence, known,
-    (read_sequence, read_time) AS read,
-    (peer_read_sequence, peer_read_time) AS peer_read,
-    sent, peer_sent, deleted, cleared,
-    (pinned_time, pinned_id, pinned_value) AS pinned,
-    (remind_type_time, remind_type_id, remind_type_value) AS remind_type,
-    (marks_time, marks_id, marks_value) AS marks,
-    (groups_time, groups_id, groups_value) AS groups,
-    (custom_data_time, custom_data_id, custom_data_value) AS custom_data,
-    (draft_time, draft_id, draft_value) AS draft,
-    (remark_time, remark_id, remark_value) AS remark,
-    (member_time, member_id, member_status, member_role, member_name_card,
-     member_join_sequence, member_join_time, member_operator_id) AS member
-FROM {db}.inbox_in;
+CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.registers_mv TO {db}.registers AS
+SELECT app, owner, conversation_id, register, (sequence, time, id, value) AS greatest
+FROM {db}.registers_in;
 
 CREATE TABLE IF NOT EXISTS {db}.sequences
 (
     app String COMMENT 'The tenant',
-    owner String COMMENT 'As in inbox',
-    conversation_id String COMMENT 'As in inbox',
+    owner String COMMENT 'As in registers',
+    conversation_id String COMMENT 'As in registers',
     day Date32 COMMENT 'The UTC day of the messages; 1970-01-01 for recalls, which do not know it',
-    kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3) COMMENT 'What the sequences are: messages that count as unread, messages that do not (it wins), recalled messages',
+    kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3, 'mentioning' = 4) COMMENT 'What the sequences are: messages that count as unread, messages that do not (it wins), recalled messages, and in groups those that mention the owner, or everyone when that is empty',
     sequences AggregateFunction(groupBitmap, UInt64) COMMENT 'The set of sequences'
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, owner, conversation_id, day, kind)
-SETTINGS index_granularity = 512
+SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
 COMMENT 'Which messages there are, by owner, conversation and day: what unread is counted from';
 
 CREATE TABLE IF NOT EXISTS {db}.sequences_in
 (
     app String, owner String, conversation_id String, day Date32,
-    kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3),
+    kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3, 'mentioning' = 4),
     sequences Array(UInt64)
 )
 ENGINE = Null;
@@ -118,19 +81,6 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.sequences_mv TO {db}.sequences AS
 SELECT app, owner, conversation_id, day, kind, bitmapBuild(sequences) AS sequences
 FROM {db}.sequences_in;
 
-CREATE TABLE IF NOT EXISTS {db}.mentions
-(
-    app String COMMENT 'The tenant',
-    owner String COMMENT 'The mentioned user; empty: everyone in the group',
-    group_id String COMMENT 'The group',
-    day Date32 COMMENT 'The UTC day of the message',
-    sequence UInt64 COMMENT 'The sequence of the message'
-)
-ENGINE = ReplacingMergeTree
-ORDER BY (app, owner, group_id, day, sequence)
-SETTINGS index_granularity = 512
-COMMENT 'Messages in groups that mention somebody';
-
 CREATE TABLE IF NOT EXISTS {db}.edits
 (
     app String COMMENT 'The tenant',
@@ -138,35 +88,25 @@ CREATE TABLE IF NOT EXISTS {db}.edits
     a String COMMENT 'C2C: the lesser user, bytewise; GROUP: the group; SYSTEM: the user',
     b String COMMENT 'C2C: the greater user; else empty',
     sequence UInt64 COMMENT 'The sequence of the message',
-    recall SimpleAggregateFunction(max, Tuple(time Int64, id String, revoker String, reason String)) COMMENT 'The latest messageRecalled',
-    modification SimpleAggregateFunction(max, Tuple(
-        number UInt64, time Int64, id String, payload String,
-        has_message_for_show Bool, message_for_show String, payload_text String,
-        has_cloud_custom_data Bool, cloud_custom_data String))
-        COMMENT 'The messageModified of the highest version'
+    edit Enum8('recall' = 1, 'modification' = 2) COMMENT 'The latest messageRecalled, or the messageModified of the highest version',
+    greatest SimpleAggregateFunction(max, Tuple(version UInt64, time Int64, id String, value String))
+        COMMENT 'The register: version 0 for recalls; fields of value in this order: recall: revoker, reason; modification: payload, has_message_for_show, message_for_show, payload_text, has_cloud_custom_data, cloud_custom_data'
 )
 ENGINE = AggregatingMergeTree
-ORDER BY (app, type, a, b, sequence)
-SETTINGS index_granularity = 512
+ORDER BY (app, type, a, b, sequence, edit)
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
 COMMENT 'What happened to messages after they were sent';
 
 CREATE TABLE IF NOT EXISTS {db}.edits_in
 (
     app String, type String, a String, b String, sequence UInt64,
-    recall_time Int64, recall_id String, recall_revoker String, recall_reason String,
-    modification_number UInt64, modification_time Int64, modification_id String, modification_payload String,
-    modification_has_message_for_show Bool, modification_message_for_show String, modification_payload_text String,
-    modification_has_cloud_custom_data Bool, modification_cloud_custom_data String
+    edit Enum8('recall' = 1, 'modification' = 2),
+    version UInt64, time Int64, id String, value String
 )
 ENGINE = Null;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.edits_mv TO {db}.edits AS
-SELECT
-    app, type, a, b, sequence,
-    (recall_time, recall_id, recall_revoker, recall_reason) AS recall,
-    (modification_number, modification_time, modification_id, modification_payload,
-     modification_has_message_for_show, modification_message_for_show, modification_payload_text,
-     modification_has_cloud_custom_data, modification_cloud_custom_data) AS modification
+SELECT app, type, a, b, sequence, edit, (version, time, id, value) AS greatest
 FROM {db}.edits_in;
 
 CREATE TABLE IF NOT EXISTS {db}.messages
@@ -191,76 +131,51 @@ CREATE TABLE IF NOT EXISTS {db}.messages
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, type, a, b, day, sequence, time, id)
+SETTINGS index_granularity = 512
 COMMENT 'Messages, one row each';
 
 CREATE TABLE IF NOT EXISTS {db}.user_profiles
 (
     app String COMMENT 'The tenant',
     user_id String COMMENT 'The user',
-    profile SimpleAggregateFunction(max, Tuple(
-        time Int64, id String, nick String, avatar String,
-        gender String, birthday UInt32, location String, self_signature String,
-        allow_type String, language UInt32, message_settings UInt32, admin_forbid_type String,
-        level UInt32, role UInt32, custom_field Array(Tuple(key String, value String))))
-        COMMENT 'userProfileChanged, the last writer'
+    profile SimpleAggregateFunction(max, Tuple(time Int64, id String, value String))
+        COMMENT 'userProfileChanged, the last writer; fields of value in this order: nick, avatar, gender, birthday, location, self_signature, allow_type, language, message_settings, admin_forbid_type, level, role, and then each custom key and its value'
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, user_id)
-SETTINGS index_granularity = 512
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
 COMMENT 'Profiles of users';
 
 CREATE TABLE IF NOT EXISTS {db}.user_profiles_in
 (
-    app String, user_id String,
-    time Int64, id String, nick String, avatar String,
-    gender String, birthday UInt32, location String, self_signature String,
-    allow_type String, language UInt32, message_settings UInt32, admin_forbid_type String,
-    level UInt32, role UInt32, custom_keys Array(String), custom_values Array(String)
+    app String, user_id String, time Int64, id String, value String
 )
 ENGINE = Null;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.user_profiles_mv TO {db}.user_profiles AS
-SELECT
-    app, user_id,
-    (time, id, nick, avatar, gender, birthday, location, self_signature,
-     allow_type, language, message_settings, admin_forbid_type,
-     level, role, arrayZip(custom_keys, custom_values)) AS profile
+SELECT app, user_id, (time, id, value) AS profile
 FROM {db}.user_profiles_in;
 
 CREATE TABLE IF NOT EXISTS {db}.group_profiles
 (
     app String COMMENT 'The tenant',
     group_id String COMMENT 'The group',
-    profile SimpleAggregateFunction(max, Tuple(
-        time Int64, id String, name String, avatar String, type String, dismissed Bool,
-        introduction String, notification String, owner_id String, create_time Int64,
-        member_count UInt64, max_member_count UInt64, mute_all_members Bool,
-        join_option String, invite_option String, is_support_topic Bool, info_sequence UInt64,
-        custom_field Array(Tuple(key String, value String))))
-        COMMENT 'groupProfileChanged, the last writer'
+    profile SimpleAggregateFunction(max, Tuple(time Int64, id String, value String))
+        COMMENT 'groupProfileChanged, the last writer; fields of value in this order: name, avatar, type, dismissed, introduction, notification, owner_id, create_time, member_count, max_member_count, mute_all_members, join_option, invite_option, is_support_topic, info_sequence, and then each custom key and its value'
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, group_id)
-SETTINGS index_granularity = 512
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
 COMMENT 'Profiles of groups';
 
 CREATE TABLE IF NOT EXISTS {db}.group_profiles_in
 (
-    app String, group_id String,
-    time Int64, id String, name String, avatar String, type String, dismissed Bool,
-    introduction String, notification String, owner_id String, create_time Int64,
-    member_count UInt64, max_member_count UInt64, mute_all_members Bool,
-    join_option String, invite_option String, is_support_topic Bool, info_sequence UInt64,
-    custom_keys Array(String), custom_values Array(String)
+    app String, group_id String, time Int64, id String, value String
 )
 ENGINE = Null;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.group_profiles_mv TO {db}.group_profiles AS
-SELECT
-    app, group_id,
-    (time, id, name, avatar, type, dismissed, introduction, notification, owner_id, create_time,
-     member_count, max_member_count, mute_all_members, join_option, invite_option, is_support_topic,
-     info_sequence, arrayZip(custom_keys, custom_values)) AS profile
+SELECT app, group_id, (time, id, value) AS profile
 FROM {db}.group_profiles_in;
 
 CREATE TABLE IF NOT EXISTS {db}.plans
