@@ -64,6 +64,22 @@ func (b *batcher[K, V]) get(ctx context.Context, keys []K) (map[K]V, error) {
 	return values, nil
 }
 
+// follow waits until the batch of a key has made enough of it, or is done.
+func (b *batcher[K, V]) follow(ctx context.Context, k K, enough <-chan struct{}) error {
+	batches := b.join([]K{k})
+	defer b.leave(batches)
+	for joined := range batches {
+		select {
+		case <-enough:
+		case <-joined.done:
+			return joined.err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
 // join puts each key into the waiting batch that has it, or into the last one while that has room.
 func (b *batcher[K, V]) join(keys []K) map[*batch[K, V]]struct{} {
 	joined := map[*batch[K, V]]struct{}{}

@@ -249,6 +249,18 @@ type missing struct {
 	people  missed[projection.UserKey, person]
 	edits   missed[projection.EditKey, projection.Edit]
 	senders missed[projection.MentionKey, projection.Register[string]]
+	// alone is what nobody else can make use of: there is nothing besides.
+	alone func(context.Context) error
+}
+
+// include adds what another request is missing.
+func (m *missing) include(other *missing) {
+	m.inboxes.include(&other.inboxes)
+	m.apps.include(&other.apps)
+	m.groups.include(&other.groups)
+	m.people.include(&other.people)
+	m.edits.include(&other.edits)
+	m.senders.include(&other.senders)
 }
 
 type missed[K comparable, T any] struct {
@@ -258,6 +270,10 @@ type missed[K comparable, T any] struct {
 
 func (m *missed[K, T]) add(k K, e *entry[T]) {
 	m.keys, m.entries = append(m.keys, k), append(m.entries, e)
+}
+
+func (m *missed[K, T]) include(other *missed[K, T]) {
+	m.keys, m.entries = append(m.keys, other.keys...), append(m.entries, other.entries...)
 }
 
 func (m *missing) any() bool {

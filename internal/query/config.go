@@ -55,7 +55,7 @@ func DefaultConfig() Config {
 		MaxRequestBytes: 256 << 10,
 		LoadConcurrency: 2,
 		BatchInboxes:    100,
-		BatchKeys:       2000,
+		BatchKeys:       8192,
 		CacheBytes:      512 << 20,
 		CacheMaxAge:     10 * time.Minute,
 		AffinityTokens:  []string{"*"},

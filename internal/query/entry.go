@@ -26,6 +26,15 @@ type demand struct {
 	epoch uint64 // of the feed; 0: something may not have been heard of, and only a load since begin will do
 }
 
+// and is what meets both demands.
+func (d demand) and(other demand) demand {
+	both := demand{begin: max(d.begin, other.begin)}
+	if d.epoch != 0 && other.epoch != 0 {
+		both.epoch = max(d.epoch, other.epoch)
+	}
+	return both
+}
+
 // meets reports whether the value is what a load that began with the request
 // would bring: it was loaded since, or every change since it was is in it.
 func (s *stamp) meets(d demand) bool {
@@ -87,7 +96,7 @@ func (s *source[K, T, L]) refresh(ctx context.Context, d demand, keys []K, entri
 		c := &call{epoch: s.cache.epoch.Load(), done: make(chan struct{})}
 		for i, e := range entries {
 			switch other, needed := e.begin(d, c); {
-			case !needed:
+			case !needed, other == c: // it is in the list twice
 			case other != nil:
 				others[other] = struct{}{}
 			default:

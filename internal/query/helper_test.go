@@ -358,15 +358,6 @@ func (f *fixture) askApp(app, endpoint, request string) (code, body string) {
 
 // answered answers a query without a connection.
 func (w *Worker) answered(ctx context.Context, answer answer, q *query, maxBytes int) ([]byte, error) {
-	defer w.cache.done(q)
-	var buffer bytes.Buffer
-	for {
-		reply, lacks, err := answer(q, maxBytes, &buffer)
-		if err != nil || lacks == nil {
-			return reply, err
-		}
-		if err := lacks(ctx); err != nil {
-			return nil, err
-		}
-	}
+	a := &attempt{answer: answer, query: q, maxBytes: maxBytes, buffer: new(bytes.Buffer), done: make(chan struct{})}
+	return w.answer(ctx, a, func() error { return nil })
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // list answers conversation.list.
-func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, load, error) {
+func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
 	var from *projection.Position
 	if q.cursor != nil {
 		position, err := q.decodeCursor(*q.cursor)
@@ -24,11 +24,11 @@ func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, load, e
 		return p.reply, nil, nil
 	}
 	for range viewAttempts {
-		if load := v.judge(); load != nil {
-			return nil, load, nil
+		if lacks := v.judge(); lacks != nil {
+			return nil, lacks, nil
 		}
-		if reply, load, err := v.list(from, maxBytes, to); reply != nil || load != nil || err != nil {
-			return reply, load, err
+		if reply, lacks, err := v.list(from, maxBytes, to); reply != nil || lacks != nil || err != nil {
+			return reply, lacks, err
 		}
 	}
 	return nil, nil, fmt.Errorf("the list of user %s changed %d times while it was read", quote(q.userID), viewAttempts)
@@ -39,7 +39,7 @@ const viewAttempts = 100
 
 // list makes the page after a position. It gives nothing when a group has
 // changed since its row was judged.
-func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) ([]byte, load, error) {
+func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
 	q := v.query
 	limit, err := v.limit()
 	if err != nil {
@@ -49,16 +49,16 @@ func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) (
 	list = list[:q.filter.Cut(len(list), v.rules)]
 	c := changes{list: list}
 	if q.syncs() { // it takes the items of all
-		if load, whole, err := v.show(list); load != nil || !whole || err != nil {
-			return nil, load, err
+		if lacks, whole, err := v.show(list); lacks != nil || !whole || err != nil {
+			return nil, lacks, err
 		}
 		c = v.changes(list)
 	}
 	rest := c.list[after(c.list, from):]
 	page := rest[:min(limit, len(rest))]
 	if !q.syncs() {
-		if load, whole, err := v.show(page); load != nil || !whole || err != nil {
-			return nil, load, err
+		if lacks, whole, err := v.show(page); lacks != nil || !whole || err != nil {
+			return nil, lacks, err
 		}
 	}
 	last := len(page) == len(rest)
@@ -105,11 +105,11 @@ func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, ma
 }
 
 // unread answers conversation.unread.
-func (w *Worker) unread(q *query, _ int, to *bytes.Buffer) ([]byte, load, error) {
+func (w *Worker) unread(q *query, _ int, to *bytes.Buffer) ([]byte, *missing, error) {
 	v := w.cache.view(q)
 	defer v.close()
-	if load := v.judge(); load != nil {
-		return nil, load, nil
+	if lacks := v.judge(); lacks != nil {
+		return nil, lacks, nil
 	}
 	var total uint64
 	for _, r := range v.selected() {

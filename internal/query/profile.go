@@ -18,15 +18,15 @@ type profiled struct {
 }
 
 // profile answers conversation.profile.
-func (w *Worker) profile(q *query, maxBytes int, to *bytes.Buffer) ([]byte, load, error) {
+func (w *Worker) profile(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
 	if p := q.profiled; p != nil {
 		err := encodeProfile(to, p.conversation.Profile(p.details, p.rules), maxBytes)
 		return to.Bytes(), nil, err
 	}
-	return nil, func(ctx context.Context) (err error) {
+	return nil, &missing{alone: func(ctx context.Context) (err error) {
 		q.profiled, err = w.loadProfile(ctx, q)
 		return err
-	}, nil
+	}}, nil
 }
 
 func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {

@@ -2,16 +2,12 @@ package query
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
-
-// load brings into memory what an answer lacked. After it, the answer is tried again.
-type load func(context.Context) error
 
 // view is how a request sees a user's inbox, which is locked as long.
 type view struct {
@@ -102,9 +98,9 @@ func (v *view) sends(p *page) bool {
 }
 
 // judge has the rules say of every row what they have not said yet.
-func (v *view) judge() load {
+func (v *view) judge() *missing {
 	d, in := v.query.demand, v.inbox
-	var lacks missing
+	lacks := &missing{}
 	if !v.entry.meets(d) {
 		lacks.inboxes.add(v.user, v.entry)
 	}
@@ -112,7 +108,7 @@ func (v *view) judge() load {
 		lacks.apps.add(v.user.App, in.app)
 	}
 	if lacks.any() {
-		return v.load(&lacks)
+		return lacks
 	}
 	for _, r := range in.rows {
 		if !r.joined {
@@ -122,18 +118,13 @@ func (v *view) judge() load {
 		}
 	}
 	if lacks.any() {
-		return v.load(&lacks)
+		return lacks
 	}
 	for _, r := range in.rows {
 		v.judgeRow(r)
 	}
 	in.sorted()
 	return nil
-}
-
-func (v *view) load(lacks *missing) load {
-	d := v.query.demand
-	return func(ctx context.Context) error { return v.cache.load(ctx, d, lacks) }
 }
 
 func (v *view) judgeRow(r *row) {
@@ -184,9 +175,9 @@ func (v *view) selected() []*row {
 
 // show makes the items of rows that have none, or none of what they show now.
 // It reports false when a group has changed since its row was judged.
-func (v *view) show(list []*row) (load load, whole bool, err error) {
+func (v *view) show(list []*row) (lacks *missing, whole bool, err error) {
 	d, app := v.query.demand, v.user.App
-	var lacks missing
+	lacks = &missing{}
 	for _, r := range list {
 		if r.judged.listing.Type == events.TypeC2C {
 			if p := v.cache.holdPeer(app, r); !p.meets(d) {
@@ -208,7 +199,7 @@ func (v *view) show(list []*row) (load load, whole bool, err error) {
 		}
 	}
 	if lacks.any() {
-		return v.load(&lacks), true, nil
+		return lacks, true, nil
 	}
 	for _, r := range list {
 		if r.judged.json != nil && r.judged.details == r.detailed() {

@@ -37,6 +37,7 @@ type Worker struct {
 	metrics   *metrics
 	loads     *loader
 	cache     *cache
+	cohorts   *batcher[*attempt, struct{}] // of requests that lack something
 	endpoints []*endpoint
 
 	slots   chan struct{} // holds one for each request that is being answered from memory
@@ -79,7 +80,7 @@ type endpoint struct {
 // answer gives the reply to a query from what is in memory, or what has to be
 // loaded for it. It may write the reply into the buffer, and gives the reply until
 // the buffer is used again. It waits for nobody.
-type answer func(q *query, maxBytes int, to *bytes.Buffer) (reply []byte, lacks load, err error)
+type answer func(q *query, maxBytes int, to *bytes.Buffer) (reply []byte, lacks *missing, err error)
 
 // job is one request in hand.
 type job struct {
@@ -103,6 +104,7 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxRunning*cfg.MaxRequestBytes)
 	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), w.hall.bytes
 	w.cache = newCache(cfg, w.loads, m)
+	w.cohorts = newBatcher(w.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
 	for _, token := range append([]string{""}, cfg.AffinityTokens...) {
 		w.endpoints = append(w.endpoints,
 			&endpoint{name: "list", subject: subject("list", token), decode: decodeList, answer: w.list},
@@ -336,7 +338,7 @@ func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply
 
 	// aside has the request wait where it is in nobody's way: one that can be
 	// answered from memory waits for none that cannot.
-	aside := func(wait load) error {
+	aside := func() error {
 		if in == &w.hall {
 			if !w.waiting.enter(len(j.data)) {
 				return errOverloaded
@@ -344,38 +346,57 @@ func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply
 			in.leave(len(j.data))
 			in = &w.waiting
 		}
-		return wait(ctx)
+		return nil
 	}
 	if len(q.after) > 0 {
-		if err := aside(func(ctx context.Context) error { return w.await(ctx, q.after) }); err != nil {
+		if err := aside(); err != nil {
+			return nil, err
+		}
+		if err := w.await(ctx, q.after); err != nil {
 			return nil, err
 		}
 		q.begin, q.now = time.Now(), events.MicrosOf(w.clock())
 	}
-	defer w.cache.done(q)
-	for result := w.metrics.hits; ; result = w.metrics.misses {
-		reply, lacks, err := w.try(ctx, j.answer, q, buffer)
-		if err != nil || lacks == nil {
-			if err == nil && q.inbox != nil {
-				result.Inc()
-			}
-			return reply, err
+	return w.answer(ctx, &attempt{
+		answer: j.answer, query: q, maxBytes: int(w.nc.MaxPayload()), buffer: buffer, done: make(chan struct{}),
+	}, aside)
+}
+
+// answer answers a request. aside is called before it waits for anything.
+func (w *Worker) answer(ctx context.Context, a *attempt, aside func() error) (reply []byte, err error) {
+	defer w.cache.done(a.query)
+	for {
+		reply, lacks, err := w.try(ctx, a)
+		if lacks != nil {
+			err = aside()
 		}
-		if err := aside(lacks); err != nil {
+		switch {
+		case err != nil:
+			return nil, err
+		case lacks == nil:
+			if a.query.inbox != nil {
+				w.metrics.hits.Inc()
+			}
+			return reply, nil
+		case lacks.alone == nil:
+			w.metrics.misses.Inc()
+			return w.join(ctx, a)
+		}
+		if err := lacks.alone(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// try answers a query from memory when there is a slot.
-func (w *Worker) try(ctx context.Context, answer answer, q *query, buffer *bytes.Buffer) ([]byte, load, error) {
+// try answers a request from memory when there is a slot.
+func (w *Worker) try(ctx context.Context, a *attempt) ([]byte, *missing, error) {
 	select {
 	case w.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
 	defer func() { <-w.slots }()
-	return answer(q, int(w.nc.MaxPayload()), buffer)
+	return a.answer(a.query, a.maxBytes, a.buffer)
 }
 
 // await waits until the projector has applied everything up to the offsets.

@@ -301,19 +301,73 @@ func TestWorker_AsksTheClockOnce(t *testing.T) {
 	}
 }
 
+// TestWorker_CoalescesRequests has a herd wait for a slow store. All of it costs
+// one call of each kind: what its requests lack is loaded together, step by step.
 func TestWorker_CoalescesRequests(t *testing.T) {
-	m := some()
-	g := newGate(m)
-	f := start(t, m, func(c *Config) { c.LoadConcurrency = 1 })
+	g, f := newHerd(t)
 	first := f.send("unread", `{"userID":"ben"}`)
 	<-g.came
 	<-g.came
+	users := []string{"ann", "ben", "cid", "dan"}
 	var herd []<-chan *nats.Msg
 	for i := range 20 {
-		herd = append(herd, f.send("unread", fmt.Sprintf(`{"userID":"u%d"}`, i%4)))
+		herd = append(herd, f.send("list", fmt.Sprintf(`{"userID":"%s"}`, users[i%4])))
 	}
+	f.gathered(20)
+	close(g.open)
+	want := map[string]int{"ann": 6, "ben": 1, "cid": 1, "dan": 1}
+	for i, reply := range herd {
+		m := <-reply
+		if got := len(parseList(t, m.Data).Data.ConversationList); got != want[users[i%4]] {
+			t.Errorf("%s: %d conversations in %s", users[i%4], got, m.Data)
+		}
+	}
+	if got := codeOf(<-first); got != "0" {
+		t.Errorf("got %s", got)
+	}
+	close(g.came)
+	calls := map[string]int{}
+	for name := range g.came {
+		calls[name]++
+	}
+	// Who is in no group needs the names of peers one step earlier than who is.
+	if diff := cmp.Diff(map[string]int{"inboxes": 1, "apps": 1, "states": 1, "groups": 1, "users": 2, "senders": 1}, calls); diff != "" {
+		t.Errorf("calls of the store for the herd (-want +got):\n%s", diff)
+	}
+}
+
+// TestWorker_LeavesACohort has requests give up that others are loaded with.
+func TestWorker_LeavesACohort(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	stays := f.send("list", `{"userID":"ann"}`)
+	leaves := f.send("list", `{"userID":"ann","timeoutMs":1}`)
+	if got := codeOf(<-leaves); got != "504" {
+		t.Errorf("who left: got %s, want 504", got)
+	}
+	f.gathered(1)
+	close(g.open)
+	for _, reply := range []<-chan *nats.Msg{first, stays} {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("who stayed: got %s", got)
+		}
+	}
+}
+
+// newHerd is a worker whose store is slow and loads for one cohort at a time.
+func newHerd(t *testing.T) (*gate, *fixture) {
+	m := some()
+	g := newGate(m)
+	return g, start(t, m, func(c *Config) { c.LoadConcurrency = 1 })
+}
+
+// gathered waits until so many requests wait for the next cohort.
+func (f *fixture) gathered(requests int) {
+	f.t.Helper()
 	waiting := func() int {
-		b := f.worker.loads.inboxes
+		b := f.worker.cohorts
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		callers := 0
@@ -322,18 +376,9 @@ func TestWorker_CoalescesRequests(t *testing.T) {
 		}
 		return callers
 	}
-	for waiting() != 20 {
+	for waiting() != requests {
 		if err := f.client.Flush(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := len(f.worker.loads.inboxes.places); got != 4 {
-		t.Errorf("%d keys wait, want the 4 users", got)
-	}
-	close(g.open)
-	for _, reply := range append(herd, first) {
-		if got := codeOf(<-reply); got != "0" {
-			t.Errorf("got %s", got)
+			f.t.Fatal(err)
 		}
 	}
 }

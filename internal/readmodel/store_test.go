@@ -2,9 +2,11 @@ package readmodel_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -204,5 +206,31 @@ func TestStore_KeepsFarDays(t *testing.T) {
 	}
 	if diff := cmp.Diff(m.States[key], got[key], ignoreEmpty); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestStore_TakesManyLongKeys asks for as many users as a query worker does at
+// once, by the longest names there are.
+func TestStore_TakesManyLongKeys(t *testing.T) {
+	store := open(t)
+	m := projection.NewModel()
+	keys := make([]projection.UserKey, 8192)
+	for i := range keys {
+		keys[i] = projection.UserKey{App: strings.Repeat("a", 64), UserID: fmt.Sprintf("%s%04d", strings.Repeat(`'`, 124), i)}
+		m.Users[keys[i]] = &projection.UserProfile{
+			Version: projection.Version{Time: projectiontest.Now, ID: "e"}, Value: events.UserProfileChanged{UserID: keys[i].UserID},
+		}
+	}
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	for name, ask := range map[string][]projection.UserKey{
+		"one app":  keys,
+		"two apps": append([]projection.UserKey{{App: "another", UserID: "u"}}, keys...),
+	} {
+		got, err := store.Users(t.Context(), ask)
+		if err != nil || len(got) != len(keys) {
+			t.Errorf("%s: %d of %d users, %v", name, len(got), len(keys), err)
+		}
 	}
 }

@@ -1,0 +1,107 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// attempt is a request that is being answered. Its own goroutine tries first;
+// when that lacks something, a cohort goes on, until the request has a reply or
+// leaves.
+type attempt struct {
+	answer   answer
+	query    *query
+	maxBytes int
+	buffer   *bytes.Buffer
+
+	mu    sync.Mutex // held while it is tried
+	left  bool
+	done  chan struct{} // closed when there is a reply or an error
+	reply []byte
+	err   error
+}
+
+// accompany answers a cohort: what its requests lack is loaded for all of them
+// at once, step by step. A list takes three steps, and a step costs one call of
+// the store for each kind of thing, however many requests there are; if each
+// went its own way, they would drift apart, and so would the calls.
+func (w *Worker) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]struct{}, error) {
+	for {
+		lacks, lacking, d := w.advance(ctx, cohort)
+		if len(lacking) == 0 {
+			return nil, nil //nolint:nilnil // each has its own reply
+		}
+		if err := w.cache.load(ctx, d, lacks); err != nil {
+			return nil, err
+		}
+		cohort = lacking
+	}
+}
+
+// advance tries all requests again. It gives what those lack together that have
+// no reply, and the demand that meets the demands of all.
+func (w *Worker) advance(ctx context.Context, cohort []*attempt) (lacks *missing, lacking []*attempt, d demand) {
+	all := make([]*missing, len(cohort))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, a := range cohort {
+		g.Go(func() error {
+			all[i] = w.again(ctx, a)
+			return nil
+		})
+	}
+	_ = g.Wait() // none fails
+	lacks = &missing{}
+	for i, a := range cohort {
+		if all[i] == nil {
+			continue
+		}
+		if lacking = append(lacking, a); len(lacking) == 1 {
+			d = a.query.demand
+		}
+		d = d.and(a.query.demand)
+		lacks.include(all[i])
+	}
+	return lacks, lacking, d
+}
+
+// again tries a request once more and gives what it still lacks; nil when it is
+// answered or has left.
+func (w *Worker) again(ctx context.Context, a *attempt) (lacks *missing) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.left {
+		return nil
+	}
+	var reply []byte
+	var err error
+	defer func() {
+		if p := recover(); p != nil {
+			lacks, err = nil, panicked(p)
+		}
+		if lacks == nil {
+			a.reply, a.err = reply, err
+			close(a.done)
+		}
+	}()
+	reply, lacks, err = w.try(ctx, a)
+	return lacks
+}
+
+// join has a cohort go on with a request.
+func (w *Worker) join(ctx context.Context, a *attempt) ([]byte, error) {
+	err := w.cohorts.follow(ctx, a, a.done)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.reply, a.err
+	default:
+		a.left = true
+		return nil, err
+	}
+}
