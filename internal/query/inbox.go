@@ -57,6 +57,7 @@ type judgement struct {
 	json    []byte   // the item as replies have it; nil: not made yet
 	page    *page    // in which it lies; nil: it is by itself
 	details uint64   // the version of all details that it was made with
+	hashed  bool     // what follows is there
 	id      itemHash // of the conversation ID
 	hash    itemHash // of the item
 }
@@ -154,6 +155,14 @@ func (j *judgement) size() int {
 		return 0
 	}
 	return len(j.json)
+}
+
+// hashes are those of the conversation ID and of the item, for those who sync.
+func (r *row) hashes() (id, item itemHash) {
+	if j := r.judged; !j.hashed {
+		j.hashed, j.id, j.hash = true, hashOf([]byte(r.id)), hashOf(j.json)
+	}
+	return r.judged.id, r.judged.hash
 }
 
 // state decodes the user's own registers.

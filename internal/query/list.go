@@ -24,7 +24,7 @@ func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missin
 		return p.reply, nil, nil
 	}
 	for range viewAttempts {
-		if lacks := v.judge(); lacks != nil {
+		if lacks := v.judge(true); lacks != nil {
 			return nil, lacks, nil
 		}
 		if reply, lacks, err := v.list(from, maxBytes, to); reply != nil || lacks != nil || err != nil {
@@ -108,7 +108,7 @@ func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, ma
 func (w *Worker) unread(q *query, _ int, to *bytes.Buffer) ([]byte, *missing, error) {
 	v := w.cache.view(q)
 	defer v.close()
-	if lacks := v.judge(); lacks != nil {
+	if lacks := v.judge(false); lacks != nil {
 		return nil, lacks, nil
 	}
 	var total uint64

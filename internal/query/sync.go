@@ -54,10 +54,11 @@ func (v *view) changes(list []*row) changes {
 	}
 	var changed []*row
 	for _, r := range list {
-		if hash, known := held[r.judged.id]; !known || hash != r.judged.hash {
+		id, item := r.hashes()
+		if hash, known := held[id]; !known || hash != item {
 			changed = append(changed, r)
 		}
-		delete(held, r.judged.id)
+		delete(held, id)
 	}
 	// What is left was in the client's list and is not in this one.
 	var removed []string
@@ -91,7 +92,8 @@ func (q *query) encodeSync(list []*row) string {
 	token = append(token, syncFormat)
 	token = append(token, q.checksum(nil)...)
 	for _, r := range list {
-		token = append(append(token, r.judged.id[:]...), r.judged.hash[:]...)
+		id, item := r.hashes()
+		token = append(append(token, id[:]...), item[:]...)
 	}
 	return syncEncoding.EncodeToString(token)
 }

@@ -97,8 +97,9 @@ func (v *view) sends(p *page) bool {
 		v.entry.meets(q.demand) && v.inbox.app.meets(q.demand) && p.holds(q.demand)
 }
 
-// judge has the rules say of every row what they have not said yet.
-func (v *view) judge() *missing {
+// judge has the rules say of every row what they have not said yet. What the
+// whole list will show besides may be loaded ahead.
+func (v *view) judge(ahead bool) *missing {
 	d, in := v.query.demand, v.inbox
 	lacks := &missing{}
 	if !v.entry.meets(d) {
@@ -118,6 +119,9 @@ func (v *view) judge() *missing {
 		}
 	}
 	if lacks.any() {
+		if ahead && len(in.rows) <= v.rules.MaxConversations {
+			v.foresee(lacks)
+		}
 		return lacks
 	}
 	for _, r := range in.rows {
@@ -125,6 +129,26 @@ func (v *view) judge() *missing {
 	}
 	in.sorted()
 	return nil
+}
+
+// foresee adds the peers that the list will show: they are known before its
+// groups are, and so need no step of their own.
+func (v *view) foresee(lacks *missing) {
+	for _, r := range v.inbox.rows {
+		if r.joined {
+			continue
+		}
+		v.judgeRow(r)
+		if l := &r.judged.listing; r.judged.listed && l.Type == events.TypeC2C && v.query.filter.Wants(l) {
+			v.wantPeer(r, lacks)
+		}
+	}
+}
+
+func (v *view) wantPeer(r *row, lacks *missing) {
+	if p := v.cache.holdPeer(v.user.App, r); !p.meets(v.query.demand) {
+		lacks.people.add(projection.UserKey{App: v.user.App, UserID: r.name()}, p)
+	}
 }
 
 func (v *view) judgeRow(r *row) {
@@ -176,13 +200,11 @@ func (v *view) selected() []*row {
 // show makes the items of rows that have none, or none of what they show now.
 // It reports false when a group has changed since its row was judged.
 func (v *view) show(list []*row) (lacks *missing, whole bool, err error) {
-	d, app := v.query.demand, v.user.App
+	d := v.query.demand
 	lacks = &missing{}
 	for _, r := range list {
 		if r.judged.listing.Type == events.TypeC2C {
-			if p := v.cache.holdPeer(app, r); !p.meets(d) {
-				lacks.people.add(projection.UserKey{App: app, UserID: r.name()}, p)
-			}
+			v.wantPeer(r, lacks)
 		}
 		v.showExtra(r)
 		if x := r.extra; x != nil {
@@ -259,7 +281,7 @@ func (v *view) showRow(r *row) (whole bool, err error) {
 	}
 	v.inbox.bytes -= j.size()
 	j.json, j.page, j.details = slices.Clip(b.Bytes()), nil, version
-	j.id, j.hash = hashOf([]byte(r.id)), hashOf(j.json)
+	j.hashed = false
 	v.inbox.bytes += j.size()
 	v.inbox.page, v.grown = nil, true
 	return true, nil

@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"sync"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
@@ -46,50 +47,40 @@ func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full boo
 
 // states folds the rows of the two tables that states are made of.
 func states[K any](ctx context.Context, s *Store, by *key[K], keys []K, full bool) (*projection.Model, error) {
-	states, sets := projection.NewModel(), projection.NewModel()
+	m := projection.NewModel()
+	var mu sync.Mutex // guards m
+	fold := func(k projection.Key, state *projection.State) {
+		mu.Lock()
+		defer mu.Unlock()
+		m.State(k).Merge(state)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
+		var state projection.State // of one row after the other
 		return load(gctx, s, &registersTable, by, keys, full, func(r *registerRow) error {
-			state, err := registerState(r)
-			if err != nil {
+			state = projection.State{}
+			if err := r.readInto(&state); err != nil {
 				return err
 			}
-			states.State(r.Key).Merge(state)
+			fold(r.Key, &state)
 			return nil
 		})
 	})
 	g.Go(func() error {
+		var state projection.State
 		return load(gctx, s, &sequencesTable, by, keys, full, func(r *sequencesRow) error {
-			set, err := decodeBitmap(r.Bitmap)
-			if err != nil {
+			state = projection.State{Days: state.Days[:0]}
+			if err := r.readInto(&state); err != nil {
 				return err
 			}
-			sets.State(r.Key).Merge(sequencesState(r, set))
+			fold(r.Key, &state)
 			return nil
 		})
 	})
 	if err := g.Wait(); err != nil {
 		return nil, classify(ctx, err)
 	}
-	states.Merge(sets)
-	return states, nil
-}
-
-func sequencesState(r *sequencesRow, set projection.Sequences) *projection.State {
-	switch r.Kind {
-	case kindRecalled:
-		return &projection.State{Recalled: set}
-	case kindUncounted:
-		return &projection.State{Days: []projection.Day{{Day: r.Day, Uncounted: set}}}
-	case kindMentioning:
-		s := &projection.State{}
-		for sequence := range set.All() {
-			s.Mentions = append(s.Mentions, projection.Mention{Day: r.Day, Sequence: sequence})
-		}
-		return s
-	default:
-		return &projection.State{Days: []projection.Day{{Day: r.Day, Counted: set}}}
-	}
+	return m, nil
 }
 
 // Groups gives name, avatar, type and dismissal of groups.

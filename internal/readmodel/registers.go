@@ -187,17 +187,16 @@ func registerRows(rows []registerRow, k projection.Key, s *projection.State) []r
 	return rows
 }
 
-// registerState is the state that has the register of a row alone.
-func registerState(r *registerRow) (*projection.State, error) {
+// readInto sets the register of the row in an empty state.
+func (r *registerRow) readInto(s *projection.State) error {
 	at := int(r.Register) - 1
 	if at < 0 || at >= len(registers) {
-		return nil, fmt.Errorf("register %d: expected 1 to %d", r.Register, len(registers))
+		return fmt.Errorf("register %d: expected 1 to %d", r.Register, len(registers))
 	}
-	s := &projection.State{}
 	if err := registers[at].read(s, r); err != nil {
-		return nil, fmt.Errorf("register %d of %q under %q in app %s: %w", r.Register, r.ConversationID, r.Owner, r.App, err)
+		return fmt.Errorf("register %d of %q under %q in app %s: %w", r.Register, r.ConversationID, r.Owner, r.App, err)
 	}
-	return s, nil
+	return nil
 }
 
 // userRow and groupRow are rows of user_profiles and group_profiles.

@@ -53,6 +53,29 @@ var sequencesTable = table[sequencesRow]{into: "sequences_in", from: "sequences"
 	set(),
 )}
 
+// readInto sets what the row says in an empty state.
+func (r *sequencesRow) readInto(s *projection.State) error {
+	set, err := decodeBitmap(r.Bitmap)
+	if err != nil {
+		return err
+	}
+	switch r.Kind {
+	case kindRecalled:
+		s.Recalled = set
+	case kindCounted:
+		s.Days = append(s.Days, projection.Day{Day: r.Day, Counted: set})
+	case kindUncounted:
+		s.Days = append(s.Days, projection.Day{Day: r.Day, Uncounted: set})
+	case kindMentioning:
+		for sequence := range set.All() {
+			s.Mentions = append(s.Mentions, projection.Mention{Day: r.Day, Sequence: sequence})
+		}
+	default:
+		return fmt.Errorf("sequences of kind %d: expected 1 to 4", r.Kind)
+	}
+	return nil
+}
+
 // set is the column of a set: written as its elements, read as the engine's own state, which costs a run of any length nothing.
 func set() column[sequencesRow] {
 	c := written("sequences", func(r *sequencesRow) []uint64 { return slices.Collect(r.Set.All()) })

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // anyText has the bytes that a value gives a meaning to, and others.
@@ -117,7 +118,7 @@ func TestValue_RefusesWhatItNeverWrites(t *testing.T) {
 		}
 	}
 	for _, row := range []registerRow{{Register: 0}, {Register: int8(len(registers)) + 1}, {Register: 18, Value: "\x01"}} {
-		if _, err := registerState(&row); err == nil {
+		if err := row.readInto(&projection.State{}); err == nil {
 			t.Errorf("%+v: no error", row)
 		}
 	}
