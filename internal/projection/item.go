@@ -258,7 +258,7 @@ func (c *Conversation) userProfile(p UserProfile, full bool) any {
 }
 
 func (c *Conversation) groupProfile(last LastMessage, r Rules, full bool) any {
-	g := c.Group.Value
+	g := &c.Group.Value
 	info := GroupInfo{GroupID: c.Name, Name: g.Name, Avatar: g.Avatar, Type: g.Type}
 	if !full {
 		return &info

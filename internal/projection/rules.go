@@ -60,29 +60,30 @@ type Conversation struct {
 	Own *State
 	// Shared are the group's registers; equal to Own outside groups. Never nil.
 	Shared *State
-	// Group is the group's profile; unwritten when unknown and outside groups.
-	Group GroupProfile
+	// Group is the group's profile; unwritten when unknown and outside groups. Never nil.
+	Group *GroupProfile
 }
+
+// What nobody has written, for all to read.
+var (
+	noState State
+	noGroup GroupProfile
+)
 
 // NewConversation gathers what userID sees of a conversation; a nil state or
 // profile is one in which nothing was ever written. It reports false when id
 // is no conversation ID.
-func NewConversation(userID, id string, own, shared *State, group *GroupProfile) (*Conversation, bool) {
+func NewConversation(userID, id string, own, shared *State, group *GroupProfile) (Conversation, bool) {
 	t, name, ok := events.SplitConversationID(id)
 	if !ok {
-		return nil, false
+		return Conversation{}, false
 	}
-	c := &Conversation{UserID: userID, ConversationID: id, Type: t, Name: name, Own: own, Shared: shared}
-	if c.Own == nil {
-		c.Own = &State{}
+	c := Conversation{
+		UserID: userID, ConversationID: id, Type: t, Name: name,
+		Own: cmp.Or(own, &noState), Shared: cmp.Or(shared, &noState), Group: cmp.Or(group, &noGroup),
 	}
 	if t != events.TypeGroup {
 		c.Shared = c.Own
-	} else if c.Shared == nil {
-		c.Shared = &State{}
-	}
-	if group != nil {
-		c.Group = *group
 	}
 	return c, true
 }

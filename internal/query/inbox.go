@@ -108,16 +108,22 @@ const (
 // merge puts registers of conversations into the inbox.
 func (in *inbox) merge(states map[string]*projection.State) bool {
 	known := in.rows
+	var merged projection.State
+	var compact []byte
 	for id, state := range states {
-		i, found := find(known, id)
-		if found {
-			in.put(known[i], state)
-			continue
+		var r *row
+		if i, found := find(known, id); found {
+			r = known[i]
+			r.decode(&merged)
+			merged.Merge(state)
+			state = &merged
+		} else {
+			r = &row{id: id}
+			in.bytes += rowBytes + len(id)
+			in.rows = append(in.rows, r)
 		}
-		r := &row{id: id}
-		in.bytes += rowBytes + len(id)
-		in.put(r, state)
-		in.rows = append(in.rows, r)
+		compact = state.AppendCompact(compact[:0])
+		in.put(r, slices.Clone(compact), state.Member.Value.Status == events.StatusJoined) // only groups have members
 	}
 	if len(in.rows) > len(known) {
 		slices.SortFunc(in.rows, func(a, b *row) int { return strings.Compare(a.id, b.id) })
@@ -129,13 +135,9 @@ func find(rows []*row, id string) (int, bool) {
 	return slices.BinarySearchFunc(rows, id, func(r *row, id string) int { return strings.Compare(r.id, id) })
 }
 
-func (in *inbox) put(r *row, state *projection.State) {
-	own := r.state()
-	own.Merge(state)
-	in.bytes -= len(r.own)
-	r.own = slices.Clip(own.AppendCompact(nil))
-	in.bytes += len(r.own)
-	r.joined = own.Member.Value.Status == events.StatusJoined // only groups have members
+func (in *inbox) put(r *row, own []byte, joined bool) {
+	in.bytes += len(own) - len(r.own)
+	r.own, r.joined = own, joined
 	in.unjudge(r)
 }
 
@@ -165,16 +167,11 @@ func (r *row) hashes() (id, item itemHash) {
 	return r.judged.id, r.judged.hash
 }
 
-// state decodes the user's own registers.
-func (r *row) state() *projection.State {
-	s := &projection.State{}
-	if r.own == nil {
-		return s
-	}
-	if err := s.DecodeCompact(r.own); err != nil {
+// decode gives the user's own registers.
+func (r *row) decode(to *projection.State) {
+	if err := to.DecodeCompact(r.own); err != nil {
 		panic(err) // it is ours
 	}
-	return s
 }
 
 // name is the conversation's peer or group.

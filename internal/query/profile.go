@@ -12,7 +12,7 @@ import (
 
 // profiled is what the reply of a profile is made of.
 type profiled struct {
-	conversation *projection.Conversation
+	conversation projection.Conversation
 	details      projection.Details
 	rules        projection.Rules
 }
@@ -60,7 +60,7 @@ func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {
 		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
 			quote(q.conversationID), quote(q.userID))
 	}
-	d, err := w.profileDetails(ctx, q.app, c, rules)
+	d, err := w.profileDetails(ctx, q.app, &c, rules)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,10 @@ type view struct {
 	inbox *inbox
 	rules projection.Rules
 	grown bool // the inbox may take more or less than it did
+
+	// These are used for one row after the other.
+	own     *projection.State // nil: not yet
+	encoded bytes.Buffer
 }
 
 // view opens the inbox of the user who asks. The query keeps it in memory until it is left.
@@ -174,14 +178,19 @@ func (v *view) judgeRow(r *row) {
 	v.grown = true
 }
 
-// conversation is what the user sees; group is nil outside groups, and for groups that the user is not in.
-func (v *view) conversation(r *row, group *groupValue) *projection.Conversation {
+// conversation is what the user sees, until it is asked for another; group is nil
+// outside groups, and for groups that the user is not in.
+func (v *view) conversation(r *row, group *groupValue) projection.Conversation {
 	var shared *projection.State
 	var profile *projection.GroupProfile
 	if group != nil {
 		shared, profile = &group.state, &group.profile
 	}
-	c, _ := projection.NewConversation(v.user.UserID, r.id, r.state(), shared, profile) // rows have conversation IDs
+	if v.own == nil {
+		v.own = &projection.State{}
+	}
+	r.decode(v.own)
+	c, _ := projection.NewConversation(v.user.UserID, r.id, v.own, shared, profile) // rows have conversation IDs
 	return c
 }
 
@@ -275,12 +284,12 @@ func (v *view) showRow(r *row) (whole bool, err error) {
 	if !whole {
 		return false, nil
 	}
-	var b bytes.Buffer
-	if err := encode(&b, item); err != nil {
+	v.encoded.Reset()
+	if err := encode(&v.encoded, item); err != nil {
 		return false, fmt.Errorf("encode an item: %w", err)
 	}
 	v.inbox.bytes -= j.size()
-	j.json, j.page, j.details = slices.Clip(b.Bytes()), nil, version
+	j.json, j.page, j.details = bytes.Clone(v.encoded.Bytes()), nil, version
 	j.hashed = false
 	v.inbox.bytes += j.size()
 	v.inbox.page, v.grown = nil, true
@@ -289,14 +298,16 @@ func (v *view) showRow(r *row) (whole bool, err error) {
 
 func (v *view) item(r *row, shows projection.Details) (item projection.Item, whole bool) {
 	if r.group == nil {
-		return v.conversation(r, nil).Item(shows, v.rules), true
+		c := v.conversation(r, nil)
+		return c.Item(shows, v.rules), true
 	}
 	r.group.mu.Lock()
 	defer r.group.mu.Unlock()
 	if r.group.version.Load() != r.judged.group {
 		return projection.Item{}, false
 	}
-	return v.conversation(r, &r.group.value).Item(shows, v.rules), true
+	c := v.conversation(r, &r.group.value)
+	return c.Item(shows, v.rules), true
 }
 
 // keep keeps the whole list as it is sent. Its items lie in it from then on.
@@ -319,7 +330,7 @@ func (v *view) keep(reply []byte, list []*row) {
 			return
 		}
 	}
-	p.deps = slices.Clip(p.deps)
+	p.deps = slices.Clone(p.deps) // of exactly this length
 	at := len(listHead)
 	for _, r := range list {
 		j := r.judged

@@ -37,7 +37,8 @@ func (r Reader) conversation(user, id string) (*projection.Conversation, bool) {
 		group = r.model.Groups[projection.GroupKey{App: r.app, GroupID: name}]
 	}
 	own := r.model.States[projection.Key{App: r.app, Owner: user, ConversationID: id}]
-	return projection.NewConversation(user, id, own, shared, group)
+	c, ok := projection.NewConversation(user, id, own, shared, group)
+	return &c, ok
 }
 
 // selected is the user's list before its cut.
