@@ -66,7 +66,7 @@ func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) (
 	if err != nil {
 		return nil, nil, err
 	}
-	if q.plain() && last && fits {
+	if q.plain() && last && fits && v.settled() {
 		v.keep(to.Bytes(), page)
 	}
 	return to.Bytes(), nil, nil
@@ -86,9 +86,17 @@ func after(list []*row, from *projection.Position) int {
 	return i
 }
 
+// tailBytes is about what ends a page, whose cursor or token is not long.
+const tailBytes = 1 << 10
+
 // replyWith writes the reply of a page, or of as much of it as fits; last says
 // that there is nothing after it.
 func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, maxBytes int) (fits bool, err error) {
+	size := len(listHead)
+	for _, r := range page {
+		size += len(r.judged.json) + len(",")
+	}
+	to.Grow(min(size, maxBytes) + tailBytes)
 	reply := newListReply(to, q, c, maxBytes)
 	for i, r := range page {
 		fits, err := reply.add(r.judged.json, r.judged.listing.Position, i == len(page)-1 && last)

@@ -18,6 +18,7 @@ type view struct {
 	inbox *inbox
 	rules projection.Rules
 	grown bool // the inbox may take more or less than it did
+	fresh bool // a row was judged or shown anew
 
 	// These are used for one row after the other.
 	own     *projection.State // nil: not yet
@@ -175,7 +176,7 @@ func (v *view) judgeRow(r *row) {
 	}
 	r.judged = j
 	v.inbox.bytes += judgementBytes
-	v.grown = true
+	v.grown, v.fresh = true, true
 }
 
 // conversation is what the user sees, until it is asked for another; group is nil
@@ -292,7 +293,7 @@ func (v *view) showRow(r *row) (whole bool, err error) {
 	j.json, j.page, j.details = bytes.Clone(v.encoded.Bytes()), nil, version
 	j.hashed = false
 	v.inbox.bytes += j.size()
-	v.inbox.page, v.grown = nil, true
+	v.inbox.page, v.grown, v.fresh = nil, true, true
 	return true, nil
 }
 
@@ -309,6 +310,10 @@ func (v *view) item(r *row, shows projection.Details) (item projection.Item, who
 	c := v.conversation(r, &r.group.value)
 	return c.Item(shows, v.rules), true
 }
+
+// settled reports whether it is worth to keep the whole list: whoever asks while
+// everybody talks finds it changed, and the next one will, too.
+func (v *view) settled() bool { return v.inbox.paged == 0 || !v.fresh }
 
 // keep keeps the whole list as it is sent. Its items lie in it from then on.
 func (v *view) keep(reply []byte, list []*row) {
