@@ -10,7 +10,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // always is a feed that hears of everything.
@@ -33,6 +35,41 @@ func (l later) Await(ctx context.Context, _ feed.Partition, _ int64) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// TestCache_KeepsAListThatHasSettled asks for a list that changes: only when it
+// is found as it was the last time is it kept as it is sent.
+func TestCache_KeepsAListThatHasSettled(t *testing.T) {
+	m := some()
+	w := New(DefaultConfig(), nil, m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	kept := func() bool {
+		t.Helper()
+		q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+		if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		return w.cache.enter(projection.UserKey{App: "demo", UserID: "ann"}).value.page != nil
+	}
+	if !kept() {
+		t.Error("the first time: not kept")
+	}
+	for i := range uint64(2) {
+		w.Apply(modelOf(ago(time.Minute), c2c("ben", "ann", 10+i, "more")))
+		if kept() {
+			t.Error("as it changes: kept")
+		}
+	}
+	if !kept() {
+		t.Error("settled: not kept")
+	}
+}
+
+// modelOf is what a projector announces of events.
+func modelOf(at events.Micros, bodies ...events.Body) *projection.Model {
+	m := newMemory()
+	m.fold(at, bodies...)
+	return m.model
 }
 
 func BenchmarkList(b *testing.B) {

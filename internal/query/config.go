@@ -24,10 +24,12 @@ type Config struct {
 	// MaxRequestBytes is the greatest request. All in hand may together be as
 	// large as MaxRunning of that size; past it, too, the reply is 429.
 	MaxRequestBytes int
-	// LoadConcurrency is how many calls of one kind run in the store at the same
-	// time. Few calls of many keys serve a herd better than many of few.
+	// LoadConcurrency is how many cohorts are loaded for at the same time, and how
+	// many calls of one kind run in the store. Few calls of many keys serve a herd
+	// better than many of few.
 	LoadConcurrency int
-	// BatchInboxes is the greatest number of whole inboxes that one call asks for.
+	// BatchInboxes is the greatest number of requests in a cohort, and of whole
+	// inboxes that one call asks for.
 	BatchInboxes int
 	// BatchKeys is the greatest number of anything else that one call asks for.
 	BatchKeys int

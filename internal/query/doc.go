@@ -15,7 +15,7 @@
 //	a goroutine ─ decode (400), wait for offsets (504) → a slot → rules → encode
 //	  │ ▲                              │
 //	  ▼ │ what is not in memory        │
-//	loads, in a waiting room (429)     │
+//	a cohort, in a waiting room (429)  │
 //	                                   ▼
 //	the connection ─ reply, or error headers with a JSON body
 //
@@ -48,6 +48,10 @@
 // everything is loaded for every request. Profiles are always loaded.
 //
 // # Loading
+//
+// Requests that lack something go on in cohorts: what all of one lack is loaded
+// at once, then all are tried again, until each has its reply. A request joins
+// only a cohort that has not started.
 //
 // Loading goes through batchers, which make one call of what many requests ask
 // for at the same moment: a point query costs milliseconds however small it
