@@ -24,35 +24,41 @@ type Filter struct {
 
 // Listing is what filters, order and totals look at of a conversation in a list.
 type Listing struct {
-	ConversationID string
-	Type           events.ConversationType
+	Position
+	Type events.ConversationType
 	// Hidden says that only certain requests see it; see Filter.
 	Hidden bool
 	// Muted says that a total leaves it out unless it is asked to include muted ones.
-	Muted    bool
-	Unread   uint64
-	Mentions []MentionOf
-	Marks    []uint64 // ascending
-	Groups   []string // ascending
-	Position Position
+	Muted  bool
+	Unread uint64
+	labels *labels // nil: none, as with most
 }
+
+type labels struct {
+	mentions []MentionOf
+	marks    []uint64 // ascending
+	groups   []string // ascending
+}
+
+// Mentions are those that the item names.
+func (l *Listing) Mentions() []MentionOf { return cmp.Or(l.labels, &labels{}).mentions }
 
 // Listing gives the conversation as it is in the user's list; false when it is in none.
 func (c *Conversation) Listing(r Rules) (Listing, bool) {
 	if !c.Listed(r) {
 		return Listing{}, false
 	}
-	return Listing{
-		ConversationID: c.ConversationID,
-		Type:           c.Type,
-		Hidden:         c.Hidden(),
-		Muted:          c.muted(),
-		Unread:         c.Unread(r),
-		Mentions:       c.Mentions(r),
-		Marks:          c.Own.Marks.Value,
-		Groups:         c.Own.Groups.Value,
-		Position:       Position{Pinned: c.Own.Pinned.Value, Time: c.Shared.Head.Time, ConversationID: c.ConversationID},
-	}, true
+	l := Listing{
+		Position: Position{Pinned: c.Own.Pinned.Value, Time: c.Shared.Head.Time, ConversationID: c.ConversationID},
+		Type:     c.Type,
+		Hidden:   c.Hidden(),
+		Muted:    c.muted(),
+		Unread:   c.Unread(r),
+	}
+	if is := (labels{c.Mentions(r), c.Own.Marks.Value, c.Own.Groups.Value}); len(is.mentions)+len(is.marks)+len(is.groups) > 0 {
+		l.labels = &is
+	}
+	return l, true
 }
 
 func (c *Conversation) muted() bool {
@@ -73,11 +79,12 @@ func (f Filter) Wants(l *Listing) bool {
 	} else if l.Hidden && (f.MarkType == nil || *f.MarkType != events.MarkHidden) {
 		return false
 	}
+	is := cmp.Or(l.labels, &labels{})
 	return (f.Type == 0 || f.Type == l.Type) &&
-		(f.MarkType == nil || has(l.Marks, *f.MarkType, 0)) &&
-		(f.GroupName == nil || has(l.Groups, *f.GroupName, "")) &&
+		(f.MarkType == nil || has(is.marks, *f.MarkType, 0)) &&
+		(f.GroupName == nil || has(is.groups, *f.GroupName, "")) &&
 		(f.HasUnreadCount == nil || *f.HasUnreadCount == (l.Unread > 0)) &&
-		(f.HasGroupAtInfo == nil || *f.HasGroupAtInfo == (len(l.Mentions) > 0))
+		(f.HasGroupAtInfo == nil || *f.HasGroupAtInfo == (len(is.mentions) > 0))
 }
 
 // All reports whether no filter is given.

@@ -54,13 +54,14 @@ type judgement struct {
 	listing projection.Listing
 	edit    *projection.EditKey // the head's, if it can have one
 
-	json    []byte   // the item as replies have it; nil: not made yet
-	page    *page    // in which it lies; nil: it is by itself
-	details uint64   // the version of all details that it was made with
-	hashed  bool     // what follows is there
-	id      itemHash // of the conversation ID
-	hash    itemHash // of the item
+	json    []byte  // the item as replies have it; nil: not made yet
+	page    *page   // in which it lies; nil: it is by itself
+	details uint64  // the version of all details that it was made with
+	hashes  *hashes // for those who sync; nil: not made yet
 }
+
+// hashes are those of the conversation ID and of the item.
+type hashes struct{ id, item itemHash }
 
 // basis is what all judgements of an inbox are made of besides registers.
 type basis struct {
@@ -101,7 +102,7 @@ func (p *page) holds(d demand) bool {
 const (
 	inboxBytes      = 320
 	rowBytes        = 112
-	judgementBytes  = 256
+	judgementBytes  = 128
 	dependencyBytes = 16
 )
 
@@ -159,12 +160,13 @@ func (j *judgement) size() int {
 	return len(j.json)
 }
 
-// hashes are those of the conversation ID and of the item, for those who sync.
-func (r *row) hashes() (id, item itemHash) {
-	if j := r.judged; !j.hashed {
-		j.hashed, j.id, j.hash = true, hashOf([]byte(r.id)), hashOf(j.json)
+// hashes are the row's, made when somebody syncs.
+func (r *row) hashes() hashes {
+	j := r.judged
+	if j.hashes == nil {
+		j.hashes = &hashes{hashOf([]byte(r.id)), hashOf(j.json)}
 	}
-	return r.judged.id, r.judged.hash
+	return *j.hashes
 }
 
 // decode gives the user's own registers.

@@ -54,11 +54,11 @@ func (v *view) changes(list []*row) changes {
 	}
 	var changed []*row
 	for _, r := range list {
-		id, item := r.hashes()
-		if hash, known := held[id]; !known || hash != item {
+		h := r.hashes()
+		if item, known := held[h.id]; !known || item != h.item {
 			changed = append(changed, r)
 		}
-		delete(held, id)
+		delete(held, h.id)
 	}
 	// What is left was in the client's list and is not in this one.
 	var removed []string
@@ -92,8 +92,8 @@ func (q *query) encodeSync(list []*row) string {
 	token = append(token, syncFormat)
 	token = append(token, q.checksum(nil)...)
 	for _, r := range list {
-		id, item := r.hashes()
-		token = append(append(token, id[:]...), item[:]...)
+		h := r.hashes()
+		token = append(append(token, h.id[:]...), h.item[:]...)
 	}
 	return syncEncoding.EncodeToString(token)
 }

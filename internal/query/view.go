@@ -247,14 +247,14 @@ func (v *view) show(list []*row) (lacks *missing, whole bool, err error) {
 // showExtra has a row hold what its item shows besides registers, the peer aside.
 func (v *view) showExtra(r *row) {
 	j := r.judged
-	if r.extra == nil && j.edit == nil && len(j.listing.Mentions) == 0 || j.json != nil {
+	if r.extra == nil && j.edit == nil && len(j.listing.Mentions()) == 0 || j.json != nil {
 		return // the extra belongs to the item, if there is one
 	}
 	x := &extra{}
 	if j.edit != nil {
 		x.editKeys = []projection.EditKey{*j.edit}
 	}
-	for _, m := range j.listing.Mentions {
+	for _, m := range j.listing.Mentions() {
 		x.mentionKeys = append(x.mentionKeys, projection.MentionKey{App: v.user.App, GroupID: r.name(), Mention: m.Mention})
 	}
 	v.cache.showExtra(r, x)
@@ -291,7 +291,7 @@ func (v *view) showRow(r *row) (whole bool, err error) {
 	}
 	v.inbox.bytes -= j.size()
 	j.json, j.page, j.details = bytes.Clone(v.encoded.Bytes()), nil, version
-	j.hashed = false
+	j.hashes = nil
 	v.inbox.bytes += j.size()
 	v.inbox.page, v.grown, v.fresh = nil, true, true
 	return true, nil
