@@ -52,13 +52,13 @@ type cache struct {
 }
 
 func newCache(cfg Config, loads *loader, m *metrics) *cache {
-	c := &cache{clock: clock{time.Now()}, maxAge: cfg.CacheMaxAge, maxBytes: cfg.CacheBytes, evictions: m.evictions}
+	c := &cache{clock: clock{time.Now()}, maxAge: cfg.CacheMaxAge, maxBytes: cfg.CacheBytes - cfg.CacheBytes/lostShare, evictions: m.evictions}
 	c.epoch.Store(1)
 	c.inboxes = source[projection.UserKey, inbox, map[string]*projection.State]{
 		cache: c, load: loads.inboxes.get, merge: (*inbox).merge, changed: c.weigh,
 	}
 	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
-		MaximumWeight: uint64(cfg.CacheBytes), //nolint:gosec // Config.Validate has seen it
+		MaximumWeight: uint64(c.maxBytes), //nolint:gosec // Config.Validate has seen it
 		Weigher: func(k projection.UserKey, e *entry[inbox]) uint32 {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -97,6 +97,10 @@ func newCache(cfg Config, loads *loader, m *metrics) *cache {
 		mergeApp)
 	return c
 }
+
+// lostShare is the part of the bound that is left for what allocations take
+// beyond what is asked of them.
+const lostShare = 8
 
 // About what these take besides their texts.
 const (
