@@ -192,7 +192,7 @@ func (in *inbox) sorted() []*row {
 			}
 		}
 		slices.SortFunc(in.order, func(a, b *row) int {
-			return a.judged.listing.Position.Compare(b.judged.listing.Position)
+			return a.judged.listing.Compare(b.judged.listing.Position)
 		})
 	}
 	return in.order

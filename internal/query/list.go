@@ -78,7 +78,7 @@ func after(list []*row, from *projection.Position) int {
 		return 0
 	}
 	i, found := slices.BinarySearchFunc(list, *from, func(r *row, p projection.Position) int {
-		return r.judged.listing.Position.Compare(p)
+		return r.judged.listing.Compare(p)
 	})
 	if found {
 		i++

@@ -56,7 +56,7 @@ func (r Reader) selected(user string, f bruteforce.Filter) []projection.Listing 
 			list = append(list, l)
 		}
 	}
-	slices.SortFunc(list, func(a, b projection.Listing) int { return a.Position.Compare(b.Position) })
+	slices.SortFunc(list, func(a, b projection.Listing) int { return a.Compare(b.Position) })
 	return list
 }
 
