@@ -40,8 +40,11 @@ type labels struct {
 	groups   []string // ascending
 }
 
+// noLabels is for all to read.
+var noLabels labels
+
 // Mentions are those that the item names.
-func (l *Listing) Mentions() []MentionOf { return cmp.Or(l.labels, &labels{}).mentions }
+func (l *Listing) Mentions() []MentionOf { return cmp.Or(l.labels, &noLabels).mentions }
 
 // Listing gives the conversation as it is in the user's list; false when it is in none.
 func (c *Conversation) Listing(r Rules) (Listing, bool) {
@@ -79,7 +82,7 @@ func (f Filter) Wants(l *Listing) bool {
 	} else if l.Hidden && (f.MarkType == nil || *f.MarkType != events.MarkHidden) {
 		return false
 	}
-	is := cmp.Or(l.labels, &labels{})
+	is := cmp.Or(l.labels, &noLabels)
 	return (f.Type == 0 || f.Type == l.Type) &&
 		(f.MarkType == nil || has(is.marks, *f.MarkType, 0)) &&
 		(f.GroupName == nil || has(is.groups, *f.GroupName, "")) &&
