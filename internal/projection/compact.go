@@ -151,10 +151,10 @@ func (s *State) AppendCompact(dst []byte) []byte {
 	return w.dst
 }
 
-// DecodeCompact sets s to what AppendCompact has written.
-func (s *State) DecodeCompact(compact []byte) error {
+// DecodeCompact sets s to what AppendCompact has written. Its texts are parts of compact.
+func (s *State) DecodeCompact(compact string) error {
 	*s = State{}
-	r := compactReader{src: string(compact)} // one copy, which all texts share
+	r := compactReader{src: compact}
 	mask := r.number()
 	if mask&hasHead != 0 {
 		h := &s.Head

@@ -55,7 +55,7 @@ func newCache(cfg Config, loads *loader, m *metrics) *cache {
 	c := &cache{clock: clock{time.Now()}, maxAge: cfg.CacheMaxAge, maxBytes: cfg.CacheBytes - cfg.CacheBytes/lostShare, evictions: m.evictions}
 	c.epoch.Store(1)
 	c.inboxes = source[projection.UserKey, inbox, map[string]*projection.State]{
-		cache: c, load: loads.inboxes.get, merge: (*inbox).merge, changed: c.weigh,
+		cache: c, load: loads.inboxes.get, merge: (*inbox).merge, changed: c.reweigh,
 	}
 	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
 		MaximumWeight: uint64(c.maxBytes), //nolint:gosec // Config.Validate has seen it
@@ -63,6 +63,7 @@ func newCache(cfg Config, loads *loader, m *metrics) *cache {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			in := &e.value
+			in.weighed = in.bytes
 			return uint32(min(entryBytes+inboxBytes+len(k.App)+len(k.UserID)+in.bytes, 1<<31)) //nolint:gosec // bounded here
 		},
 		OnDeletion: func(d otter.DeletionEvent[projection.UserKey, *entry[inbox]]) {
@@ -164,7 +165,7 @@ func (c *cache) leave(k projection.UserKey, e *entry[inbox]) {
 			r.peer = nil
 		}
 		c.showExtra(r, nil)
-		in.unjudge(r)
+		in.forget(r)
 	}
 	c.apps.drop(k.App)
 	in.app = nil
@@ -180,6 +181,16 @@ func (c *cache) done(q *query) {
 
 // bytes is about what is in memory.
 func (c *cache) bytes() uint64 { return c.table.WeightedSize() + uint64(c.shared.Load()) } //nolint:gosec // not negative
+
+// reweigh has the table count what an inbox takes now if that is worth it.
+func (c *cache) reweigh(k projection.UserKey, e *entry[inbox]) {
+	e.mu.Lock()
+	weigh := e.value.outweighs()
+	e.mu.Unlock()
+	if weigh {
+		c.weigh(k, e)
+	}
+}
 
 // weigh has the table count what an inbox takes now.
 func (c *cache) weigh(k projection.UserKey, e *entry[inbox]) {

@@ -17,7 +17,7 @@ type inbox struct {
 	// What follows is made from the rows when a request needs it.
 
 	basis basis  // what all judgements are made of besides registers
-	order []*row // the listed rows in list order; nil: to be found again
+	order []*row // the listed rows in list order, if nothing has been judged since
 	page  *page  // nil: not made yet, or no more what it was
 
 	// holders are the table, while the inbox is in it, and the requests that use
@@ -25,18 +25,21 @@ type inbox struct {
 	holders int
 	bytes   int
 	paged   int // of them: the last page, in which items may still lie
+	weighed int // the bytes that the table counts
 }
 
 // row is one conversation of a user: the user's own registers, and what else
 // its item shows, held while the inbox is.
 type row struct {
 	id     string
-	own    []byte             // the compact form; replaced, never changed
-	joined bool               // it is a group that the user is in
+	own    string             // the compact form
 	group  *entry[groupValue] // while joined; nil: not asked for yet
 	peer   *entry[person]     // C2C; nil: not asked for yet
 	extra  *extra             // nil: the item shows nothing more
-	judged *judgement         // nil: to be judged
+	is     judgement          // if it was judged; the item may still be needed when it has to be judged again
+	joined bool               // it is a group that the user is in
+	judged bool               // else the rules are to be asked
+	moved  bool               // it was judged since the order was found
 }
 
 // extra are the things that few items show.
@@ -50,14 +53,15 @@ type extra struct {
 // judgement is what the rules say of a conversation, and the item that follows.
 type judgement struct {
 	group   uint64 // the version of what the group's members share
-	listed  bool   // else the rest is absent
 	listing projection.Listing
 	edit    *projection.EditKey // the head's, if it can have one
 
-	json    []byte  // the item as replies have it; nil: not made yet
+	json    []byte  // the item as replies have it, if it is shown
 	page    *page   // in which it lies; nil: it is by itself
 	details uint64  // the version of all details that it was made with
 	hashes  *hashes // for those who sync; nil: not made yet
+	listed  bool    // else the rest is absent
+	shown   bool
 }
 
 // hashes are those of the conversation ID and of the item.
@@ -101,8 +105,7 @@ func (p *page) holds(d demand) bool {
 // About what these take besides what they hold.
 const (
 	inboxBytes      = 320
-	rowBytes        = 112
-	judgementBytes  = 128
+	rowBytes        = 192
 	dependencyBytes = 16
 )
 
@@ -124,7 +127,7 @@ func (in *inbox) merge(states map[string]*projection.State) bool {
 			in.rows = append(in.rows, r)
 		}
 		compact = state.AppendCompact(compact[:0])
-		in.put(r, slices.Clone(compact), state.Member.Value.Status == events.StatusJoined) // only groups have members
+		in.put(r, string(compact), state.Member.Value.Status == events.StatusJoined) // only groups have members
 	}
 	if len(in.rows) > len(known) {
 		slices.SortFunc(in.rows, func(a, b *row) int { return strings.Compare(a.id, b.id) })
@@ -136,33 +139,54 @@ func find(rows []*row, id string) (int, bool) {
 	return slices.BinarySearchFunc(rows, id, func(r *row, id string) int { return strings.Compare(r.id, id) })
 }
 
-func (in *inbox) put(r *row, own []byte, joined bool) {
+func (in *inbox) put(r *row, own string, joined bool) {
 	in.bytes += len(own) - len(r.own)
 	r.own, r.joined = own, joined
 	in.unjudge(r)
 }
 
-// unjudge forgets what the rules said of a row.
+// unjudge says that the rules have to be asked again. The item stays for as
+// long: the next one takes its place.
 func (in *inbox) unjudge(r *row) {
-	in.order, in.page = nil, nil
-	if r.judged == nil {
-		return
-	}
-	in.bytes -= judgementBytes + r.judged.size()
-	r.judged = nil
+	in.page, r.judged = nil, false
 }
 
-// size is what of a judgement counts for it alone.
+// forget forgets what the rules said of a row.
+func (in *inbox) forget(r *row) {
+	in.unjudge(r)
+	in.bytes -= r.is.size()
+	r.is = judgement{}
+}
+
+// replaceItem puts an item in the place of the one before.
+func (in *inbox) replaceItem(j *judgement, item []byte) {
+	in.bytes -= j.size()
+	// What lies in a page may be on its way to somebody.
+	if before := cap(j.json); j.page != nil || before < len(item) || before > 2*len(item) {
+		j.json, j.page = make([]byte, 0, len(item)), nil
+	}
+	j.json = append(j.json[:0], item...)
+	in.bytes += j.size()
+}
+
+// outweighs reports whether the inbox takes much more or less than the table counts.
+func (in *inbox) outweighs() bool {
+	const part = 32
+	change := in.bytes - in.weighed
+	return max(change, -change) > in.weighed/part
+}
+
+// size is what of a judgement counts for it alone, besides its row.
 func (j *judgement) size() int {
 	if j.page != nil {
 		return 0
 	}
-	return len(j.json)
+	return cap(j.json)
 }
 
 // hashes are the row's, made when somebody syncs.
 func (r *row) hashes() hashes {
-	j := r.judged
+	j := &r.is
 	if j.hashes == nil {
 		j.hashes = &hashes{hashOf([]byte(r.id)), hashOf(j.json)}
 	}
@@ -182,21 +206,34 @@ func (r *row) name() string {
 	return name
 }
 
-// sorted are the listed rows in list order. All rows are judged.
-func (in *inbox) sorted() []*row {
-	if in.order == nil {
-		in.order = make([]*row, 0, len(in.rows))
-		for _, r := range in.rows {
-			if r.judged.listed {
-				in.order = append(in.order, r)
-			}
+// sort brings the listed rows into list order. All rows are judged. Those that
+// have not moved are in order already, and most have not.
+func (in *inbox) sort() {
+	var moved []*row
+	for _, r := range in.rows {
+		if r.moved && r.is.listed {
+			moved = append(moved, r)
 		}
-		slices.SortFunc(in.order, func(a, b *row) int {
-			return a.judged.listing.Compare(b.judged.listing.Position)
-		})
 	}
-	return in.order
+	stayed := slices.DeleteFunc(in.order, func(r *row) bool { return r.moved })
+	slices.SortFunc(moved, (*row).compare)
+	// Both are merged from behind, so that each is read before its place is taken.
+	in.order = append(stayed, moved...)
+	for i, at := len(stayed)-1, len(in.order)-1; len(moved) > 0; at-- {
+		last := moved[len(moved)-1]
+		if i >= 0 && in.order[i].compare(last) > 0 {
+			in.order[at] = in.order[i]
+			i--
+		} else {
+			in.order[at], moved = last, moved[:len(moved)-1]
+		}
+	}
+	for _, r := range in.rows {
+		r.moved = false
+	}
 }
+
+func (r *row) compare(other *row) int { return r.is.listing.Compare(other.is.listing.Position) }
 
 // details are the stamps of all that the row's item shows besides registers.
 func (r *row) details(yield func(*stamp) bool) {

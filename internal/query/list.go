@@ -49,16 +49,16 @@ func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) (
 	list = list[:q.filter.Cut(len(list), v.rules)]
 	c := changes{list: list}
 	if q.syncs() { // it takes the items of all
-		if lacks, whole, err := v.show(list); lacks != nil || !whole || err != nil {
-			return nil, lacks, err
+		if lacks, whole := v.show(list); lacks != nil || !whole {
+			return nil, lacks, nil
 		}
 		c = v.changes(list)
 	}
 	rest := c.list[after(c.list, from):]
 	page := rest[:min(limit, len(rest))]
 	if !q.syncs() {
-		if lacks, whole, err := v.show(page); lacks != nil || !whole || err != nil {
-			return nil, lacks, err
+		if lacks, whole := v.show(page); lacks != nil || !whole {
+			return nil, lacks, nil
 		}
 	}
 	last := len(page) == len(rest)
@@ -78,7 +78,7 @@ func after(list []*row, from *projection.Position) int {
 		return 0
 	}
 	i, found := slices.BinarySearchFunc(list, *from, func(r *row, p projection.Position) int {
-		return r.judged.listing.Compare(p)
+		return r.is.listing.Compare(p)
 	})
 	if found {
 		i++
@@ -94,12 +94,12 @@ const tailBytes = 1 << 10
 func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, maxBytes int) (fits bool, err error) {
 	size := len(listHead)
 	for _, r := range page {
-		size += len(r.judged.json) + len(",")
+		size += len(r.is.json) + len(",")
 	}
 	to.Grow(min(size, maxBytes) + tailBytes)
 	reply := newListReply(to, q, c, maxBytes)
 	for i, r := range page {
-		fits, err := reply.add(r.judged.json, r.judged.listing.Position, i == len(page)-1 && last)
+		fits, err := reply.add(r.is.json, r.is.listing.Position, i == len(page)-1 && last)
 		if err != nil {
 			return false, err
 		}
@@ -121,7 +121,7 @@ func (w *Worker) unread(q *query, _ int, to *bytes.Buffer) ([]byte, *missing, er
 	}
 	var total uint64
 	for _, r := range v.selected() {
-		if l := &r.judged.listing; q.includeMuted || !l.Muted {
+		if l := &r.is.listing; q.includeMuted || !l.Muted {
 			total += l.Unread
 		}
 	}

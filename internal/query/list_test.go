@@ -45,8 +45,8 @@ func TestList_Reply(t *testing.T) {
 		`"revokeReason":"typo","isPeerRead":false,"nick":"","nameCard":"","avatar":"","cloudCustomData":"","onlineOnlyFlag":false,"version":0},` +
 		`"groupAtInfoList":[],"peerReadTime":1795406400,"isPinned":false,"messageRemindType":"AcceptNotNotify","markList":[1,3],"customData":"custom",` +
 		`"conversationGroupList":["a","b"],"draftText":"draft","remark":"my Ben","userProfile":{"userID":"ben","nick":"Benny","avatar":"n.png"},"groupProfile":null},` +
-		`{"conversationID":"GROUPg","type":"GROUP","subType":"Public","unreadCount":1,"lastMessage":{"messageID":"m-<b>&</b> \u2028","lastTime":1795402800,` +
-		`"lastSequence":3,"fromAccount":"ben","messageForShow":"<b>&</b> \u2028","type":"TIMTextElem","payload":{"text":"\u003cb\u003e\u0026\u003c/b\u003e \u2028"},` +
+		`{"conversationID":"GROUPg","type":"GROUP","subType":"Public","unreadCount":1,"lastMessage":{"messageID":"m-<b>&</b> ` + "\u2028" + `","lastTime":1795402800,` +
+		`"lastSequence":3,"fromAccount":"ben","messageForShow":"<b>&</b> ` + "\u2028" + `","type":"TIMTextElem","payload":{"text":"\u003cb\u003e\u0026\u003c/b\u003e \u2028"},` +
 		`"isRevoked":false,"revoker":null,"revokeReason":"","isPeerRead":false,"nick":"Ben","nameCard":"B.","avatar":"b.png","cloudCustomData":"cloud","onlineOnlyFlag":false,"version":0},` +
 		`"groupAtInfoList":[{"from":"ben","groupID":"g","messageSequence":3,"atTypeArray":[1]}],"peerReadTime":0,"isPinned":false,"messageRemindType":"AcceptAndNotify",` +
 		`"markList":[],"customData":"","conversationGroupList":[],"draftText":"","remark":"","userProfile":null,"groupProfile":{"groupID":"g","name":"G","avatar":"g.png","type":"Public"}}` +

@@ -18,10 +18,11 @@ type profiled struct {
 }
 
 // profile answers conversation.profile.
-func (w *Worker) profile(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
+func (w *Worker) profile(q *query, maxBytes int, _ *bytes.Buffer) ([]byte, *missing, error) {
 	if p := q.profiled; p != nil {
-		err := encodeProfile(to, p.conversation.Profile(p.details, p.rules), maxBytes)
-		return to.Bytes(), nil, err
+		item := p.conversation.Profile(p.details, p.rules)
+		reply, err := encodeProfile(&item, maxBytes)
+		return reply, nil, err
 	}
 	return nil, &missing{alone: func(ctx context.Context) (err error) {
 		q.profiled, err = w.loadProfile(ctx, q)

@@ -88,16 +88,13 @@ func (r *listReply) tail(cursor string) string {
 	return listTail(cursor, r.removed, r.changes.reset, r.changes.token)
 }
 
-func encodeProfile(b *bytes.Buffer, item projection.Item, maxBytes int) error {
-	b.WriteString(`{"code":0,"data":{"conversation":`)
-	if err := encode(b, item); err != nil {
-		return fmt.Errorf("encode a profile: %w", err)
+func encodeProfile(item *projection.Item, maxBytes int) ([]byte, error) {
+	reply := item.AppendJSON([]byte(`{"code":0,"data":{"conversation":`))
+	reply = append(reply, `}}`...)
+	if len(reply) > maxBytes {
+		return nil, tooLarge(item.ConversationID, len(reply), maxBytes)
 	}
-	b.WriteString(`}}`)
-	if b.Len() > maxBytes {
-		return tooLarge(item.ConversationID, b.Len(), maxBytes)
-	}
-	return nil
+	return reply, nil
 }
 
 func encodeUnread(total uint64) []byte {

@@ -45,11 +45,7 @@ func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, erro
 	r := newListReply(&page, q, changes{}, maxBytes)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
-		var fragment bytes.Buffer
-		if err := encode(&fragment, items[i]); err != nil {
-			return nil, err
-		}
-		fits, err := r.add(fragment.Bytes(), at, i == len(items)-1)
+		fits, err := r.add(items[i].AppendJSON(nil), at, i == len(items)-1)
 		if err != nil {
 			return nil, err
 		}
@@ -141,14 +137,14 @@ func TestListReply_AnItemOverTheMaximumPayloadIsRefused(t *testing.T) {
 
 func TestEncodeProfile_OverTheMaximumPayloadIsRefused(t *testing.T) {
 	item := projection.Item{ConversationID: "C2Cben"}
-	var fits bytes.Buffer
-	if err := encodeProfile(&fits, item, 1<<20); err != nil {
+	fits, err := encodeProfile(&item, 1<<20)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := encodeProfile(new(bytes.Buffer), item, fits.Len()); err != nil {
+	if _, err := encodeProfile(&item, len(fits)); err != nil {
 		t.Error(err)
 	}
-	err := encodeProfile(new(bytes.Buffer), item, fits.Len()-1)
+	_, err = encodeProfile(&item, len(fits)-1)
 	var reply *replyError
 	if !errors.As(err, &reply) || reply.Code != 413 {
 		t.Errorf("got %v, want 413", err)

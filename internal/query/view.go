@@ -1,9 +1,8 @@
 package query
 
 import (
-	"bytes"
-	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -17,13 +16,18 @@ type view struct {
 	entry *entry[inbox]
 	inbox *inbox
 	rules projection.Rules
-	grown bool // the inbox may take more or less than it did
 	fresh bool // a row was judged or shown anew
 
-	// These are used for one row after the other.
-	own     *projection.State // nil: not yet
-	encoded bytes.Buffer
+	*scratch
 }
+
+// scratch is what a view uses for one row after the other.
+type scratch struct {
+	own     projection.State
+	encoded []byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // view opens the inbox of the user who asks. The query keeps it in memory until it is left.
 func (c *cache) view(q *query) *view {
@@ -36,7 +40,7 @@ func (c *cache) view(q *query) *view {
 
 // open looks at a user's inbox, which is locked.
 func (c *cache) open(q *query, e *entry[inbox]) *view {
-	v := &view{cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}, entry: e, inbox: &e.value}
+	v := &view{scratch: scratches.Get().(*scratch), cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}, entry: e, inbox: &e.value}
 	app, version := v.inbox.app.read()
 	v.rules = rulesOf(app, q.now)
 	if b := (basis{version, v.rules.FirstDay()}); b != v.inbox.basis {
@@ -67,8 +71,10 @@ func (c *cache) ready(q *query) []byte {
 }
 
 func (v *view) close() {
+	weigh := v.inbox.outweighs()
 	v.entry.mu.Unlock()
-	if v.grown {
+	scratches.Put(v.scratch)
+	if weigh {
 		v.cache.weigh(v.user, v.entry)
 	}
 }
@@ -129,10 +135,14 @@ func (v *view) judge(ahead bool) *missing {
 		}
 		return lacks
 	}
+	moved := false
 	for _, r := range in.rows {
 		v.judgeRow(r)
+		moved = moved || r.moved
 	}
-	in.sorted()
+	if moved {
+		in.sort()
+	}
 	return nil
 }
 
@@ -144,7 +154,7 @@ func (v *view) foresee(lacks *missing) {
 			continue
 		}
 		v.judgeRow(r)
-		if l := &r.judged.listing; r.judged.listed && l.Type == events.TypeC2C && v.query.filter.Wants(l) {
+		if l := &r.is.listing; r.is.listed && l.Type == events.TypeC2C && v.query.filter.Wants(l) {
 			v.wantPeer(r, lacks)
 		}
 	}
@@ -157,11 +167,11 @@ func (v *view) wantPeer(r *row, lacks *missing) {
 }
 
 func (v *view) judgeRow(r *row) {
-	if r.judged != nil && (r.group == nil || r.group.version.Load() == r.judged.group) {
+	j := &r.is
+	if r.judged && (r.group == nil || r.group.version.Load() == j.group) {
 		return
 	}
 	v.inbox.unjudge(r)
-	j := &judgement{}
 	var group *groupValue
 	if r.group != nil {
 		r.group.mu.Lock()
@@ -169,14 +179,13 @@ func (v *view) judgeRow(r *row) {
 		group, j.group = &r.group.value, r.group.version.Load()
 	}
 	c := v.conversation(r, group)
+	j.edit, j.shown, j.hashes = nil, false, nil
 	if j.listing, j.listed = c.Listing(v.rules); j.listed {
 		if key, ok := c.HeadEdit(v.user.App, v.rules); ok {
 			j.edit = &key
 		}
 	}
-	r.judged = j
-	v.inbox.bytes += judgementBytes
-	v.grown, v.fresh = true, true
+	r.judged, r.moved, v.fresh = true, true, true
 }
 
 // conversation is what the user sees, until it is asked for another; group is nil
@@ -187,11 +196,8 @@ func (v *view) conversation(r *row, group *groupValue) projection.Conversation {
 	if group != nil {
 		shared, profile = &group.state, &group.profile
 	}
-	if v.own == nil {
-		v.own = &projection.State{}
-	}
-	r.decode(v.own)
-	c, _ := projection.NewConversation(v.user.UserID, r.id, v.own, shared, profile) // rows have conversation IDs
+	r.decode(&v.own)
+	c, _ := projection.NewConversation(v.user.UserID, r.id, &v.own, shared, profile) // rows have conversation IDs
 	return c
 }
 
@@ -200,7 +206,7 @@ func (v *view) selected() []*row {
 	filter := &v.query.filter
 	list := make([]*row, 0, len(v.inbox.order))
 	for _, r := range v.inbox.order {
-		if filter.Wants(&r.judged.listing) {
+		if filter.Wants(&r.is.listing) {
 			list = append(list, r)
 		}
 	}
@@ -209,11 +215,11 @@ func (v *view) selected() []*row {
 
 // show makes the items of rows that have none, or none of what they show now.
 // It reports false when a group has changed since its row was judged.
-func (v *view) show(list []*row) (lacks *missing, whole bool, err error) {
+func (v *view) show(list []*row) (lacks *missing, whole bool) {
 	d := v.query.demand
 	lacks = &missing{}
 	for _, r := range list {
-		if r.judged.listing.Type == events.TypeC2C {
+		if r.is.listing.Type == events.TypeC2C {
 			v.wantPeer(r, lacks)
 		}
 		v.showExtra(r)
@@ -231,23 +237,23 @@ func (v *view) show(list []*row) (lacks *missing, whole bool, err error) {
 		}
 	}
 	if lacks.any() {
-		return lacks, true, nil
+		return lacks, true
 	}
 	for _, r := range list {
-		if r.judged.json != nil && r.judged.details == r.detailed() {
+		if r.is.shown && r.is.details == r.detailed() {
 			continue
 		}
-		if whole, err := v.showRow(r); err != nil || !whole {
-			return nil, whole, err
+		if !v.showRow(r) {
+			return nil, false
 		}
 	}
-	return nil, true, nil
+	return nil, true
 }
 
 // showExtra has a row hold what its item shows besides registers, the peer aside.
 func (v *view) showExtra(r *row) {
-	j := r.judged
-	if r.extra == nil && j.edit == nil && len(j.listing.Mentions()) == 0 || j.json != nil {
+	j := &r.is
+	if r.extra == nil && j.edit == nil && len(j.listing.Mentions()) == 0 || j.shown {
 		return // the extra belongs to the item, if there is one
 	}
 	x := &extra{}
@@ -261,8 +267,8 @@ func (v *view) showExtra(r *row) {
 }
 
 // showRow makes a row's item, unless its group has changed since it was judged.
-func (v *view) showRow(r *row) (whole bool, err error) {
-	j := r.judged
+func (v *view) showRow(r *row) (whole bool) {
+	j := &r.is
 	version := r.detailed() // first: what changes meanwhile is shown again
 	shows := projection.Details{}
 	if r.peer != nil {
@@ -283,18 +289,13 @@ func (v *view) showRow(r *row) (whole bool, err error) {
 
 	item, whole := v.item(r, shows)
 	if !whole {
-		return false, nil
+		return false
 	}
-	v.encoded.Reset()
-	if err := encode(&v.encoded, item); err != nil {
-		return false, fmt.Errorf("encode an item: %w", err)
-	}
-	v.inbox.bytes -= j.size()
-	j.json, j.page, j.details = bytes.Clone(v.encoded.Bytes()), nil, version
-	j.hashes = nil
-	v.inbox.bytes += j.size()
-	v.inbox.page, v.grown, v.fresh = nil, true, true
-	return true, nil
+	v.encoded = item.AppendJSON(v.encoded[:0])
+	v.inbox.replaceItem(j, v.encoded)
+	j.details, j.shown, j.hashes = version, true, nil
+	v.inbox.page, v.fresh = nil, true
+	return true
 }
 
 func (v *view) item(r *row, shows projection.Details) (item projection.Item, whole bool) {
@@ -304,7 +305,7 @@ func (v *view) item(r *row, shows projection.Details) (item projection.Item, who
 	}
 	r.group.mu.Lock()
 	defer r.group.mu.Unlock()
-	if r.group.version.Load() != r.judged.group {
+	if r.group.version.Load() != r.is.group {
 		return projection.Item{}, false
 	}
 	c := v.conversation(r, &r.group.value)
@@ -321,7 +322,7 @@ func (v *view) keep(reply []byte, list []*row) {
 	p := &page{reply: slices.Clone(reply), items: len(list)}
 	for _, r := range in.rows {
 		if r.group != nil {
-			p.dependOn(&r.group.stamp, r.judged.group)
+			p.dependOn(&r.group.stamp, r.is.group)
 		}
 	}
 	for _, r := range list {
@@ -331,24 +332,24 @@ func (v *view) keep(reply []byte, list []*row) {
 			p.dependOn(s, version)
 			sum += version
 		}
-		if sum != r.judged.details { // it has changed since
+		if sum != r.is.details { // it has changed since
 			return
 		}
 	}
 	p.deps = slices.Clone(p.deps) // of exactly this length
 	at := len(listHead)
 	for _, r := range list {
-		j := r.judged
+		j := &r.is
 		in.bytes -= j.size()
 		end := at + len(j.json)
 		j.json, j.page = p.reply[at:end:end], p
 		at = end + len(",")
 	}
 	for _, r := range in.rows {
-		if j := r.judged; j.page != nil && j.page != p { // it must not keep the page before in memory
-			j.json, j.page = nil, nil
+		if j := &r.is; j.page != nil && j.page != p { // it must not keep the page before in memory
+			j.json, j.page, j.shown = nil, nil, false
 		}
 	}
 	in.bytes += p.size() - in.paged
-	in.page, in.paged, v.grown = p, p.size(), true
+	in.page, in.paged = p, p.size()
 }

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS {db}.registers
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, owner, conversation_id, register)
-SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
+SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
 COMMENT 'Registers of conversations, by owner';
 
 CREATE TABLE IF NOT EXISTS {db}.registers_in
@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS {db}.sequences
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, owner, conversation_id, day, kind)
-SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
+SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
 COMMENT 'Which messages there are, by owner, conversation and day: what unread is counted from';
 
 CREATE TABLE IF NOT EXISTS {db}.sequences_in
@@ -94,7 +94,7 @@ CREATE TABLE IF NOT EXISTS {db}.edits
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, type, a, b, sequence, edit)
-SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
 COMMENT 'What happened to messages after they were sent';
 
 CREATE TABLE IF NOT EXISTS {db}.edits_in
@@ -143,7 +143,7 @@ CREATE TABLE IF NOT EXISTS {db}.user_profiles
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, user_id)
-SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
 COMMENT 'Profiles of users';
 
 CREATE TABLE IF NOT EXISTS {db}.user_profiles_in
@@ -165,7 +165,7 @@ CREATE TABLE IF NOT EXISTS {db}.group_profiles
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (app, group_id)
-SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776, merge_selector_base = 2
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
 COMMENT 'Profiles of groups';
 
 CREATE TABLE IF NOT EXISTS {db}.group_profiles_in
