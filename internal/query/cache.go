@@ -49,6 +49,7 @@ type cache struct {
 	edits   *shared[projection.EditKey, projection.Edit, *projection.Edit]
 	senders *shared[projection.MentionKey, projection.Register[string], projection.Register[string]]
 	apps    *shared[string, projection.App, *projection.App]
+	latest  []projection.MentionKey // the senders that are held for those who are about to ask
 }
 
 func newCache(cfg Config, loads *loader, m *metrics) *cache {
@@ -338,8 +339,10 @@ func sharedKey(k projection.GroupKey) projection.Key {
 	return projection.Key{App: k.App, ConversationID: events.Group(k.GroupID).IDFor("")}
 }
 
-// apply merges what has become visible into what is in memory.
+// apply merges what has become visible into what is in memory. It is called by
+// one goroutine.
 func (c *cache) apply(m *projection.Model) {
+	c.applyMessages(m.Messages) // before the groups have heard of them
 	for k, state := range m.States {
 		light := *state
 		light.Head.LargePayload = "" // lists never show it
@@ -363,13 +366,6 @@ func (c *cache) apply(m *projection.Model) {
 	for k, edit := range m.Edits {
 		c.edits.hear(k, edit)
 	}
-	for k, message := range m.Messages {
-		if k.Conversation.Type == events.TypeGroup {
-			c.senders.hear(projection.MentionKey{
-				App: k.App, GroupID: k.Conversation.A, Mention: projection.Mention{Day: k.Day, Sequence: k.Sequence},
-			}, projection.Register[string]{Version: projection.Version{Time: k.Time, ID: k.ID}, Value: message.From})
-		}
-	}
 	for app, plan := range m.Plans {
 		c.apps.hear(app, &projection.App{Plan: *plan})
 	}
@@ -377,3 +373,59 @@ func (c *cache) apply(m *projection.Model) {
 		c.apps.hear(k.App, &projection.App{Erased: map[string]struct{}{k.UserID: {}}})
 	}
 }
+
+// applyMessages merges who has sent messages into what is in memory. The senders
+// of new mentions are put there before anybody asks: those who are mentioned soon do.
+func (c *cache) applyMessages(messages map[projection.MessageKey]*projection.Message) {
+	type introduced struct {
+		*entry[projection.Register[string]]
+		loading
+	}
+	var all []introduced
+	for k, m := range messages {
+		if m.AtAll || len(m.AtUsers) > 0 {
+			if l, ok := c.loadedWithout(k); ok {
+				all = append(all, introduced{c.holdSender(mentionKey(k)), l})
+			}
+		}
+	}
+	for k, m := range messages {
+		if k.Conversation.Type == events.TypeGroup {
+			c.senders.hear(mentionKey(k), projection.Register[string]{Version: projection.Version{Time: k.Time, ID: k.ID}, Value: m.From})
+		}
+	}
+	for _, i := range all { // now they have all that was heard of their sequence
+		i.mu.Lock()
+		i.loadedBy(i.loading)
+		i.mu.Unlock()
+	}
+}
+
+func mentionKey(k projection.MessageKey) projection.MentionKey {
+	return projection.MentionKey{App: k.App, GroupID: k.Conversation.A, Mention: projection.Mention{Day: k.Day, Sequence: k.Sequence}}
+}
+
+// loadedWithout gives the load of a message's group, if a load that began with it
+// would have found no message of that sequence: the group has never had so great a one.
+func (c *cache) loadedWithout(k projection.MessageKey) (l loading, ok bool) {
+	g, ok := c.groups.find(projection.GroupKey{App: k.App, GroupID: k.Conversation.A})
+	if !ok || k.Conversation.Type != events.TypeGroup {
+		return loading{}, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last(), g.epoch.Load() == c.epoch.Load() && g.value.state.LastSequence < k.Sequence
+}
+
+// holdSender has the sender of a new mention in memory until a number of others are newer.
+func (c *cache) holdSender(k projection.MentionKey) *entry[projection.Register[string]] {
+	if most := max(1, c.maxBytes/latestShare/(entryBytes+senderBytes)); len(c.latest) >= most {
+		c.senders.drop(c.latest[0])
+		c.latest = c.latest[1:]
+	}
+	c.latest = append(c.latest, k)
+	return c.senders.hold(k)
+}
+
+// latestShare is the part of the bound that the senders of the latest mentions may take.
+const latestShare = 64

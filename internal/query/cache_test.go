@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,90 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 	}
 	if !kept() {
 		t.Error("settled: not kept")
+	}
+}
+
+// TestCache_SendersOfNewMentions holds that whoever is mentioned waits for
+// nothing, unless there may be more than what was heard.
+func TestCache_SendersOfNewMentions(t *testing.T) {
+	m := some()
+	newWorker := func() *Worker {
+		w := New(DefaultConfig(), nil, m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.Follow(always{})
+		return w
+	}
+	list := func(w *Worker) string {
+		t.Helper()
+		q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+		reply, err := w.answered(t.Context(), w.list, q, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(reply)
+	}
+	w := newWorker()
+	list(w)
+	type said struct {
+		ago  time.Duration
+		body *events.MessageSent
+	}
+	for _, c := range []struct {
+		name          string
+		unheard       []said // what only the store has, before it has what is heard
+		heard         []said
+		loads, sender string
+	}{
+		{"a new message", nil, []said{{60 * time.Minute, group("cid", "g1", 10, "ann?", "ann")}}, "", "cid"},
+		{"to everyone", nil, []said{{59 * time.Minute, everyone(group("dan", "g1", 11, "all?"))}}, "", "dan"},
+		{
+			"two of one sequence", nil,
+			[]said{{58 * time.Minute, group("cid", "g1", 12, "ann?", "ann")}, {57 * time.Minute, group("eve", "g1", 12, "hm")}}, "", "eve",
+		},
+		{"of a sequence that is not new", []said{{30 * time.Minute, group("old", "g1", 9, "hm")}},
+			[]said{{56 * time.Minute, group("dan", "g1", 9, "ann?", "ann")}}, "senders", "old"},
+	} {
+		for _, s := range c.unheard {
+			m.fold(ago(s.ago), s.body)
+		}
+		heard := newMemory()
+		for _, s := range c.heard {
+			m.fold(ago(s.ago), s.body)
+			heard.fold(ago(s.ago), s.body)
+		}
+		w.Apply(heard.model)
+		loads := ""
+		m.intercept(func(_ context.Context, name string) error {
+			loads += name
+			return nil
+		})
+		got := list(w)
+		m.intercept(nil)
+		if want := list(newWorker()); got != want {
+			t.Errorf("%s:\nwant %s\ngot  %s", c.name, want, got)
+		}
+		if loads != c.loads || !strings.Contains(got, `"groupAtInfoList":[{"from":"`+c.sender+`"`) && c.loads == "" {
+			t.Errorf("%s: loads %q, want %q and the sender %s in %s", c.name, loads, c.loads, c.sender, got)
+		}
+	}
+}
+
+// TestCache_ForgetsOldSenders bounds how many senders wait for those who may ask.
+func TestCache_ForgetsOldSenders(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.CacheBytes = 1 << 20
+	w := New(cfg, nil, some(), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+	if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	before := len(w.cache.senders.entries)
+	for i := range uint64(1000) {
+		w.Apply(modelOf(ago(time.Minute), group("cid", "g1", 10+i, "ann?", "ann")))
+	}
+	most := w.cache.maxBytes / latestShare / (entryBytes + senderBytes)
+	if held := len(w.cache.senders.entries) - before; held != most || held == 0 {
+		t.Errorf("%d senders are held, want %d", held, most)
 	}
 }
 

@@ -20,6 +20,12 @@ func group(from, groupID string, sequence uint64, text string, at ...string) *ev
 	return m
 }
 
+// everyone has a group message mention everyone.
+func everyone(m *events.MessageSent) *events.MessageSent {
+	m.AtAll = true
+	return m
+}
+
 // system is a text message to a user's SYSTEM conversation.
 func system(to string, sequence uint64, text string) *events.MessageSent {
 	return message(events.System(to), "admin", sequence, text)

@@ -156,7 +156,7 @@ func (s *source[K, T, L]) run(ctx context.Context, c *call, keys []K, entries []
 				s.merge(&e.value, value)
 			}
 			e.version.Store(s.cache.versions.Add(1))
-			e.loadedAt(began, s.cache.maxAge, c.epoch)
+			e.loadedBy(newLoading(began, s.cache.maxAge, c.epoch))
 		}
 		if e.call == c {
 			e.call = nil
@@ -170,15 +170,30 @@ func (s *source[K, T, L]) run(ctx context.Context, c *call, keys []K, entries []
 	return err
 }
 
-// loadedAt says that a load that began then has brought the value.
-func (s *stamp) loadedAt(began int64, maxAge time.Duration, epoch uint64) {
-	if began < s.loaded.Load() {
+// loading is a load that brought a value.
+type loading struct {
+	epoch        uint64
+	began, until int64
+}
+
+func newLoading(began int64, maxAge time.Duration, epoch uint64) loading {
+	age := maxAge/2 + rand.N(maxAge/2+1) // not all at the same time
+	return loading{epoch: epoch, began: began, until: began + int64(age)}
+}
+
+// last is the latest load. The entry is locked.
+func (s *stamp) last() loading {
+	return loading{epoch: s.epoch.Load(), began: s.loaded.Load(), until: s.until.Load()}
+}
+
+// loadedBy says which load has brought the value. The entry is locked.
+func (s *stamp) loadedBy(l loading) {
+	if l.began < s.loaded.Load() {
 		return
 	}
-	age := maxAge/2 + rand.N(maxAge/2+1) // not all at the same time
-	s.loaded.Store(began)
-	s.until.Store(began + int64(age))
-	s.epoch.Store(epoch) // last: whoever sees it sees the others
+	s.loaded.Store(l.began)
+	s.until.Store(l.until)
+	s.epoch.Store(l.epoch) // last: whoever sees it sees the others
 }
 
 // heard merges a change.
