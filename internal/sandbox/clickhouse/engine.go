@@ -51,6 +51,7 @@ const (
   <timezone>UTC</timezone>
   <background_pool_size>2</background_pool_size>
   <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
+  <os_threads_nice_value_merge_mutate>15</os_threads_nice_value_merge_mutate>
   <background_schedule_pool_size>2</background_schedule_pool_size>
   <background_schedule_pool_initial_size>2</background_schedule_pool_initial_size>
   <background_common_pool_size>1</background_common_pool_size>
