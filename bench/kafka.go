@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -123,8 +122,7 @@ func (b *bench) applied(ctx context.Context, app, user string, w written) error 
 	}
 	return b.eventually(ctx, "everything is projected", seldom, func() (bool, error) {
 		_, err := request(b.conns[0], subjectOf(app, "list"), body)
-		var refused *refusal
-		if errors.As(err, &refused) && refused.code == codeTimeout {
+		if isRefused(err, codeTimeout) {
 			return false, nil
 		}
 		return err == nil, err

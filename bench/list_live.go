@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 )
 
 // listLive compares lists while much happens with lists while nothing does, at
-// half of the rate that the query worker has when nothing happens.
+// parts of the rate that the query worker has when nothing happens.
 func listLive(ctx context.Context, b *bench, f *figures) error {
 	worlds, err := b.seeded(ctx, hot[0])
 	if err != nil {
@@ -23,11 +24,23 @@ func listLive(ctx context.Context, b *bench, f *figures) error {
 	if err != nil {
 		return err
 	}
-	rate := median(full[0], sample.rate) / 2
+	for _, part := range []struct {
+		name string
+		of   float64
+	}{{"half", 2}, {"eighth", 8}} {
+		if err := b.liveAt(ctx, w, l, median(full[0], sample.rate)/part.of, part.name, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// liveAt compares lists at a rate while much happens with lists while nothing does.
+func (b *bench) liveAt(ctx context.Context, w *world, l *lists, rate float64, name string, f *figures) error {
 	// The lists change: only their length is known.
 	open := func() (sample, error) { return openLoop(ctx, b.conns, rate, b.config.round, l.askAny) }
 	hits, all := 0.0, 0.0
-	samples, err := b.rounds(ctx, "list_live",
+	samples, err := b.rounds(ctx, "list_live at "+name+" of the full rate",
 		side{"idle", func(int) (sample, error) {
 			if err := b.settle(ctx, w); err != nil {
 				return sample{}, err
@@ -54,13 +67,12 @@ func listLive(ctx context.Context, b *bench, f *figures) error {
 	if err != nil {
 		return err
 	}
-	if err := f.tell("rate", rate); err != nil {
-		return err
-	}
-	if err := f.compare("p99", median(samples[1], sample.p99), median(samples[0], sample.p99)); err != nil {
-		return err
-	}
-	return f.tell("hit_ratio", hits/all)
+	return errors.Join(
+		f.tell(name+"/rate", rate),
+		f.compare(name+"/p99", median(samples[1], sample.p99), median(samples[0], sample.p99)),
+		f.tell(name+"/refused", median(samples[1], sample.refusals)),
+		f.tell(name+"/hit_ratio", hits/all),
+	)
 }
 
 // settle waits until nothing is left to be done of what has happened.

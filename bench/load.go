@@ -18,17 +18,21 @@ type ask func(nc *nats.Conn, n int) error
 
 // sample is what one side of one round has given.
 type sample struct {
-	took    []time.Duration // ascending
+	took    []time.Duration // ascending; of those that were answered
+	refused int             // requests that were too many; only an open loop has them
 	elapsed time.Duration
 }
 
 func newSample(took []time.Duration, elapsed time.Duration) sample {
 	slices.Sort(took)
-	return sample{took, elapsed}
+	return sample{took: took, elapsed: elapsed}
 }
 
 // rate is in requests per second.
 func (s sample) rate() float64 { return float64(len(s.took)) / s.elapsed.Seconds() }
+
+// refusals are the share of requests that were too many.
+func (s sample) refusals() float64 { return float64(s.refused) / float64(s.refused+len(s.took)) }
 
 // p99 is in milliseconds.
 func (s sample) p99() float64 { return percentile(s.took, 0.99).Seconds() * 1e3 }
@@ -100,11 +104,12 @@ func closedLoop(ctx context.Context, conns []*nats.Conn, inFlight int, d time.Du
 }
 
 // openLoop sends requests at a rate, whether or not those before are answered.
-// Their time counts from when they were due.
+// Their time counts from when they were due. Those that are too many are refused.
 func openLoop(ctx context.Context, conns []*nats.Conn, rate float64, d time.Duration, do ask) (sample, error) {
 	var mu sync.Mutex
 	var all []time.Duration
 	var errs []error
+	refused := 0
 	var failed atomic.Bool
 	runtime.GC()
 	var wg sync.WaitGroup
@@ -121,6 +126,10 @@ func openLoop(ctx context.Context, conns []*nats.Conn, rate float64, d time.Dura
 			took := time.Since(due)
 			mu.Lock()
 			defer mu.Unlock()
+			if isRefused(err, codeOverloaded) {
+				refused++
+				return
+			}
 			all = append(all, took)
 			if err != nil {
 				failed.Store(true)
@@ -129,7 +138,9 @@ func openLoop(ctx context.Context, conns []*nats.Conn, rate float64, d time.Dura
 		})
 	}
 	wg.Wait()
-	return newSample(all, time.Since(p.start)), firstOf(ctx, errs)
+	s := newSample(all, time.Since(p.start))
+	s.refused = refused
+	return s, firstOf(ctx, errs)
 }
 
 // firstOf is the first error; those after it are often its consequences.

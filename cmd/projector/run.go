@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
@@ -18,6 +19,15 @@ import (
 // stopBudget is the time that a stop may take in all: below the termination
 // grace period of a pod (30 s), above the consumer's own.
 const stopBudget = 25 * time.Second
+
+// gcPercent lets the heap grow to some times of what lives in it. That is a few
+// megabytes while the projector keeps up, and with less room a fifth of its time goes
+// into collecting.
+const gcPercent = 400
+
+// memoryLimit is how much memory the process should take when batches of so many
+// bytes are folded: past it the heap gets less room.
+func memoryLimit(batchBytes int) int64 { return int64(batchBytes)*8 + 96<<20 }
 
 type config struct {
 	check  bool
@@ -109,6 +119,8 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryLimit(config.ingest.MaxBatchBytes))
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
 

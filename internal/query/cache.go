@@ -343,17 +343,18 @@ func sharedKey(k projection.GroupKey) projection.Key {
 // one goroutine.
 func (c *cache) apply(m *projection.Model) {
 	c.applyMessages(m.Messages) // before the groups have heard of them
+	one := map[string]*projection.State{}
 	for k, state := range m.States {
-		light := *state
-		light.Head.LargePayload = "" // lists never show it
 		if k.Owner != "" {
 			user := projection.UserKey{App: k.App, UserID: k.Owner}
 			if e, ok := c.table.GetEntryQuietly(user); ok {
-				c.inboxes.heard(user, e.Value, map[string]*projection.State{k.ConversationID: &light})
+				clear(one)
+				one[k.ConversationID] = state
+				c.inboxes.heard(user, e.Value, one)
 			}
 		} else {
 			_, name, _ := events.SplitConversationID(k.ConversationID)
-			c.groups.hear(projection.GroupKey{App: k.App, GroupID: name}, groupChange{state: &light})
+			c.groups.hear(projection.GroupKey{App: k.App, GroupID: name}, groupChange{state: state})
 		}
 	}
 	for k, profile := range m.Groups {

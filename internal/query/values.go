@@ -22,6 +22,7 @@ type groupChange struct {
 func (g *groupValue) merge(change groupChange) bool {
 	if change.state != nil {
 		g.state.Merge(change.state)
+		g.state.Head.LargePayload = "" // lists never show it
 	}
 	if change.profile != nil {
 		projection.MergeGroup(&g.profile, *change.profile)
