@@ -292,10 +292,6 @@ func (m *missed[K, T]) include(other *missed[K, T]) {
 	m.keys, m.entries = append(m.keys, other.keys...), append(m.entries, other.entries...)
 }
 
-func (m *missing) any() bool {
-	return len(m.inboxes.keys)+len(m.apps.keys)+len(m.groups.keys)+len(m.people.keys)+len(m.edits.keys)+len(m.senders.keys) > 0
-}
-
 // load loads what is missing.
 func (c *cache) load(ctx context.Context, d demand, m *missing) error {
 	g, ctx := errgroup.WithContext(ctx)

@@ -50,6 +50,17 @@ type extra struct {
 	senders     []*entry[projection.Register[string]]
 }
 
+// sender gives who has sent the message of a mention.
+func (x *extra) sender(m projection.Mention) string {
+	for i, k := range x.mentionKeys {
+		if k.Mention == m {
+			sender, _ := x.senders[i].read()
+			return sender.Value
+		}
+	}
+	return ""
+}
+
 // judgement is what the rules say of a conversation, and the item that follows.
 type judgement struct {
 	group   uint64 // the version of what the group's members share

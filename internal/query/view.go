@@ -17,6 +17,7 @@ type view struct {
 	inbox *inbox
 	rules projection.Rules
 	fresh bool // a row was judged or shown anew
+	lacks *missing
 
 	*scratch
 }
@@ -112,28 +113,28 @@ func (v *view) sends(p *page) bool {
 // whole list will show besides may be loaded ahead.
 func (v *view) judge(ahead bool) *missing {
 	d, in := v.query.demand, v.inbox
-	lacks := &missing{}
+	v.lacks = nil
 	if !v.entry.meets(d) {
-		lacks.inboxes.add(v.user, v.entry)
+		v.lacking().inboxes.add(v.user, v.entry)
 	}
 	if !in.app.meets(d) {
-		lacks.apps.add(v.user.App, in.app)
+		v.lacking().apps.add(v.user.App, in.app)
 	}
-	if lacks.any() {
-		return lacks
+	if v.lacks != nil {
+		return v.lacks
 	}
 	for _, r := range in.rows {
 		if !r.joined {
 			v.cache.dropGroup(v.user.App, r)
 		} else if g := v.cache.holdGroup(v.user.App, r); !g.meets(d) {
-			lacks.groups.add(projection.GroupKey{App: v.user.App, GroupID: r.name()}, g)
+			v.lacking().groups.add(projection.GroupKey{App: v.user.App, GroupID: r.name()}, g)
 		}
 	}
-	if lacks.any() {
+	if v.lacks != nil {
 		if ahead && len(in.rows) <= v.rules.MaxConversations {
-			v.foresee(lacks)
+			v.foresee()
 		}
-		return lacks
+		return v.lacks
 	}
 	moved := false
 	for _, r := range in.rows {
@@ -148,22 +149,30 @@ func (v *view) judge(ahead bool) *missing {
 
 // foresee adds the peers that the list will show: they are known before its
 // groups are, and so need no step of their own.
-func (v *view) foresee(lacks *missing) {
+func (v *view) foresee() {
 	for _, r := range v.inbox.rows {
 		if r.joined {
 			continue
 		}
 		v.judgeRow(r)
 		if l := &r.is.listing; r.is.listed && l.Type == events.TypeC2C && v.query.filter.Wants(l) {
-			v.wantPeer(r, lacks)
+			v.wantPeer(r)
 		}
 	}
 }
 
-func (v *view) wantPeer(r *row, lacks *missing) {
+func (v *view) wantPeer(r *row) {
 	if p := v.cache.holdPeer(v.user.App, r); !p.meets(v.query.demand) {
-		lacks.people.add(projection.UserKey{App: v.user.App, UserID: r.name()}, p)
+		v.lacking().people.add(projection.UserKey{App: v.user.App, UserID: r.name()}, p)
 	}
+}
+
+// lacking is where to note what has to be loaded. Most requests lack nothing.
+func (v *view) lacking() *missing {
+	if v.lacks == nil {
+		v.lacks = &missing{}
+	}
+	return v.lacks
 }
 
 func (v *view) judgeRow(r *row) {
@@ -217,27 +226,27 @@ func (v *view) selected() []*row {
 // It reports false when a group has changed since its row was judged.
 func (v *view) show(list []*row) (lacks *missing, whole bool) {
 	d := v.query.demand
-	lacks = &missing{}
+	v.lacks = nil
 	for _, r := range list {
 		if r.is.listing.Type == events.TypeC2C {
-			v.wantPeer(r, lacks)
+			v.wantPeer(r)
 		}
 		v.showExtra(r)
 		if x := r.extra; x != nil {
 			for i, e := range x.edits {
 				if !e.meets(d) {
-					lacks.edits.add(x.editKeys[i], e)
+					v.lacking().edits.add(x.editKeys[i], e)
 				}
 			}
 			for i, e := range x.senders {
 				if !e.meets(d) {
-					lacks.senders.add(x.mentionKeys[i], e)
+					v.lacking().senders.add(x.mentionKeys[i], e)
 				}
 			}
 		}
 	}
-	if lacks.any() {
-		return lacks, true
+	if v.lacks != nil {
+		return v.lacks, true
 	}
 	for _, r := range list {
 		if r.is.shown && r.is.details == r.detailed() {
@@ -275,17 +284,12 @@ func (v *view) showRow(r *row) (whole bool) {
 		p, _ := r.peer.read()
 		shows.Peer = p.profile()
 	}
-	from := map[projection.Mention]string{}
 	if x := r.extra; x != nil {
 		for _, e := range x.edits {
 			shows.Edit, _ = e.read()
 		}
-		for i, e := range x.senders {
-			sender, _ := e.read()
-			from[x.mentionKeys[i].Mention] = sender.Value
-		}
+		shows.Sender = x.sender
 	}
-	shows.Sender = func(m projection.Mention) string { return from[m] }
 
 	item, whole := v.item(r, shows)
 	if !whole {
