@@ -89,7 +89,7 @@ func (r *listReply) tail(cursor string) string {
 }
 
 func encodeProfile(item *projection.Item, maxBytes int) ([]byte, error) {
-	reply := item.AppendJSON([]byte(`{"code":0,"data":{"conversation":`))
+	reply := appendItem([]byte(`{"code":0,"data":{"conversation":`), item)
 	reply = append(reply, `}}`...)
 	if len(reply) > maxBytes {
 		return nil, tooLarge(item.ConversationID, len(reply), maxBytes)

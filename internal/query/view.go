@@ -295,7 +295,7 @@ func (v *view) showRow(r *row) (whole bool) {
 	if !whole {
 		return false
 	}
-	v.encoded = item.AppendJSON(v.encoded[:0])
+	v.encoded = appendItem(v.encoded[:0], &item)
 	v.inbox.replaceItem(j, v.encoded)
 	j.details, j.shown, j.hashes = version, true, nil
 	v.inbox.page, v.fresh = nil, true

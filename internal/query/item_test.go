@@ -1,4 +1,4 @@
-package projection_test
+package query
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func pointer[T any]() *rapid.Generator[any] {
 	return rapid.Map(anything[T](nil), func(v T) any { return &v })
 }
 
-func TestItem_JSONIsThatOfItsFields(t *testing.T) {
+func TestAppendItem_IsTheJSONOfItsFields(t *testing.T) {
 	none := rapid.Just[any](nil)
 	items := anything[projection.Item](map[string]*rapid.Generator[any]{
 		"UserProfile":  rapid.OneOf(none, pointer[projection.UserInfo](), pointer[projection.UserDetails]()),
@@ -44,7 +44,7 @@ func TestItem_JSONIsThatOfItsFields(t *testing.T) {
 		if err := e.Encode(item); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want.String(), string(item.AppendJSON(nil))+"\n"); diff != "" {
+		if diff := cmp.Diff(want.String(), string(appendItem(nil, &item))+"\n"); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
