@@ -3,18 +3,21 @@ package query
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // batcher makes one call of the keys that many requests ask for at the same
 // moment. A batch starts as soon as one of the slots is free, so that a lone
-// request waits for nothing and a herd waits for one call.
+// request waits for nothing and a herd waits for one call. It may be patient:
+// then a small one waits a while for others to come as long as a call is under way.
 //
 // A request joins only batches that have not started: what was loaded for it
 // was read after it came.
 type batcher[K comparable, V any] struct {
-	load    loadFunc[K, V]
-	maxKeys int // in one call
-	slots   int // calls at the same time
+	load     loadFunc[K, V]
+	maxKeys  int           // in one call
+	slots    int           // calls at the same time
+	patience time.Duration // that a batch which is not full has while a call is under way
 
 	mu      sync.Mutex
 	running int
@@ -27,6 +30,7 @@ type loadFunc[K comparable, V any] func(context.Context, []K) (map[K]V, error)
 
 type batch[K comparable, V any] struct {
 	keys    []K
+	late    bool               // its patience is at an end
 	callers int                // who still wait for it
 	cancel  context.CancelFunc // nil before the start
 	done    chan struct{}      // closed when values and err are set
@@ -108,6 +112,14 @@ func (b *batcher[K, V]) room() *batch[K, V] {
 	}
 	fresh := &batch[K, V]{done: make(chan struct{})}
 	b.waiting = append(b.waiting, fresh)
+	if b.patience > 0 && b.running > 0 {
+		time.AfterFunc(b.patience, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			fresh.late = true
+			b.start()
+		})
+	}
 	return fresh
 }
 
@@ -127,6 +139,9 @@ func (b *batcher[K, V]) leave(batches map[*batch[K, V]]struct{}) {
 func (b *batcher[K, V]) start() {
 	for b.running < b.slots && len(b.waiting) > 0 {
 		next := b.waiting[0]
+		if b.patience > 0 && b.running > 0 && len(next.keys) < b.maxKeys && !next.late {
+			return
+		}
 		b.waiting = b.waiting[1:]
 		for _, k := range next.keys {
 			delete(b.places, k)

@@ -144,6 +144,44 @@ func TestBatcher_BoundsKeysAndCalls(t *testing.T) {
 	})
 }
 
+// TestBatcher_PatienceGathers has small batches wait while another is under way:
+// until it ends, until they are full, or until their patience is at an end.
+func TestBatcher_PatienceGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 3, 3)
+		b.patience = 700 * time.Millisecond
+		first := ask(t.Context(), b, 1)
+		second := ask(t.Context(), b, 2)
+		time.Sleep(300 * time.Millisecond)
+		ask(t.Context(), b, 3, 4)        // with the second it is full: at once
+		fourth := ask(t.Context(), b, 5) // until the first has ended? no: the others go on
+		time.Sleep(600 * time.Millisecond)
+		fifth := ask(t.Context(), b, 6)
+		time.Sleep(10 * time.Second)
+		last := ask(t.Context(), b, 7)
+		time.Sleep(10 * time.Second)
+		if diff := cmp.Diff([][]int{{1}, {2, 3, 4}, {5, 6}, {7}}, s.calls); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+		for _, c := range []struct {
+			name string
+			*asked
+			want time.Duration
+		}{
+			{"alone", first, time.Second},
+			{"until it is full", second, 1300 * time.Millisecond},
+			{"until its patience ends", fourth, 1700 * time.Millisecond},
+			{"with one who waits", fifth, 1100 * time.Millisecond},
+			{"alone again", last, time.Second},
+		} {
+			if c.after != c.want {
+				t.Errorf("%s: %v, want %v", c.name, c.after, c.want)
+			}
+		}
+	})
+}
+
 func TestBatcher_OneWhoLeavesHarmsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{}

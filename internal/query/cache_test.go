@@ -100,10 +100,15 @@ func TestCache_SendersOfNewMentions(t *testing.T) {
 		{"to everyone", nil, []said{{59 * time.Minute, everyone(group("dan", "g1", 11, "all?"))}}, "", "dan"},
 		{
 			"two of one sequence", nil,
-			[]said{{58 * time.Minute, group("cid", "g1", 12, "ann?", "ann")}, {57 * time.Minute, group("eve", "g1", 12, "hm")}}, "", "eve",
+			[]said{{58 * time.Minute, group("cid", "g1", 12, "ann?", "ann")}, {57 * time.Minute, group("eve", "g1", 12, "hm")}},
+			"", "eve",
 		},
-		{"of a sequence that is not new", []said{{30 * time.Minute, group("old", "g1", 9, "hm")}},
-			[]said{{56 * time.Minute, group("dan", "g1", 9, "ann?", "ann")}}, "senders", "old"},
+		{
+			"of a sequence that is not new",
+			[]said{{30 * time.Minute, group("old", "g1", 9, "hm")}},
+			[]said{{56 * time.Minute, group("dan", "g1", 9, "ann?", "ann")}},
+			"senders", "old",
+		},
 	} {
 		for _, s := range c.unheard {
 			m.fold(ago(s.ago), s.body)

@@ -47,6 +47,8 @@ func TestCoherence_CatchesBrokenProtocols(t *testing.T) {
 		{name: "announced before it is visible", announceFirst: true},
 		{name: "positions are not repeated", noRepeats: true},
 		{name: "what is heard during a load is dropped", deafDuringLoads: true},
+		{name: "a load under way outlives a loss", loadsOutliveLosses: true},
+		{name: "a reply is sent again although something has changed", stalePages: true},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
 			for seed := range uint64(20_000) {
@@ -63,6 +65,7 @@ func TestCoherence_CatchesBrokenProtocols(t *testing.T) {
 type protocol struct {
 	name                                                  string
 	deafToLoss, announceFirst, noRepeats, deafDuringLoads bool
+	loadsOutliveLosses, stalePages                        bool
 }
 
 // world is a read model, a projector that fills it from a log, the feed on its
@@ -153,12 +156,41 @@ func (w *world) Apply(m *projection.Model) {
 	if w.deafDuringLoads && len(w.waiting()) > 0 {
 		return
 	}
+	if w.stalePages {
+		defer w.keepPages()()
+	}
 	w.worker.Apply(m)
 }
 
 func (w *world) Lost() {
 	if !w.deafToLoss {
 		w.worker.Lost()
+	}
+	if w.loadsOutliveLosses {
+		for e := range w.worker.cache.table.Values() {
+			if e.call != nil {
+				e.call.epoch = w.worker.cache.epoch.Load()
+			}
+		}
+	}
+}
+
+// keepPages gives what puts the pages back that are there now.
+func (w *world) keepPages() (undo func()) {
+	pages := map[*entry[inbox]]*page{}
+	for e := range w.worker.cache.table.Values() {
+		pages[e] = e.value.page
+	}
+	return func() {
+		for e, p := range pages {
+			if p == nil {
+				continue
+			}
+			e.value.page = p
+			for i := range p.deps {
+				p.deps[i].is = p.deps[i].version.Load()
+			}
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ type Config struct {
 	// many calls of one kind run in the store. Few calls of many keys serve a herd
 	// better than many of few.
 	LoadConcurrency int
+	// LoadPatience is how long a cohort that is not full waits for more requests
+	// while another is under way: two small ones take more than a large one.
+	LoadPatience time.Duration
 	// BatchInboxes is the greatest number of requests in a cohort, and of whole
 	// inboxes that one call asks for.
 	BatchInboxes int
@@ -38,6 +41,9 @@ type Config struct {
 	// CacheMaxAge is after what time at the latest what is in memory is loaded
 	// again, although every change of it was heard of.
 	CacheMaxAge time.Duration
+	// WarmUpUsers is how many users' lists are loaded at start, before they are asked
+	// for, as far as memory goes: of those who have sent a message most recently; 0: none.
+	WarmUpUsers int
 	// AffinityTokens are the last tokens of the subjects that the worker serves
 	// besides those without one: "*" alone is every token. Requests of one user that
 	// are sent to one token find that user in one worker's memory.
@@ -56,6 +62,7 @@ func DefaultConfig() Config {
 		MaxWaiting:      1024,
 		MaxRequestBytes: 256 << 10,
 		LoadConcurrency: 2,
+		LoadPatience:    500 * time.Millisecond,
 		BatchInboxes:    100,
 		BatchKeys:       8192,
 		CacheBytes:      512 << 20,
@@ -87,11 +94,15 @@ func (c Config) Validate() error {
 		{"load concurrency", c.LoadConcurrency, 1},
 		{"batch inboxes", c.BatchInboxes, 1},
 		{"batch keys", c.BatchKeys, 1},
+		{"warm up users", c.WarmUpUsers, 0},
 		{"cache bytes", c.CacheBytes, 1 << 20},
 	} {
 		if bound.value < bound.min {
 			errs = append(errs, fmt.Errorf("%s %d: expected at least %d", bound.name, bound.value, bound.min))
 		}
+	}
+	if c.LoadPatience < 0 {
+		errs = append(errs, fmt.Errorf("load patience %s: expected at least 0", c.LoadPatience))
 	}
 	if c.CacheMaxAge <= 0 {
 		errs = append(errs, fmt.Errorf("cache max age %s: expected more than 0", c.CacheMaxAge))

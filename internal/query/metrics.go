@@ -12,6 +12,7 @@ type metrics struct {
 	hits        prometheus.Counter
 	misses      prometheus.Counter
 	evictions   prometheus.Counter
+	warmUpLeft  prometheus.Gauge
 	loadKeys    *prometheus.HistogramVec
 	loadSeconds *prometheus.HistogramVec
 }
@@ -43,6 +44,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		evictions: f.NewCounter(prometheus.CounterOpts{
 			Name: "convoview_query_memory_evictions_total",
 			Help: "Users whose inboxes had to leave memory for others.",
+		}),
+		warmUpLeft: f.NewGauge(prometheus.GaugeOpts{
+			Name: "convoview_query_warm_up_left",
+			Help: "Users whose lists are still to be loaded before they are asked for.",
 		}),
 		loadKeys: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "convoview_query_load_keys",

@@ -30,6 +30,9 @@ type Store interface {
 	Edits(context.Context, []projection.EditKey) (map[projection.EditKey]*projection.Edit, error)
 	// Senders gives the latest sender of messages that mention somebody.
 	Senders(context.Context, []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error)
+	// Recent gives so many users who have sent a message within the last days, the
+	// latest first.
+	Recent(ctx context.Context, most int) ([]projection.UserKey, error)
 	// Apps gives plans and erased users.
 	Apps(context.Context, []string) (map[string]*projection.App, error)
 }
@@ -46,6 +49,7 @@ type loader struct {
 	edits      *batcher[projection.EditKey, *projection.Edit]
 	senders    *batcher[projection.MentionKey, projection.Register[string]]
 	apps       *batcher[string, *projection.App]
+	recent     func(ctx context.Context, most int) ([]projection.UserKey, error)
 }
 
 func newLoader(cfg Config, s Store, m *metrics, log *slog.Logger) *loader {
@@ -62,6 +66,7 @@ func newLoader(cfg Config, s Store, m *metrics, log *slog.Logger) *loader {
 		edits:      newBatcher(observed(o, "edits", s.Edits), keys, slots),
 		senders:    newBatcher(observed(o, "senders", s.Senders), keys, slots),
 		apps:       newBatcher(observed(o, "apps", s.Apps), keys, slots),
+		recent:     s.Recent,
 	}
 }
 

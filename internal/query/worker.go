@@ -105,6 +105,7 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), w.hall.bytes
 	w.cache = newCache(cfg, w.loads, m)
 	w.cohorts = newBatcher(w.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
+	w.cohorts.patience = cfg.LoadPatience
 	for _, token := range append([]string{""}, cfg.AffinityTokens...) {
 		w.endpoints = append(w.endpoints,
 			&endpoint{name: "list", subject: subject("list", token), decode: decodeList, answer: w.list},
@@ -150,6 +151,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	service, err := w.serviceOn(base, lost)
 	if err != nil {
 		return err
+	}
+	if w.cfg.WarmUpUsers > 0 && w.cache.feed != nil {
+		w.served.Go(func() { w.warmUp(ctx) })
 	}
 	select {
 	case <-ctx.Done():

@@ -193,16 +193,22 @@ func (s *Store) Apps(ctx context.Context, apps []string) (map[string]*projection
 	return out, nil
 }
 
+// manyKeys are worth a second thread.
+const manyKeys = 16
+
 // load reads the rows of a table whose key is one of keys.
 func load[R, K any](ctx context.Context, s *Store, t *table[R], by *key[K], keys []K, full bool, visit func(*R) error) error {
 	if len(keys) == 0 {
 		return nil
 	}
 	condition, parameters := by.where(keys)
+	threads := 1 // for a few granules more only cost their start
+	if len(keys) >= manyKeys {
+		threads = 2
+	}
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithParameters(parameters),
-		// A few granules by primary key: more threads only cost their start.
-		clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}),
+		clickhouse.WithSettings(clickhouse.Settings{"max_threads": threads}),
 	)
 	return t.load(ctx, s, t.selectQuery(s.db, full)+" WHERE "+condition, full, visit)
 }

@@ -188,6 +188,46 @@ func TestStore_SendersAreTheLatest(t *testing.T) {
 	}
 }
 
+// TestStore_RecentAreThoseWhoSentLast looks back as far as it has to.
+func TestStore_RecentAreThoseWhoSentLast(t *testing.T) {
+	store := open(t)
+	m := projection.NewModel()
+	now := time.Now()
+	for i, sent := range []struct {
+		from string
+		ago  time.Duration
+	}{
+		{"ann", 30 * time.Hour},
+		{"bob", 10 * time.Minute},
+		{"cat", 5 * time.Minute},
+		{"ann", 20 * time.Hour},
+		{"old", 300 * time.Hour},
+		{"cat", 3 * time.Hour},
+		{"", time.Minute},
+	} {
+		id := strconv.Itoa(i)
+		m.Fold(events.Event{ID: id, App: "demo", Time: events.MicrosOf(now.Add(-sent.ago)), Body: &events.MessageSent{
+			Conversation: events.Group("g"), From: sent.from, MessageID: id, Sequence: uint64(i + 1), Type: events.TypeText,
+		}})
+	}
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	for most, want := range map[int][]string{1: {"cat"}, 2: {"cat", "bob"}, 9: {"cat", "bob", "ann"}} {
+		got, err := store.Recent(t.Context(), most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var users []string
+		for _, u := range got {
+			users = append(users, u.UserID)
+		}
+		if diff := cmp.Diff(want, users); diff != "" {
+			t.Errorf("%d (-want +got):\n%s", most, diff)
+		}
+	}
+}
+
 // TestStore_KeepsFarDays stores a day after 2149, where ClickHouse's Date ends.
 func TestStore_KeepsFarDays(t *testing.T) {
 	store := open(t)

@@ -13,9 +13,8 @@
 --
 -- What lists read is read at a thousand places, a few rows each. What that costs
 -- is columns and granules, not bytes: so registers are rows and not columns, their
--- values have their fields in one text, granules are small, parts stay compact (all
--- columns of a granule side by side) however large they grow, and are merged earlier
--- than usual, since each is looked at.
+-- values have their fields in one text, granules are small, and parts stay compact
+-- (all columns of a granule side by side) however large they grow.
 --
 -- A value is its fields with a zero byte between them; in a field \0 is written
 -- \1\1, and \1 is written \1\2. Numbers have leading zeros; a signed one has its
