@@ -19,7 +19,7 @@ type view struct {
 	fresh bool // a row was judged or shown anew
 	lacks *missing
 
-	*scratch
+	*scratch // nil: not needed yet
 }
 
 // scratch is what a view uses for one row after the other.
@@ -41,7 +41,7 @@ func (c *cache) view(q *query) *view {
 
 // open looks at a user's inbox, which is locked.
 func (c *cache) open(q *query, e *entry[inbox]) *view {
-	v := &view{scratch: scratches.Get().(*scratch), cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}, entry: e, inbox: &e.value}
+	v := &view{cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}, entry: e, inbox: &e.value}
 	app, version := v.inbox.app.read()
 	v.rules = rulesOf(app, q.now)
 	if b := (basis{version, v.rules.FirstDay()}); b != v.inbox.basis {
@@ -74,7 +74,9 @@ func (c *cache) ready(q *query) []byte {
 func (v *view) close() {
 	weigh := v.inbox.outweighs()
 	v.entry.mu.Unlock()
-	scratches.Put(v.scratch)
+	if v.scratch != nil {
+		scratches.Put(v.scratch)
+	}
 	if weigh {
 		v.cache.weigh(v.user, v.entry)
 	}
@@ -204,6 +206,9 @@ func (v *view) conversation(r *row, group *groupValue) projection.Conversation {
 	var profile *projection.GroupProfile
 	if group != nil {
 		shared, profile = &group.state, &group.profile
+	}
+	if v.scratch == nil {
+		v.scratch = scratches.Get().(*scratch)
 	}
 	r.decode(&v.own)
 	c, _ := projection.NewConversation(v.user.UserID, r.id, &v.own, shared, profile) // rows have conversation IDs
