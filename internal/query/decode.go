@@ -140,29 +140,36 @@ func (f *fields) offsets(name string) []offset {
 			f.fail(at, element, expectAfter)
 			return nil
 		}
-		topic := e.required("topic", "expected the name of a topic", nil)
-		partition := e.requiredInteger("partition", math.MaxInt32)
-		place := e.requiredInteger("offset", math.MaxInt64-1)
-		if unknown := slices.Sorted(maps.Keys(e.values)); len(unknown) > 0 {
-			e.err = badRequest("unknown field %s: expected %s", quote(unknown[0]), strings.Join(e.names, ", "))
+		offsets[i] = e.offset()
+		if unknown := e.unknown(func(e *fields) { e.offset() }); unknown != nil {
+			e.err = unknown
 		}
 		if e.err != nil {
 			f.err = badRequest("%s: %s", at, e.err.Message)
 			return nil
 		}
-		offsets[i] = offset{feed.Partition{Topic: topic, ID: int32(partition)}, int64(place)} //nolint:gosec // bounded above
 	}
 	return offsets
 }
 
+func (f *fields) offset() offset {
+	topic := f.required("topic", "expected the name of a topic", nil)
+	partition := f.requiredInteger("partition", math.MaxInt32)
+	place := f.requiredInteger("offset", math.MaxInt64-1)
+	return offset{feed.Partition{Topic: topic, ID: int32(partition)}, int64(place)} //nolint:gosec // bounded above
+}
+
+// conversationTypes are the types by their names.
+var conversationTypes = map[string]events.ConversationType{
+	events.TypeC2C.String():    events.TypeC2C,
+	events.TypeGroup.String():  events.TypeGroup,
+	events.TypeSystem.String(): events.TypeSystem,
+}
+
 func (f *fields) filter(to *projection.Filter) {
 	to.IDs = f.conversationIDs("conversationIDList")
-	types := map[string]events.ConversationType{}
-	for _, t := range []events.ConversationType{events.TypeC2C, events.TypeGroup, events.TypeSystem} {
-		types[t.String()] = t
-	}
-	if name := f.text("type", expectType, func(s string) bool { return types[s] != 0 }); name != nil {
-		to.Type = types[*name]
+	if name := f.text("type", expectType, func(s string) bool { return conversationTypes[s] != 0 }); name != nil {
+		to.Type = conversationTypes[*name]
 	}
 	to.MarkType = f.integer("markType", 0, events.MaxSequence)
 	to.GroupName = f.text("groupName", expectText, nil)
@@ -174,8 +181,19 @@ func (f *fields) filter(to *projection.Filter) {
 // error stays and what is asked for after it is not looked at.
 type fields struct {
 	values map[string]jsontext.Value
-	names  []string // of all fields that were asked for
+	named  *[]string // takes the names of all fields that are asked for, unless it is nil
 	err    *replyError
+}
+
+// unknown is the error of a field that nobody has asked for, if there is one; ask
+// asks for all that there may be.
+func (f *fields) unknown(ask func(*fields)) *replyError {
+	if len(f.values) == 0 {
+		return nil
+	}
+	var names []string
+	ask(&fields{named: &names})
+	return badRequest("unknown field %s: expected %s", quote(slices.Min(slices.Collect(maps.Keys(f.values)))), strings.Join(names, ", "))
 }
 
 // decode decodes a request. JSON is taken strictly: names are case-sensitive
@@ -191,8 +209,8 @@ func decode(app string, data []byte, endpoint func(*fields, *query)) (*query, er
 	}
 	endpoint(f, q)
 	// A misspelt name is named first: what it leaves out may well be the other error.
-	if unknown := slices.Sorted(maps.Keys(f.values)); len(unknown) > 0 {
-		return nil, badRequest("unknown field %s: expected %s", quote(unknown[0]), strings.Join(f.names, ", "))
+	if err := f.unknown(func(f *fields) { endpoint(f, &query{}) }); err != nil {
+		return nil, err
 	}
 	if f.err != nil {
 		return nil, f.err
@@ -215,7 +233,9 @@ func detail(err error) string {
 
 // take gives a field's value; null is absent.
 func (f *fields) take(name string) (jsontext.Value, bool) {
-	f.names = append(f.names, name)
+	if f.named != nil {
+		*f.named = append(*f.named, name)
+	}
 	v, ok := f.values[name]
 	delete(f.values, name)
 	return v, ok && f.err == nil && v.Kind() != 'n'

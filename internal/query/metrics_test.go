@@ -16,7 +16,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 	for name, want := range map[string]int{
-		"convoview_query_requests_total":         3, // an endpoint and code each
+		"convoview_query_requests_total":         4, // an endpoint and code each: 0 of all three, and a 400
 		"convoview_query_request_seconds":        3,
 		"convoview_query_dropped_total":          1,
 		"convoview_query_running":                1,

@@ -34,12 +34,13 @@ type statsData struct {
 	Feed string `json:"feed"`
 }
 
+// count counts a reply, which has said an error unless that is nil.
 func (s *stats) count(took time.Duration, said *replyError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
 	s.took += took
-	if said.Code != codeOK {
+	if said != nil {
 		s.errors++
 		s.lastError = said.Error()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,8 @@ type endpoint struct {
 	decode  func(*fields, *query)
 	answer  answer
 	stats   stats
+	good    prometheus.Counter // of the metric of requests: without an error
+	seconds prometheus.Observer
 }
 
 // answer gives the reply to a query from what is in memory, or what has to be
@@ -112,6 +115,9 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 			&endpoint{name: "profile", subject: subject("profile", token), decode: decodeProfile, answer: w.profile},
 			&endpoint{name: "unread", subject: subject("unread", token), decode: decodeUnread, answer: w.unread},
 		)
+	}
+	for _, e := range w.endpoints {
+		e.good, e.seconds = m.requests.WithLabelValues(e.name, strconv.Itoa(codeOK)), m.seconds.WithLabelValues(e.name)
 	}
 	w.watch(r)
 	return w
@@ -423,22 +429,23 @@ func (w *Worker) await(ctx context.Context, offsets []offset) error {
 // respond counts the reply, data or an error, and sends it.
 func (w *Worker) respond(j job, data []byte, err error) {
 	reply := &nats.Msg{Subject: j.reply, Data: data}
-	said := &replyError{Code: codeOK}
-	if err != nil {
+	took := time.Since(j.arrived)
+	j.seconds.Observe(took.Seconds())
+	var said *replyError
+	if err == nil {
+		j.good.Inc()
+	} else {
 		said = replyFor(err)
 		reply.Data = said.body()
 		reply.Header = nats.Header{
 			micro.ErrorCodeHeader: {said.code()},
 			micro.ErrorHeader:     {said.Message},
 		}
+		w.metrics.requests.WithLabelValues(j.name, said.code()).Inc()
+		if logged := (*loadError)(nil); said.Code == codeInternal && !errors.As(err, &logged) {
+			w.log.Error("a request failed", "subject", j.subject, "error", err)
+		}
 	}
-	var logged *loadError
-	if said.Code == codeInternal && !errors.As(err, &logged) {
-		w.log.Error("a request failed", "subject", j.subject, "error", err)
-	}
-	took := time.Since(j.arrived)
-	w.metrics.requests.WithLabelValues(j.name, said.code()).Inc()
-	w.metrics.seconds.WithLabelValues(j.name).Observe(took.Seconds())
 	j.stats.count(took, said)
 	if err := w.nc.PublishMsg(reply); err != nil {
 		w.log.Error("a reply was lost", "subject", j.subject, "bytes", len(reply.Data), "error", err)

@@ -355,6 +355,57 @@ func TestWorker_LeavesACohort(t *testing.T) {
 	}
 }
 
+// TestWorker_LeavesACohortUnderWay has requests give up while they are loaded for:
+// the others go on, and when there are none the load ends.
+func TestWorker_LeavesACohortUnderWay(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	leaves := f.send("list", `{"userID":"ben","timeoutMs":300}`)
+	stays := f.send("list", `{"userID":"ann"}`)
+	f.gathered(2)
+	for range 2 { // the first one's inbox and app
+		g.open <- struct{}{}
+	}
+	if got := codeOf(<-first); got != "0" {
+		t.Errorf("the first: got %s", got)
+	}
+	<-g.came
+	<-g.came
+	if got := codeOf(<-leaves); got != "504" {
+		t.Errorf("who left: got %s, want 504", got)
+	}
+	for range 2 {
+		g.open <- struct{}{}
+	}
+	<-g.came // what ann's groups share, say
+	if got := codeOf(<-f.send("list", `{"userID":"cid","timeoutMs":1}`)); got != "504" {
+		t.Errorf("who came and left: got %s, want 504", got)
+	}
+	close(g.open)
+	if got := codeOf(<-stays); got != "0" {
+		t.Errorf("who stayed: got %s", got)
+	}
+}
+
+// TestWorker_NobodyWaitsForACohort has all leave: what is loaded for them is given up.
+func TestWorker_NobodyWaitsForACohort(t *testing.T) {
+	g, f := newHerd(t)
+	leaves := f.send("list", `{"userID":"ann","timeoutMs":100}`)
+	<-g.came
+	<-g.came
+	if got := codeOf(<-leaves); got != "504" {
+		t.Errorf("who left: got %s, want 504", got)
+	}
+	next := f.send("list", `{"userID":"ann"}`) // it can only begin when the other load has ended
+	<-g.came
+	close(g.open)
+	if got := codeOf(<-next); got != "0" {
+		t.Errorf("who came later: got %s", got)
+	}
+}
+
 // newHerd is a worker whose store is slow and loads for one cohort at a time.
 func newHerd(t *testing.T) (*gate, *fixture) {
 	m := some()
