@@ -58,8 +58,9 @@ func (c *Conversation) Listing(r Rules) (Listing, bool) {
 		Muted:    c.muted(),
 		Unread:   c.Unread(r),
 	}
-	if is := (labels{c.Mentions(r), c.Own.Marks.Value, c.Own.Groups.Value}); len(is.mentions)+len(is.marks)+len(is.groups) > 0 {
-		l.labels = &is
+	mentions, marks, groups := c.Mentions(r), c.Own.Marks.Value, c.Own.Groups.Value
+	if len(mentions)+len(marks)+len(groups) > 0 {
+		l.labels = &labels{mentions, marks, groups}
 	}
 	return l, true
 }

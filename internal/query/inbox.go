@@ -174,7 +174,7 @@ func (in *inbox) replaceItem(j *judgement, item []byte) {
 	in.bytes -= j.size()
 	// What lies in a page may be on its way to somebody.
 	if before := cap(j.json); j.page != nil || before < len(item) || before > 2*len(item) {
-		j.json, j.page = make([]byte, 0, len(item)), nil
+		j.json, j.page = nil, nil
 	}
 	j.json = append(j.json[:0], item...)
 	in.bytes += j.size()

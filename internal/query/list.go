@@ -99,7 +99,7 @@ func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, ma
 	to.Grow(min(size, maxBytes) + tailBytes)
 	reply := newListReply(to, q, c, maxBytes)
 	for i, r := range page {
-		fits, err := reply.add(r.is.json, r.is.listing.Position, i == len(page)-1 && last)
+		fits, err := reply.add(r.is.json, &r.is.listing.Position, i == len(page)-1 && last)
 		if err != nil {
 			return false, err
 		}

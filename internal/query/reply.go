@@ -46,7 +46,7 @@ func newListReply(to *bytes.Buffer, q *query, c changes, maxBytes int) *listRepl
 // add adds an item, unless the page ended with it would be too large: then the
 // page is to end before it, or is refused when there is nothing before it. final
 // says that no item comes after it on any page.
-func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bool, error) {
+func (r *listReply) add(fragment []byte, at *projection.Position, final bool) (bool, error) {
 	before := r.buffer.Len()
 	if before > len(listHead) {
 		r.buffer.WriteByte(',')
@@ -54,11 +54,11 @@ func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bo
 	r.buffer.Write(fragment)
 	size := r.buffer.Len() + r.rest
 	if !final {
-		size += cursorLength(at) + len("false") - len("true")
+		size += cursorLength(*at) + len("false") - len("true")
 	}
 	switch {
 	case size <= r.maxBytes:
-		r.last = &at
+		r.last = at
 		if final {
 			r.last = nil
 		}
@@ -66,7 +66,7 @@ func (r *listReply) add(fragment []byte, at projection.Position, final bool) (bo
 	case before == len(listHead):
 		refused := tooLarge(at.ConversationID, size, r.maxBytes)
 		if !final {
-			refused.NextCursor = r.query.encodeCursor(at)
+			refused.NextCursor = r.query.encodeCursor(*at)
 		}
 		return false, refused
 	default:

@@ -193,7 +193,8 @@ func (v *view) judgeRow(r *row) {
 	j.edit, j.shown, j.hashes = nil, false, nil
 	if j.listing, j.listed = c.Listing(v.rules); j.listed {
 		if key, ok := c.HeadEdit(v.user.App, v.rules); ok {
-			j.edit = &key
+			edit := key // in memory only where there is one
+			j.edit = &edit
 		}
 	}
 	r.judged, r.moved, v.fresh = true, true, true
