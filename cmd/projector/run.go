@@ -119,8 +119,13 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 
-	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(memoryLimit(config.ingest.MaxBatchBytes))
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(config.ingest.MaxBatchBytes))
+	}
+
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
 

@@ -154,8 +154,8 @@ func TestBatcher_PatienceGathers(t *testing.T) {
 		first := ask(t.Context(), b, 1)
 		second := ask(t.Context(), b, 2)
 		time.Sleep(300 * time.Millisecond)
-		ask(t.Context(), b, 3, 4)        // with the second it is full: at once
-		fourth := ask(t.Context(), b, 5) // until the first has ended? no: the others go on
+		ask(t.Context(), b, 3, 4) // with the second it is full
+		fourth := ask(t.Context(), b, 5)
 		time.Sleep(600 * time.Millisecond)
 		fifth := ask(t.Context(), b, 6)
 		time.Sleep(10 * time.Second)

@@ -51,7 +51,7 @@
 //
 // Requests that lack something go on in cohorts: what all of one lack is loaded
 // at once, then all are tried again, until each has its reply. A request joins
-// only a cohort that has not started.
+// only a cohort that has not started, and a small one waits a while for company.
 //
 // Loading goes through batchers, which make one call of what many requests ask
 // for at the same moment: a point query costs milliseconds however small it

@@ -10,7 +10,7 @@ import (
 )
 
 // appendItem appends an item as replies have it: what encoding/json makes of its
-// fields, in a fraction of the time, which was most of what it takes to answer for
+// fields, in half the time, which was most of what it takes to answer for
 // a conversation that has changed.
 func appendItem(dst []byte, i *projection.Item) []byte {
 	w := jsonWriter{dst}

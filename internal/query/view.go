@@ -196,6 +196,8 @@ func (v *view) judgeRow(r *row) {
 			edit := key // in memory only where there is one
 			j.edit = &edit
 		}
+	} else {
+		v.inbox.replaceItem(j, nil) // nobody is shown it
 	}
 	r.judged, r.moved, v.fresh = true, true, true
 }

@@ -28,18 +28,20 @@ const warmFull = 0.9
 // loaded when they are asked for, too.
 func (w *Worker) warmUp(ctx context.Context) {
 	begin := time.Now()
-	log := w.log.With(slog.Int("of", w.cfg.WarmUpUsers))
 	if err := w.whole(ctx); err != nil {
 		return
 	}
 	users, err := w.loads.recent(ctx, w.cfg.WarmUpUsers)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
-		log.Warn("nothing is warmed up", "error", err)
+		w.log.Warn("nothing is warmed up", "error", err)
 		return
 	}
 	w.metrics.warmUpLeft.Set(float64(len(users)))
 	defer w.metrics.warmUpLeft.Set(0)
-	log = w.log.With(slog.Int("of", len(users)))
+	log := w.log.With(slog.Int("of", len(users)))
 	warm, told := 0, begin
 	for cohort := range slices.Chunk(users, w.cfg.BatchInboxes) {
 		w.cache.table.CleanUp() // else what it weighs lags behind
@@ -47,7 +49,9 @@ func (w *Worker) warmUp(ctx context.Context) {
 			log.Info("warmed up until memory was full", "users", warm, "took", time.Since(begin))
 			return
 		}
-		if err := w.warm(ctx, cohort); err != nil {
+		if err := w.warm(ctx, cohort); ctx.Err() != nil {
+			return
+		} else if err != nil {
 			log.Warn("warm-up ended early", "users", warm, "error", err)
 			return
 		}
@@ -89,7 +93,7 @@ func (w *Worker) warm(ctx context.Context, users []projection.UserKey) error {
 	}
 	all.Wait()
 	for _, err := range errs {
-		if failed := (*loadError)(nil); err != nil && (errors.As(err, &failed) || ctx.Err() != nil) {
+		if failed := (*loadError)(nil); errors.As(err, &failed) {
 			return err
 		}
 	}

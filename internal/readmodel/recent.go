@@ -40,9 +40,12 @@ func (s *Store) sentSince(ctx context.Context, since time.Time, most int) ([]pro
 		return nil, err
 	}
 	defer release()
-	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{
-		"since": strconv.FormatInt(since.UnixMicro(), 10), "most": strconv.Itoa(most),
-	}))
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithParameters(clickhouse.Parameters{
+			"since": strconv.FormatInt(since.UnixMicro(), 10), "most": strconv.Itoa(most),
+		}),
+		clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}), // nobody waits for it
+	)
 	rows, err := s.conn.Query(ctx, `SELECT app, sender FROM `+s.db+`.messages
 		WHERE day >= toDate32(fromUnixTimestamp64Micro({since:Int64}, 'UTC')) AND time >= {since:Int64} AND sender != ''
 		GROUP BY app, sender ORDER BY max(time) DESC, app, sender LIMIT {most:UInt64}`)

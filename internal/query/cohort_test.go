@@ -1,0 +1,121 @@
+package query
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+)
+
+// TestWorker_CoalescesRequests has a herd wait for a slow store. All of it costs
+// one call of each kind: what its requests lack is loaded together, step by step.
+func TestWorker_CoalescesRequests(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	users := []string{"ann", "ben", "cid", "dan"}
+	var herd []<-chan *nats.Msg
+	for i := range 20 {
+		herd = append(herd, f.send("list", fmt.Sprintf(`{"userID":"%s"}`, users[i%4])))
+	}
+	f.gathered(20)
+	close(g.open)
+	want := map[string]int{"ann": 6, "ben": 1, "cid": 1, "dan": 1}
+	for i, reply := range herd {
+		m := <-reply
+		if got := len(parseList(t, m.Data).Data.ConversationList); got != want[users[i%4]] {
+			t.Errorf("%s: %d conversations in %s", users[i%4], got, m.Data)
+		}
+	}
+	if got := codeOf(<-first); got != "0" {
+		t.Errorf("got %s", got)
+	}
+	close(g.came)
+	calls := map[string]int{}
+	for name := range g.came {
+		calls[name]++
+	}
+	if diff := cmp.Diff(map[string]int{"inboxes": 1, "apps": 1, "states": 1, "groups": 1, "users": 1, "senders": 1}, calls); diff != "" {
+		t.Errorf("calls of the store for the herd (-want +got):\n%s", diff)
+	}
+}
+
+// TestWorker_LeavesACohort has requests give up that others are loaded with.
+func TestWorker_LeavesACohort(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	stays := f.send("list", `{"userID":"ann"}`)
+	leaves := f.send("list", `{"userID":"ann","timeoutMs":1}`)
+	if got := codeOf(<-leaves); got != "504" {
+		t.Errorf("who left: got %s, want 504", got)
+	}
+	f.gathered(1)
+	close(g.open)
+	for _, reply := range []<-chan *nats.Msg{first, stays} {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("who stayed: got %s", got)
+		}
+	}
+}
+
+// TestWorker_LeavesACohortUnderWay has requests give up while they are loaded
+// for, or while others are: those go on.
+func TestWorker_LeavesACohortUnderWay(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	stays := f.send("list", `{"userID":"ann"}`)
+	leaves := f.send("list", `{"userID":"ben","timeoutMs":1000}`)
+	f.gathered(2)
+	for range 2 { // the first one's inbox and app
+		g.open <- struct{}{}
+	}
+	if got := codeOf(<-first); got != "0" {
+		t.Errorf("the first: got %s", got)
+	}
+	<-g.came
+	<-g.came
+	if got := codeOf(<-leaves); got != "504" {
+		t.Errorf("who left: got %s, want 504", got)
+	}
+	for range 2 {
+		g.open <- struct{}{}
+	}
+	<-g.came // the next step
+	if got := codeOf(<-f.send("list", `{"userID":"cid","timeoutMs":1}`)); got != "504" {
+		t.Errorf("who came and left: got %s, want 504", got)
+	}
+	close(g.open)
+	if got := codeOf(<-stays); got != "0" {
+		t.Errorf("who stayed: got %s", got)
+	}
+}
+
+// TestWorker_NobodyWaitsForACohort has all leave: what is loaded for them is given up.
+func TestWorker_NobodyWaitsForACohort(t *testing.T) {
+	g, f := newHerd(t)
+	leaves := f.send("list", `{"userID":"ann","timeoutMs":500}`)
+	<-g.came
+	<-g.came
+	if got := codeOf(<-leaves); got != "504" {
+		t.Errorf("who left: got %s, want 504", got)
+	}
+	next := f.send("list", `{"userID":"ann"}`) // it can only begin when the other load has ended
+	<-g.came
+	close(g.open)
+	if got := codeOf(<-next); got != "0" {
+		t.Errorf("who came later: got %s", got)
+	}
+}
+
+// newHerd is a worker whose store is slow and loads for one cohort at a time.
+func newHerd(t *testing.T) (*gate, *fixture) {
+	m := some()
+	g := newGate(m)
+	return g, start(t, m, func(c *Config) { c.LoadConcurrency = 1 })
+}
