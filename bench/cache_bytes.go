@@ -28,7 +28,7 @@ const (
 
 var scanFlags = []string{
 	"--cache-bytes", fmt.Sprint(scanMemory),
-	"--max-running", fmt.Sprint(scanInFlight), "--batch-inboxes", fmt.Sprint(scanInFlight), "--batch-keys", "16384",
+	"--batch-inboxes", fmt.Sprint(scanInFlight), "--batch-keys", "16384",
 }
 
 // cacheBytes measures what conversations take in memory, and whether the whole

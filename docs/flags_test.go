@@ -74,7 +74,7 @@ func TestFlags_AreThoseOfTheCommands(t *testing.T) {
 			limits[name] = value
 		}
 	}
-	for _, name := range []string{"max-request-bytes", "max-running", "max-queued", "max-waiting"} {
+	for _, name := range []string{"max-request-bytes", "max-running", "max-queued", "max-queued-bytes", "max-waiting"} {
 		limits[name] = query[name]
 	}
 	contract := readPage(t, "CONTRACT.md")

@@ -155,7 +155,6 @@ func (s *system) project() {
 // serve runs a query worker in this process.
 func (s *system) serve(clock func() time.Time) {
 	config := query.DefaultConfig()
-	config.MaxRunning = askersAtOnce // the more, the more of them share a load
 	worker := query.New(config, s.nc, s.store, clock, s.log(), prometheus.NewRegistry())
 	s.feed = feed.NewFollower(feed.DefaultConfig(), s.nc, worker, s.log(), prometheus.NewRegistry())
 	worker.Follow(s.feed)

@@ -124,9 +124,11 @@ type Position struct {
 
 // Compare is negative when p comes before q.
 func (p Position) Compare(q Position) int {
-	return cmp.Or(
-		compareBool(q.Pinned, p.Pinned),
-		cmp.Compare(q.Time, p.Time),
-		strings.Compare(p.ConversationID, q.ConversationID),
-	)
+	if p.Pinned != q.Pinned {
+		return compareBool(q.Pinned, p.Pinned)
+	}
+	if p.Time != q.Time {
+		return cmp.Compare(q.Time, p.Time)
+	}
+	return strings.Compare(p.ConversationID, q.ConversationID)
 }

@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// attempt is a request that is being answered. Its own goroutine tries first;
-// when that lacks something, a cohort goes on, until the request has a reply or
-// leaves.
+// attempt is a request that lacked something when it was tried. A cohort goes on
+// with it until it has a reply or leaves.
 type attempt struct {
 	answer   answer
 	query    *query
@@ -31,7 +30,7 @@ type attempt struct {
 // went its own way, they would drift apart, and so would the calls.
 func (w *Worker) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]struct{}, error) {
 	for {
-		lacks, lacking, d := w.advance(ctx, cohort)
+		lacks, lacking, d := advance(cohort)
 		if len(lacking) == 0 {
 			return nil, nil //nolint:nilnil // each has its own reply
 		}
@@ -44,13 +43,13 @@ func (w *Worker) accompany(ctx context.Context, cohort []*attempt) (map[*attempt
 
 // advance tries all requests again. It gives what those lack together that have
 // no reply, and the demand that meets the demands of all.
-func (w *Worker) advance(ctx context.Context, cohort []*attempt) (lacks *missing, lacking []*attempt, d demand) {
+func advance(cohort []*attempt) (lacks *missing, lacking []*attempt, d demand) {
 	all := make([]*missing, len(cohort))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, a := range cohort {
 		g.Go(func() error {
-			all[i] = w.again(ctx, a)
+			all[i] = a.again()
 			return nil
 		})
 	}
@@ -71,7 +70,7 @@ func (w *Worker) advance(ctx context.Context, cohort []*attempt) (lacks *missing
 
 // again tries a request once more and gives what it still lacks; nil when it is
 // answered or has left.
-func (w *Worker) again(ctx context.Context, a *attempt) (lacks *missing) {
+func (a *attempt) again() (lacks *missing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.left {
@@ -88,7 +87,7 @@ func (w *Worker) again(ctx context.Context, a *attempt) (lacks *missing) {
 			close(a.done)
 		}
 	}()
-	reply, lacks, err = w.try(ctx, a)
+	reply, lacks, err = a.answer(a.query, a.maxBytes, a.buffer)
 	return lacks
 }
 

@@ -15,14 +15,17 @@ type Config struct {
 	// Version is what micro's INFO shows: a semantic version.
 	Version string
 	// MaxRunning is how many requests are answered from memory at the same time.
+	// More than there are cores is of little use: none of them waits for anything.
 	MaxRunning int
 	// MaxQueued is how many more wait for that; past both the reply is 429.
 	MaxQueued int
+	// MaxQueuedBytes is how large all of these may be together, and all that wait
+	// otherwise; past it, too, the reply is 429.
+	MaxQueuedBytes int
 	// MaxWaiting is how many requests may besides wait for what is not in memory,
 	// or for what they are to be answered after; past it the reply to those is 429.
 	MaxWaiting int
-	// MaxRequestBytes is the greatest request. All in hand may together be as
-	// large as MaxRunning of that size; past it, too, the reply is 429.
+	// MaxRequestBytes is the greatest request.
 	MaxRequestBytes int
 	// LoadConcurrency is how many cohorts are loaded for at the same time, and how
 	// many calls of one kind run in the store. Few calls of many keys serve a herd
@@ -57,8 +60,9 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Version:         "0.1.0",
-		MaxRunning:      256,
+		MaxRunning:      16,
 		MaxQueued:       1024,
+		MaxQueuedBytes:  64 << 20,
 		MaxWaiting:      1024,
 		MaxRequestBytes: 256 << 10,
 		LoadConcurrency: 2,
@@ -89,6 +93,7 @@ func (c Config) Validate() error {
 	}{
 		{"max running", c.MaxRunning, 1},
 		{"max queued", c.MaxQueued, 0},
+		{"max queued bytes", c.MaxQueuedBytes, c.MaxRequestBytes},
 		{"max waiting", c.MaxWaiting, 1},
 		{"max request bytes", c.MaxRequestBytes, 1},
 		{"load concurrency", c.LoadConcurrency, 1},

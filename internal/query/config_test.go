@@ -13,6 +13,7 @@ func TestConfig_Validate(t *testing.T) {
 	const want = `version "1.0": expected a semantic version
 max running 0: expected at least 1
 max queued -1: expected at least 0
+max queued bytes -1: expected at least 0
 max waiting 0: expected at least 1
 max request bytes 0: expected at least 1
 load concurrency 0: expected at least 1
@@ -24,7 +25,7 @@ load patience -1ns: expected at least 0
 cache max age 0s: expected more than 0
 affinity tokens: expected at least one, or * for all
 drain timeout 0s: expected more than 0`
-	err := Config{Version: "1.0", MaxQueued: -1, WarmUpUsers: -1, LoadPatience: -1}.Validate()
+	err := Config{Version: "1.0", MaxQueued: -1, MaxQueuedBytes: -1, WarmUpUsers: -1, LoadPatience: -1}.Validate()
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -10,24 +10,27 @@
 //
 //	micro's callback ─ take: size, bounds, drain (else 400, 429, 503 at once)
 //	  ▼
-//	from memory as it was sent before ─┐
-//	  ▼ else                           │
-//	a goroutine ─ decode (400), wait for offsets (504) → a slot → rules → encode
-//	  │ ▲                              │
-//	  ▼ │ what is not in memory        │
-//	a cohort, in a waiting room (429)  │
-//	                                   ▼
+//	from memory as it was sent before ──┐
+//	  ▼ else                            │
+//	the queue                           │
+//	  ▼                                 │
+//	a server ─ decode (400), rules → encode
+//	  │ ▲                               │
+//	  ▼ │ what is not in memory, or     │
+//	    │ offsets to wait for           │
+//	a cohort, in a waiting room (429)   │
+//	                                    ▼
 //	the connection ─ reply, or error headers with a JSON body
 //
 // micro calls the handlers of a subscription one after the other. So a handler
-// sends what is in memory as it is to be sent, and starts a goroutine for
-// everything else. micro's Request may not be answered once its handler returned
-// (its error field is not guarded), so replies go through the connection, and
-// the true counts and latencies are given to micro by a StatsHandler.
+// sends what is in memory as it is to be sent, and leaves everything else to one
+// of a few servers, which wait for nobody. micro's Request may not be answered once
+// its handler returned (its error field is not guarded), so replies go through the
+// connection, and the true counts and latencies are given to micro by a StatsHandler.
 //
-// A slot is only held while a request is answered from memory, which waits for
-// nobody. What has to wait, for a load or for offsets, waits without one, and
-// counts for a bound of its own: a slow store slows nobody who does not need it.
+// What has to wait, for a load or for offsets, waits by itself, and counts for a
+// bound of its own: a slow store slows nobody who does not need it. Then it is
+// answered by its cohort, or goes back to the queue.
 //
 // # Memory
 //

@@ -358,6 +358,26 @@ func (f *fixture) askApp(app, endpoint, request string) (code, body string) {
 
 // answered answers a query without a connection.
 func (w *Worker) answered(ctx context.Context, answer answer, q *query, maxBytes int) ([]byte, error) {
-	a := &attempt{answer: answer, query: q, maxBytes: maxBytes, buffer: new(bytes.Buffer), done: make(chan struct{})}
-	return w.answer(ctx, a, func() error { return nil })
+	q.timeout = time.Hour
+	j := &job{endpoint: &endpoint{answer: answer}, query: q, arrived: time.Now(), maxBytes: maxBytes}
+	return w.done(ctx, j, new(bytes.Buffer))
+}
+
+// done answers a request here and now, whatever it has to wait for; a worker that
+// runs has several goroutines for that.
+func (w *Worker) done(ctx context.Context, j *job, buffer *bytes.Buffer) ([]byte, error) {
+	defer func() {
+		if j.query != nil {
+			w.cache.done(j.query)
+		}
+	}()
+	for {
+		reply, lacks, err := w.try(ctx, j, buffer)
+		if lacks == nil {
+			return reply, err
+		}
+		if reply, err := w.supply(ctx, j, lacks, buffer); reply != nil || err != nil {
+			return reply, err
+		}
+	}
 }

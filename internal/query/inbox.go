@@ -16,9 +16,10 @@ type inbox struct {
 
 	// What follows is made from the rows when a request needs it.
 
-	basis basis  // what all judgements are made of besides registers
-	order []*row // the listed rows in list order, if nothing has been judged since
-	page  *page  // nil: not made yet, or no more what it was
+	basis     basis  // what all judgements are made of besides registers
+	order     []*row // the listed rows in list order, if nothing has been judged since
+	page      *page  // nil: not made yet, or no more what it was
+	unchanged int    // for so many requests in a row for the whole list
 
 	// holders are the table, while the inbox is in it, and the requests that use
 	// it. The last one drops what the rows share with others.

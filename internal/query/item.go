@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -11,15 +12,20 @@ import (
 
 // appendItem appends an item as replies have it: what encoding/json makes of its
 // fields, in half the time, which was most of what it takes to answer for
-// a conversation that has changed.
-func appendItem(dst []byte, i *projection.Item) []byte {
+// a conversation that has changed. The last message may be one that somebody else
+// in the group was shown: then it is as it was encoded for them.
+func appendItem(dst []byte, i *projection.Item, shown *lastShown) []byte {
 	w := jsonWriter{dst}
 	w.text(`{"conversationID":`, i.ConversationID)
 	w.text(`,"type":`, i.Type)
 	w.text(`,"subType":`, i.SubType)
 	w.number(`,"unreadCount":`, i.UnreadCount)
 	w.raw(`,"lastMessage":`)
-	w.lastMessage(&i.LastMessage)
+	if shown == nil || i.LastMessage.LastSequence == 0 { // few see none where others see one
+		w.lastMessage(&i.LastMessage)
+	} else {
+		w.dst = append(w.dst, shown.lastMessage(&i.LastMessage)...)
+	}
 	appendList(&w, `,"groupAtInfoList":`, i.GroupAtInfoList, func(m *projection.GroupAtInfo) {
 		w.text(`{"from":`, m.From)
 		w.text(`,"groupID":`, m.GroupID)
@@ -57,6 +63,38 @@ func appendItem(dst []byte, i *projection.Item) []byte {
 	}
 	w.raw(`}`)
 	return w.dst
+}
+
+// lastShown is a group's last message as it was encoded last: nearly all members see
+// the same.
+type lastShown struct {
+	message projection.LastMessage
+	json    []byte
+}
+
+func (e *lastShown) lastMessage(m *projection.LastMessage) []byte {
+	if e.json == nil || !equal(&e.message, m) {
+		w := jsonWriter{e.json[:0]}
+		w.lastMessage(m)
+		e.message, e.json = *m, w.dst
+	}
+	return e.json
+}
+
+func equal(a, b *projection.LastMessage) bool {
+	return a.MessageID == b.MessageID && a.LastTime == b.LastTime && a.LastSequence == b.LastSequence &&
+		a.FromAccount == b.FromAccount && a.MessageForShow == b.MessageForShow && a.Type == b.Type &&
+		bytes.Equal(a.Payload, b.Payload) && a.PayloadOmitted == b.PayloadOmitted &&
+		a.IsRevoked == b.IsRevoked && equalTexts(a.Revoker, b.Revoker) && a.RevokeReason == b.RevokeReason &&
+		a.IsPeerRead == b.IsPeerRead && a.Nick == b.Nick && a.NameCard == b.NameCard && a.Avatar == b.Avatar &&
+		a.CloudCustomData == b.CloudCustomData && a.OnlineOnlyFlag == b.OnlineOnlyFlag && a.Version == b.Version
+}
+
+func equalTexts(a, b *string) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
 }
 
 // jsonWriter appends JSON. A key comes with what stands before and after it.

@@ -38,14 +38,23 @@ func TestAppendItem_IsTheJSONOfItsFields(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		item := items.Draw(t, "item")
+		// What somebody else was shown differs in one field at most.
+		other, another := item.LastMessage, items.Draw(t, "another").LastMessage
+		field := rapid.IntRange(0, reflect.TypeFor[projection.LastMessage]().NumField()-1).Draw(t, "field")
+		reflect.ValueOf(&other).Elem().Field(field).Set(reflect.ValueOf(another).Field(field))
+		var shown lastShown
+		shown.lastMessage(&other)
+
 		var want bytes.Buffer
 		e := json.NewEncoder(&want)
 		e.SetEscapeHTML(false)
 		if err := e.Encode(item); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want.String(), string(appendItem(nil, &item))+"\n"); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
+		for _, shown := range []*lastShown{nil, new(lastShown), &shown, &shown} {
+			if diff := cmp.Diff(want.String(), string(appendItem(nil, &item, shown))+"\n"); diff != "" {
+				t.Fatalf("(-want +got)\n%s", diff)
+			}
 		}
 	})
 }

@@ -68,7 +68,7 @@ func (w *Worker) watch(r prometheus.Registerer) {
 		name, help string
 		value      func() float64
 	}{
-		{"running", "Requests that are being answered from memory.", func() float64 { return float64(len(w.slots)) }},
+		{"running", "Requests that are being answered from memory.", func() float64 { return float64(w.running.Load()) }},
 		{"hall", "Requests that are being answered from memory, and that wait for that.", func() float64 { return float64(w.hall.taken.Load()) }},
 		{"waiting", "Requests that wait, or had to wait, for what is not in memory or for what they are to be answered after.", func() float64 { return float64(w.waiting.taken.Load()) }},
 		{"memory_bytes", "About how much of the read model is in memory.", func() float64 { return float64(w.cache.bytes()) }},

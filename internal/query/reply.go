@@ -89,7 +89,7 @@ func (r *listReply) tail(cursor string) string {
 }
 
 func encodeProfile(item *projection.Item, maxBytes int) ([]byte, error) {
-	reply := appendItem([]byte(`{"code":0,"data":{"conversation":`), item)
+	reply := appendItem([]byte(`{"code":0,"data":{"conversation":`), item, nil)
 	reply = append(reply, `}}`...)
 	if len(reply) > maxBytes {
 		return nil, tooLarge(item.ConversationID, len(reply), maxBytes)

@@ -45,7 +45,7 @@ func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, erro
 	r := newListReply(&page, q, changes{}, maxBytes)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
-		fits, err := r.add(appendItem(nil, &items[i]), &at, i == len(items)-1)
+		fits, err := r.add(appendItem(nil, &items[i], nil), &at, i == len(items)-1)
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 type groupValue struct {
 	state   projection.State
 	profile projection.GroupProfile
+	shown   lastShown
 }
 
 // groupChange is what was loaded or heard of a group.
@@ -32,10 +33,13 @@ func (g *groupValue) merge(change groupChange) bool {
 
 // bytes is about what the group takes.
 func (g *groupValue) bytes() int {
-	const state, day, run = 1024, 64, 16
+	const group, keys, day, run = 1344, 384, 64, 16
 	h, p := &g.state.Head, &g.profile
-	n := state + len(h.ID) + len(h.MessageID) + len(h.From) + len(h.Type) + len(h.Preview) + len(h.Nick) + len(h.Avatar) +
-		len(h.NameCard) + len(h.CloudCustomData) + len(h.Payload) + len(p.ID) + len(p.Value.Name) + len(p.Value.Avatar)
+	n := group + len(h.ID) + len(p.ID) + len(p.Value.Name) + len(p.Value.Avatar)
+	if h.Sequence > 0 { // twice: it is shown, too
+		n += keys + 2*(len(h.MessageID)+len(h.From)+len(h.Type)+len(h.Preview)+len(h.Nick)+len(h.Avatar)+
+			len(h.NameCard)+len(h.CloudCustomData)+len(h.Payload))
+	}
 	runs := len(g.state.Recalled) + len(g.state.Mentions)
 	for _, d := range g.state.Days {
 		n += day

@@ -299,34 +299,48 @@ func (v *view) showRow(r *row) (whole bool) {
 		shows.Sender = x.sender
 	}
 
-	item, whole := v.item(r, shows)
-	if !whole {
+	if !v.encode(r, shows) {
 		return false
 	}
-	v.encoded = appendItem(v.encoded[:0], &item)
 	v.inbox.replaceItem(j, v.encoded)
 	j.details, j.shown, j.hashes = version, true, nil
 	v.inbox.page, v.fresh = nil, true
 	return true
 }
 
-func (v *view) item(r *row, shows projection.Details) (item projection.Item, whole bool) {
-	if r.group == nil {
-		c := v.conversation(r, nil)
-		return c.Item(shows, v.rules), true
+// encode makes an item, unless its group has changed since the row was judged.
+func (v *view) encode(r *row, shows projection.Details) (whole bool) {
+	var group *groupValue
+	var shown *lastShown
+	if r.group != nil {
+		r.group.mu.Lock()
+		defer r.group.mu.Unlock()
+		if r.group.version.Load() != r.is.group {
+			return false
+		}
+		group, shown = &r.group.value, &r.group.value.shown
 	}
-	r.group.mu.Lock()
-	defer r.group.mu.Unlock()
-	if r.group.version.Load() != r.is.group {
-		return projection.Item{}, false
-	}
-	c := v.conversation(r, &r.group.value)
-	return c.Item(shows, v.rules), true
+	c := v.conversation(r, group)
+	item := c.Item(shows, v.rules)
+	v.encoded = appendItem(v.encoded[:0], &item, shown)
+	return true
 }
 
-// settled reports whether it is worth to keep the whole list: whoever asks while
-// everybody talks finds it changed, and the next one will, too.
-func (v *view) settled() bool { return v.inbox.paged == 0 || !v.fresh }
+// settled reports whether it is worth to keep the whole list. While everybody talks
+// it is another one for whoever asks, and to keep it costs as much as to make it
+// several times from its items.
+func (v *view) settled() bool {
+	in := v.inbox
+	if v.fresh {
+		in.unchanged = 0
+	} else {
+		in.unchanged++
+	}
+	return in.paged == 0 || in.unchanged >= settledAfter
+}
+
+// settledAfter is how often in a row a list is found unchanged before it is kept again.
+const settledAfter = 4
 
 // keep keeps the whole list as it is sent. Its items lie in it from then on.
 func (v *view) keep(reply []byte, list []*row) {

@@ -41,10 +41,11 @@ type Worker struct {
 	cohorts   *batcher[*attempt, struct{}] // of requests that lack something
 	endpoints []*endpoint
 
-	slots   chan struct{} // holds one for each request that is being answered from memory
-	hall    room          // of those, and of the ones that wait for a slot
-	waiting room          // of the requests that had to wait for anything else
-	served  sync.WaitGroup
+	queue   chan *job    // in hand, and to be answered from memory next
+	running atomic.Int64 // are being answered from memory
+	hall    room         // of those, and of the queue
+	waiting room         // of the requests that had to wait for anything else
+	inHand  sync.WaitGroup
 	mu      sync.RWMutex // guards closed against requests that are being taken in hand
 	closed  bool
 }
@@ -91,7 +92,9 @@ type job struct {
 	subject, reply string
 	data           []byte
 	arrived        time.Time
+	maxBytes       int    // of the reply
 	query          *query // nil: not decoded yet
+	in             *room
 }
 
 // New makes a worker that does nothing before Run. The clock says what is
@@ -102,10 +105,10 @@ func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *sl
 	w := &Worker{
 		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m,
 		loads: newLoader(cfg, store, m, log),
-		slots: make(chan struct{}, cfg.MaxRunning),
+		queue: make(chan *job, cfg.MaxRunning+cfg.MaxQueued+cfg.MaxWaiting), // all that there is room for
 	}
-	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxRunning*cfg.MaxRequestBytes)
-	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), w.hall.bytes
+	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxQueuedBytes)
+	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), int64(cfg.MaxQueuedBytes)
 	w.cache = newCache(cfg, w.loads, m)
 	w.cohorts = newBatcher(w.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
 	w.cohorts.patience = cfg.LoadPatience
@@ -154,12 +157,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
 	defer stop(errDraining)
 	lost := make(chan struct{})
-	service, err := w.serviceOn(base, lost)
+	service, err := w.addService(lost)
 	if err != nil {
 		return err
 	}
+	var others sync.WaitGroup
+	for range w.cfg.MaxRunning {
+		others.Go(func() { w.serve(base) })
+	}
 	if w.cfg.WarmUpUsers > 0 && w.cache.feed != nil {
-		w.served.Go(func() { w.warmUp(ctx) })
+		others.Go(func() { w.warmUp(ctx) })
 	}
 	select {
 	case <-ctx.Done():
@@ -167,11 +174,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-lost:
 		err = errors.New("the service stopped: its nats connection was closed")
 	}
-	return errors.Join(err, w.drain(context.WithoutCancel(ctx), service, stop))
+	err = errors.Join(err, w.drain(context.WithoutCancel(ctx), service, stop))
+	close(w.queue)
+	others.Wait()
+	return err
 }
 
-// serviceOn adds the service, whose requests live under base. lost is closed when it stops.
-func (w *Worker) serviceOn(base context.Context, lost chan struct{}) (micro.Service, error) {
+// addService adds the service. lost is closed when it stops.
+func (w *Worker) addService(lost chan struct{}) (micro.Service, error) {
 	service, err := micro.AddService(w.nc, micro.Config{
 		Name:         ServiceName,
 		Version:      w.cfg.Version,
@@ -187,7 +197,7 @@ func (w *Worker) serviceOn(base context.Context, lost chan struct{}) (micro.Serv
 		return nil, fmt.Errorf("add the service: %w", err)
 	}
 	for _, e := range w.endpoints {
-		handler := micro.HandlerFunc(func(r micro.Request) { w.take(base, e, r) })
+		handler := micro.HandlerFunc(func(r micro.Request) { w.take(e, r) })
 		if err := service.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject)); err != nil {
 			return nil, errors.Join(fmt.Errorf("add endpoint %s at %s: %w", e.name, e.subject, err), service.Stop())
 		}
@@ -229,7 +239,7 @@ func (w *Worker) drain(ctx context.Context, service micro.Service, stop context.
 
 	// 3 what is in hand is answered, in time or with 503
 	undo := context.AfterFunc(answers, func() { stop(errDraining) })
-	w.served.Wait()
+	w.inHand.Wait()
 	undo()
 
 	// 4 the replies are out
@@ -244,19 +254,22 @@ func (w *Worker) close() {
 }
 
 // take takes a request in hand or refuses it at once.
-func (w *Worker) take(base context.Context, e *endpoint, r micro.Request) {
-	j := job{endpoint: e, subject: r.Subject(), reply: r.Reply(), data: r.Data(), arrived: time.Now()}
+func (w *Worker) take(e *endpoint, r micro.Request) {
+	j := &job{
+		endpoint: e, subject: r.Subject(), reply: r.Reply(), data: r.Data(), arrived: time.Now(),
+		maxBytes: int(w.nc.MaxPayload()), in: &w.hall,
+	}
 	if j.reply == "" {
 		w.metrics.dropped.Inc()
 		e.stats.dropped.Add(1)
 		return
 	}
-	if refused := w.accept(base, j); refused != nil {
+	if refused := w.accept(j); refused != nil {
 		w.respond(j, nil, refused)
 	}
 }
 
-func (w *Worker) accept(base context.Context, j job) *replyError {
+func (w *Worker) accept(j *job) *replyError {
 	if len(j.data) > w.cfg.MaxRequestBytes {
 		return badRequest("request of %d bytes: expected at most %d", len(j.data), w.cfg.MaxRequestBytes)
 	}
@@ -265,31 +278,27 @@ func (w *Worker) accept(base context.Context, j job) *replyError {
 	if w.closed {
 		return errDraining
 	}
-	if !w.hall.enter(len(j.data)) {
+	if !j.in.enter(len(j.data)) {
 		return errOverloaded
 	}
-	if reply := w.ready(&j); reply != nil {
-		w.hall.leave(len(j.data))
-		w.respond(j, reply, nil)
-		return nil
+	w.inHand.Add(1)
+	if reply := w.ready(j); reply != nil {
+		w.finish(j, reply, nil)
+	} else {
+		w.queue <- j // there is room
 	}
-	w.served.Go(func() {
-		buffer := replies.Get().(*bytes.Buffer)
-		reply, err := w.serve(base, j, buffer)
-		w.respond(j, reply, err)
-		if buffer.Cap() <= keptReplyBytes { // the client has copied it
-			buffer.Reset()
-			replies.Put(buffer)
-		}
-	})
 	return nil
 }
 
-// replies are buffers for the next replies.
-var replies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// keptReplyBytes is the greatest buffer that is kept for another reply.
-const keptReplyBytes = 256 << 10
+// finish answers a request that is in hand.
+func (w *Worker) finish(j *job, reply []byte, err error) {
+	if j.query != nil {
+		w.cache.done(j.query)
+	}
+	w.respond(j, reply, err)
+	j.in.leave(len(j.data))
+	w.inHand.Done()
+}
 
 // ready gives the reply to a request for a list if it is in memory as it is to be
 // sent. That takes so little that the goroutine which received the request does
@@ -329,92 +338,120 @@ func (w *Worker) decoded(j *job) (*query, error) {
 	return j.query, nil
 }
 
-// serve answers a request in hand, or gives up in time.
-func (w *Worker) serve(base context.Context, j job, buffer *bytes.Buffer) (reply []byte, err error) {
-	in := &w.hall
+// serve answers requests from memory, one after the other. Those that have to
+// wait for anything do so by themselves and come back, or are answered otherwise.
+func (w *Worker) serve(base context.Context) {
+	var buffer bytes.Buffer
+	for j := range w.queue {
+		w.running.Add(1)
+		reply, lacks, err := w.try(base, j, &buffer)
+		switch {
+		case lacks == nil:
+			w.finish(j, reply, err)
+		case !w.aside(j):
+			w.finish(j, nil, errOverloaded)
+		default:
+			go w.wait(base, j, lacks)
+		}
+		w.running.Add(-1)
+		if buffer.Cap() > keptReplyBytes {
+			buffer = bytes.Buffer{}
+		}
+		buffer.Reset() // the connection has copied it
+	}
+}
+
+// keptReplyBytes is the greatest buffer that is kept for another reply.
+const keptReplyBytes = 256 << 10
+
+// try answers a request that is in hand, unless something is to be waited for.
+func (w *Worker) try(base context.Context, j *job, buffer *bytes.Buffer) (reply []byte, lacks *missing, err error) {
 	defer func() {
-		in.leave(len(j.data))
+		if p := recover(); p != nil {
+			lacks, err = nil, panicked(p)
+		}
+	}()
+	if base.Err() != nil {
+		return nil, nil, context.Cause(base)
+	}
+	q, err := w.decoded(j)
+	if err != nil {
+		return nil, nil, err
+	}
+	if time.Since(j.arrived) >= q.timeout {
+		return nil, nil, late(q)
+	}
+	if len(q.after) > 0 {
+		return nil, &missing{alone: func(ctx context.Context) error { return w.await(ctx, q) }}, nil
+	}
+	reply, lacks, err = j.answer(q, j.maxBytes, buffer)
+	if lacks == nil && q.inbox != nil {
+		w.metrics.hits.Inc()
+	}
+	return reply, lacks, err
+}
+
+func late(q *query) *replyError {
+	return refusal(codeTimeout, "timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())
+}
+
+// aside has a request wait where it is in nobody's way: one that can be answered
+// from memory waits for none that cannot.
+func (w *Worker) aside(j *job) bool {
+	if j.in == &w.waiting {
+		return true
+	}
+	if !w.waiting.enter(len(j.data)) {
+		return false
+	}
+	j.in.leave(len(j.data))
+	j.in = &w.waiting
+	return true
+}
+
+// wait goes on with a request that lacks something.
+func (w *Worker) wait(base context.Context, j *job, lacks *missing) {
+	buffer := replies.Get().(*bytes.Buffer)
+	reply, err := w.supply(base, j, lacks, buffer)
+	if reply == nil && err == nil {
+		w.queue <- j // there is room
+	} else {
+		w.finish(j, reply, err)
+	}
+	if buffer.Cap() <= keptReplyBytes {
+		buffer.Reset()
+		replies.Put(buffer)
+	}
+}
+
+// replies are buffers for the replies of requests that have waited.
+var replies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// supply waits until a request has what it lacks, or gives up in time. It gives
+// nothing when the request is to be tried again.
+func (w *Worker) supply(base context.Context, j *job, lacks *missing, buffer *bytes.Buffer) (reply []byte, err error) {
+	defer func() {
 		if p := recover(); p != nil {
 			err = panicked(p)
 		}
 	}()
-	q, err := w.decoded(&j)
-	if err != nil {
-		return nil, err
-	}
-	late := refusal(codeTimeout, "timeoutMs %d: expected an answer by then, and there is none yet", q.timeout.Milliseconds())
-	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late)
+	q := j.query
+	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late(q))
 	defer cancel()
-
-	// aside has the request wait where it is in nobody's way: one that can be
-	// answered from memory waits for none that cannot.
-	aside := func() error {
-		if in == &w.hall {
-			if !w.waiting.enter(len(j.data)) {
-				return errOverloaded
-			}
-			in.leave(len(j.data))
-			in = &w.waiting
-		}
-		return nil
+	if lacks.alone != nil {
+		return nil, lacks.alone(ctx)
 	}
-	if len(q.after) > 0 {
-		if err := aside(); err != nil {
-			return nil, err
-		}
-		if err := w.await(ctx, q.after); err != nil {
-			return nil, err
-		}
-		q.begin, q.now = time.Now(), events.MicrosOf(w.clock())
-	}
-	return w.answer(ctx, &attempt{
-		answer: j.answer, query: q, maxBytes: int(w.nc.MaxPayload()), buffer: buffer, done: make(chan struct{}),
-	}, aside)
+	w.metrics.misses.Inc()
+	return w.join(ctx, &attempt{answer: j.answer, query: q, maxBytes: j.maxBytes, buffer: buffer, done: make(chan struct{})})
 }
 
-// answer answers a request. aside is called before it waits for anything.
-func (w *Worker) answer(ctx context.Context, a *attempt, aside func() error) (reply []byte, err error) {
-	defer w.cache.done(a.query)
-	for {
-		reply, lacks, err := w.try(ctx, a)
-		if lacks != nil {
-			err = aside()
-		}
-		switch {
-		case err != nil:
-			return nil, err
-		case lacks == nil:
-			if a.query.inbox != nil {
-				w.metrics.hits.Inc()
-			}
-			return reply, nil
-		case lacks.alone == nil:
-			w.metrics.misses.Inc()
-			return w.join(ctx, a)
-		}
-		if err := lacks.alone(ctx); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// try answers a request from memory when there is a slot.
-func (w *Worker) try(ctx context.Context, a *attempt) ([]byte, *missing, error) {
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
-	}
-	defer func() { <-w.slots }()
-	return a.answer(a.query, a.maxBytes, a.buffer)
-}
-
-// await waits until the projector has applied everything up to the offsets.
-func (w *Worker) await(ctx context.Context, offsets []offset) error {
+// await waits until the projector has applied everything up to the offsets of a
+// query, which is then asked as if it came only now.
+func (w *Worker) await(ctx context.Context, q *query) error {
 	if w.cache.feed == nil {
 		return refusal(codeUnavailable, "after: this worker does not hear of offsets")
 	}
-	for i, o := range offsets {
+	for i, o := range q.after {
 		err := w.cache.feed.Await(ctx, o.Partition, o.at)
 		if errors.Is(err, feed.ErrUnknownPartition) {
 			return badRequest("after[%d] topic %s, partition %d: expected a partition of a topic that is projected", i, quote(o.Topic), o.ID)
@@ -423,11 +460,12 @@ func (w *Worker) await(ctx context.Context, offsets []offset) error {
 			return err //nolint:wrapcheck // the cause of the context
 		}
 	}
+	q.after, q.begin, q.now = nil, time.Now(), events.MicrosOf(w.clock())
 	return nil
 }
 
 // respond counts the reply, data or an error, and sends it.
-func (w *Worker) respond(j job, data []byte, err error) {
+func (w *Worker) respond(j *job, data []byte, err error) {
 	reply := &nats.Msg{Subject: j.reply, Data: data}
 	took := time.Since(j.arrived)
 	j.seconds.Observe(took.Seconds())

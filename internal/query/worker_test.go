@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // gate holds calls of the store until it is opened, and says when one has come.
@@ -64,15 +67,28 @@ func codeOf(m *nats.Msg) string {
 	return "0"
 }
 
-// occupy takes all slots, so that nothing is answered until they are given back.
+// occupy keeps all servers busy, so that nothing else is answered until they are
+// given back: with one request each of a user whose inbox somebody has locked.
 func (f *fixture) occupy() (giveBack func()) {
 	f.t.Helper()
-	for range cap(f.worker.slots) {
-		f.worker.slots <- struct{}{}
+	const blocked = `{"userID":"blocked"}`
+	k := projection.UserKey{App: "demo", UserID: "blocked"}
+	e := f.worker.cache.enter(k)
+	e.mu.Lock()
+	var replies []<-chan *nats.Msg
+	for range f.worker.cfg.MaxRunning {
+		replies = append(replies, f.send("unread", blocked))
+	}
+	for f.worker.running.Load() != int64(len(replies)) {
+		runtime.Gosched()
 	}
 	return func() {
-		for range cap(f.worker.slots) {
-			<-f.worker.slots
+		e.mu.Unlock()
+		f.worker.cache.leave(k, e)
+		for _, reply := range replies {
+			if got := codeOf(<-reply); got != "0" {
+				f.t.Errorf("the request that kept a server busy: %s", got)
+			}
 		}
 	}
 }
@@ -91,10 +107,10 @@ func TestWorker_Overload(t *testing.T) {
 	f := start(t, some(), func(c *Config) { c.MaxRunning, c.MaxQueued = 1, 2 })
 	giveBack := f.occupy()
 
-	// One is to run, two wait; the rest is refused at once, whatever is asked.
+	// One is running, two wait; the rest is refused at once, whatever is asked.
 	const ask = `{"userID":"ann"}`
 	var accepted []<-chan *nats.Msg
-	for range 3 {
+	for range 2 {
 		accepted = append(accepted, f.send("unread", ask))
 	}
 	for range 3 {
@@ -156,10 +172,10 @@ func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
 	}
 }
 
-// Requests in hand are bounded in bytes, too: by as many as those that run may have.
+// Requests in hand are bounded in bytes, too.
 func TestWorker_OverloadInBytes(t *testing.T) {
-	f := start(t, some(), func(c *Config) { c.MaxRunning, c.MaxRequestBytes = 1, 40 })
-	giveBack := f.occupy()
+	f := start(t, some(), func(c *Config) { c.MaxRunning, c.MaxRequestBytes, c.MaxQueuedBytes = 1, 40, 60 })
+	giveBack := f.occupy() // with 20 bytes
 
 	ask := func(bytes int) string {
 		const blank = `{"userID":"ann"}`
@@ -198,18 +214,22 @@ func TestWorker_Deadline(t *testing.T) {
 	}
 }
 
-// The time in the queue counts, and nobody waits in it beyond their deadline.
+// The time in the queue counts.
 func TestWorker_DeadlineInTheQueue(t *testing.T) {
 	f := start(t, some(), func(c *Config) { c.MaxRunning = 1 })
 	giveBack := f.occupy()
-	first := f.send("unread", `{"userID":"ann"}`)
-	if got := codeOf(<-f.send("unread", `{"userID":"ann","timeoutMs":1}`)); got != "504" {
-		t.Errorf("the one that leaves: %s", got)
+	begin := time.Now()
+	patient, late := f.send("unread", `{"userID":"ann"}`), f.send("unread", `{"userID":"ann","timeoutMs":1}`)
+	f.await(&f.worker.hall, 3)
+	for time.Since(begin) < 2*time.Millisecond {
+		runtime.Gosched()
 	}
-	f.refuses("unread", `{}`, "400", "userID is missing: expected 1 to 128 bytes of UTF-8 without control characters")
 	giveBack()
-	if got := codeOf(<-first); got != "0" {
-		t.Errorf("the one that waits: %s", got)
+	if got := codeOf(<-patient); got != "0" {
+		t.Errorf("the one that has time: %s", got)
+	}
+	if got := codeOf(<-late); got != "504" {
+		t.Errorf("the one that is late: %s", got)
 	}
 }
 
@@ -354,7 +374,7 @@ func TestWorker_Drain(t *testing.T) {
 		t.Error(err)
 	}
 	// What still comes, by a message that was under way, is refused and not lost.
-	if got := f.worker.accept(t.Context(), job{}); got != errDraining {
+	if got := f.worker.accept(&job{}); got != errDraining {
 		t.Errorf("after the drain: %v", got)
 	}
 }

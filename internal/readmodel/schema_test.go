@@ -116,6 +116,8 @@ func TestConfig_Validate(t *testing.T) {
 		"no connections":  func(c *readmodel.Config) { c.MaxConnections = 0 },
 		"no dial timeout": func(c *readmodel.Config) { c.DialTimeout = 0 },
 		"no read timeout": func(c *readmodel.Config) { c.ReadTimeout = -1 },
+		"too nice":        func(c *readmodel.Config) { c.Nice = 20 },
+		"not nice":        func(c *readmodel.Config) { c.Nice = -1 },
 	} {
 		c := readmodel.DefaultConfig()
 		change(&c)

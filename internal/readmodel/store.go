@@ -32,6 +32,18 @@ func Open(c Config) (*Store, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	settings := clickhouse.Settings{
+		// A read after the acknowledgement must see the rows, whatever the server's defaults.
+		"async_insert":                     0,
+		"distributed_foreground_insert":    1,
+		"materialized_views_ignore_errors": 0,
+		// Equal blocks are not the same block: a repeat is meant to be written.
+		"insert_deduplicate": 0,
+	}
+	if c.Nice > 0 { // servers before 26 know no such settings
+		settings["os_threads_nice_value_query"] = c.Nice
+		settings["os_threads_nice_value_materialized_view"] = c.Nice
+	}
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr:         c.Addresses,
 		Auth:         clickhouse.Auth{Database: "default", Username: c.Username, Password: c.Password},
@@ -40,14 +52,7 @@ func Open(c Config) (*Store, error) {
 		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
 		MaxIdleConns: c.MaxConnections,
 		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
-		Settings: clickhouse.Settings{
-			// A read after the acknowledgement must see the rows, whatever the server's defaults.
-			"async_insert":                     0,
-			"distributed_foreground_insert":    1,
-			"materialized_views_ignore_errors": 0,
-			// Equal blocks are not the same block: a repeat is meant to be written.
-			"insert_deduplicate": 0,
-		},
+		Settings:     settings,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse: %w", err)

@@ -18,6 +18,9 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
+// niceness is the projector's nice value, and that of its inserts.
+const niceness = "10"
+
 // Config describes a stack.
 type Config struct {
 	Ports Ports
@@ -74,7 +77,9 @@ func (s *Stack) start(ctx context.Context, dataDir string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("projector migrate: not done: %w", context.Cause(ctx))
 	}
-	projector, err := s.spawn("projector", s.command("projector"), "run", "--admin-addr", s.Ports.ProjectorAdminAddr())
+	// On one machine, whoever asks comes first.
+	projector, err := s.spawn("projector", "nice", "-n", niceness, s.command("projector"), "run",
+		"--admin-addr", s.Ports.ProjectorAdminAddr(), "--clickhouse-nice", niceness)
 	if err != nil {
 		return err
 	}
