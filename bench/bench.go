@@ -20,15 +20,16 @@ import (
 
 // bench is the system under load and what all goals have in common.
 type bench struct {
-	config config
-	stack  *stack.Stack
-	store  *readmodel.Store // as the projector has it
-	engine driver.Conn      // ClickHouse as it is
-	kafka  *producer
-	conns  []*nats.Conn // over which the load comes
-	chat   *chat
-	worlds map[string]*world // seeded ones, by app
-	stderr io.Writer
+	config    config
+	stack     *stack.Stack
+	readModel *readmodel.Server
+	store     *readmodel.Store // as the projector has it
+	engine    driver.Conn      // ClickHouse as it is
+	kafka     *producer
+	conns     []*nats.Conn // over which the load comes
+	chat      *chat
+	worlds    map[string]*world // seeded ones, by app
+	stderr    io.Writer
 }
 
 // connections are how many the load comes over, for the reference and for us.
@@ -96,8 +97,8 @@ func (b *bench) start(ctx context.Context, fail context.CancelCauseFunc, logs io
 			nc.Close()
 		}
 		var errs []error
-		if b.store != nil {
-			errs = append(errs, b.store.Close())
+		if b.readModel != nil {
+			errs = append(errs, b.readModel.Close())
 		}
 		if b.engine != nil {
 			errs = append(errs, b.engine.Close())
@@ -134,9 +135,10 @@ func (b *bench) connect(ctx context.Context) error {
 	}
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{b.stack.Ports.ClickHouseAddr()}
-	if b.store, err = readmodel.Open(config); err != nil {
+	if b.readModel, err = readmodel.Open(config); err != nil {
 		return err
 	}
+	b.store = b.readModel.Generation(1)
 	if b.kafka, err = newProducer(ctx, b.stack.Ports.KafkaAddr()); err != nil {
 		return err
 	}

@@ -54,7 +54,9 @@ func TestFlags_AreThoseOfTheCommands(t *testing.T) {
 	merge(projector)
 	merge(query)
 	_, chatload := helpOf(t, "chatload")
-	commands := []string{"projector migrate", "sandbox"}
+	commands := []string{
+		"projector migrate", "projector rebuild", "projector switch", "projector rollback", "projector generations list", "projector generations drop", "sandbox",
+	}
 	for _, m := range commandHelp.FindAllStringSubmatch(chatload, -1) {
 		commands = append(commands, "chatload "+m[1])
 	}

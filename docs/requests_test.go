@@ -36,17 +36,18 @@ func newStore(t *testing.T) *readmodel.Store {
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
 	config.Database = sandboxtest.Database(t)
-	store, err := readmodel.Open(config)
+	server, err := readmodel.Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := server.Generation(1)
 	t.Cleanup(func() {
-		if err := store.Drop(context.WithoutCancel(t.Context())); err != nil {
+		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-		_ = store.Close()
+		_ = server.Close()
 	})
-	if err := store.Migrate(t.Context()); err != nil {
+	if err := server.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	model := projection.NewModel()
@@ -84,7 +85,7 @@ func serve(t *testing.T, store query.Store, change func(*query.Config)) client {
 	if change != nil {
 		change(&config)
 	}
-	worker := query.New(config, sandboxtest.NATS(t), store, func() time.Time { return asked }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	worker := query.New(config, sandboxtest.NATS(t), query.Only(store), func() time.Time { return asked }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()

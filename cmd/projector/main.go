@@ -15,8 +15,12 @@ const usage = `Usage: projector <command> [flags]
 Turns the events on Kafka into the conversation read model in ClickHouse.
 
 Commands:
-  run      consume both topics and maintain the read model, until stopped
-  migrate  make the read model's tables where they are missing, and exit
+  run          consume both topics and maintain the read model, until stopped
+  migrate      make the read model's tables where they are missing, and exit
+  rebuild      fill a new generation of the read model from the topics
+  switch       have another generation read
+  rollback     have the generation read again that was read before
+  generations  list the generations, or drop one
 
 projector <command> --help lists the command's flags.
 `
@@ -32,10 +36,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return project(ctx, args, getenv, stdout)
 	case "migrate":
 		return migrate(ctx, args, getenv, stdout)
+	case "rebuild":
+		return rebuildModel(ctx, args, getenv, stdout)
+	case "switch":
+		return switchTo(ctx, args, getenv, stdout)
+	case "rollback":
+		return rollback(ctx, args, getenv, stdout)
+	case "generations":
+		return generations(ctx, args, getenv, stdout)
 	case "-h", "-help", "--help", "help":
 		_, _ = io.WriteString(stdout, usage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected run or migrate (projector --help)", command)
+		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, switch, rollback or generations (projector --help)", command)
 	}
 }

@@ -25,14 +25,14 @@ func migrate(ctx context.Context, args []string, getenv func(string) string, std
 		_, err := fmt.Fprintln(stdout, "the configuration is valid")
 		return err
 	}
-	store, err := readmodel.Open(config)
+	server, err := readmodel.Open(config)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = store.Close() }()
-	if err := store.Migrate(ctx); err != nil {
+	defer func() { _ = server.Close() }()
+	if err := server.Migrate(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "the tables of database %s are there\n", store.Database())
+	_, err = fmt.Fprintf(stdout, "the tables of database %s are there\n", config.Database)
 	return err
 }

@@ -29,6 +29,16 @@ const gcPercent = 400
 // bytes are folded: past it the heap gets less room.
 func memoryLimit(batchBytes int) int64 { return int64(batchBytes)*8 + 96<<20 }
 
+// limitMemory tells Go's collector of both, unless the environment does.
+func limitMemory(in ingest.Config, getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(in.MaxBatchBytes))
+	}
+}
+
 type config struct {
 	check  bool
 	ingest ingest.Config
@@ -51,12 +61,26 @@ func defaultConfig() config {
 }
 
 func (c *config) register(f *lifecycle.Flags) {
-	in, limits := &c.ingest, &c.limits
+	in := &c.ingest
+	registerReading(f, in, &c.limits)
+	f.String(&in.DeadTopic, "kafka-dead-topic", "Topic that takes the records without a valid event.")
+	f.Bytes(&in.MaxDeadLetterBytes, "max-dead-letter-bytes", "Most bytes of dead letters of one partition that wait for their topic; past it the partition is not read on.")
+	f.Duration(&in.KeepInterval, "generation-interval", "How often is looked which generations of the read model are kept.")
+	f.Duration(&in.AnnounceInterval, "announce-interval", "How often query workers hear of a partition in which nothing happens.")
+	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
+	c.store.Register(f)
+	c.nats.Register(f)
+	c.admin.Register(f)
+	c.log.Register(f)
+	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
+}
+
+// registerReading binds how the topics are read and the read model is written.
+func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limits) {
 	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
 	f.String(&in.ClientID, "kafka-client-id", "What brokers call us in their logs and quotas.")
 	f.String(&in.GroupID, "kafka-group", "Consumer group, whose committed offsets say what was projected.")
 	f.Strings(&in.Topics, "kafka-topics", "Topics to project, separated by commas.")
-	f.String(&in.DeadTopic, "kafka-dead-topic", "Topic that takes the records without a valid event.")
 	f.Duration(&in.FlushInterval, "flush-interval", "How long the first event of a batch waits for others.")
 	f.Int(&in.MaxBatchEvents, "max-batch-events", "Most events of one batch.")
 	f.Int(&in.MaxBatchRows, "max-batch-rows", "Most rows that one batch is folded into: what takes memory.")
@@ -64,7 +88,6 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Int(&in.MaxPieceEvents, "max-piece-events", "Most events that one partition folds before it adds them to the batch.")
 	f.Int(&in.MaxPieceRows, "max-piece-rows", "The same in rows.")
 	f.Bytes(&in.MaxPieceBytes, "max-piece-bytes", "The same in bytes.")
-	f.Bytes(&in.MaxDeadLetterBytes, "max-dead-letter-bytes", "Most bytes of dead letters of one partition that wait for their topic; past it the partition is not read on.")
 	f.Bytes(&in.FetchMaxBytes, "fetch-max-bytes", "How much one fetch from one partition asks for.")
 	f.Duration(&in.FetchMaxWait, "fetch-max-wait", "How long a broker holds a fetch that finds nothing.")
 	f.Duration(&in.RetryInterval, "retry-interval", "First wait after a failure of Kafka or ClickHouse; it grows, and there is no last try.")
@@ -76,9 +99,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&in.HeartbeatInterval, "kafka-heartbeat-interval", "How often the group hears of us, and we of a rebalance.")
 	f.Duration(&in.RebalanceTimeout, "kafka-rebalance-timeout", "How long the group waits for its members to join again.")
 	f.Duration(&in.JoinGroupBackoff, "kafka-join-backoff", "Wait after a failed attempt to join the group.")
-	f.Duration(&in.AnnounceInterval, "announce-interval", "How often query workers hear of a partition in which nothing happens.")
 	f.Duration(&in.StallTimeout, "stall-timeout", "How long a partition may stand still although it has more records.")
-	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
 	f.Bytes(&limits.EventBytes, "limit-event-bytes", "Greatest event.")
 	f.Bytes(&limits.PayloadBytes, "limit-payload-bytes", "Greatest payload.")
 	f.Bytes(&limits.CloudCustomDataBytes, "limit-cloud-custom-data-bytes", "Greatest cloudCustomData.")
@@ -89,11 +110,6 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Int(&limits.AtUserListEntries, "limit-at-user-list", "Most entries of an atUserList.")
 	f.Int(&limits.MarkListEntries, "limit-mark-list", "Most entries of a markList.")
 	f.Int(&limits.ConversationGroupListEntries, "limit-conversation-group-list", "Most entries of a conversationGroupList.")
-	c.store.Register(f)
-	c.nats.Register(f)
-	c.admin.Register(f)
-	c.log.Register(f)
-	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
 }
 
 func (c *config) validate() error {
@@ -119,18 +135,12 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit(config.ingest.MaxBatchBytes))
-	}
-
+	limitMemory(config.ingest, getenv)
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
 
 	// ClickHouse
-	store, err := readmodel.Open(config.store)
+	server, err := readmodel.Open(config.store)
 	if err != nil {
 		return err
 	}
@@ -142,7 +152,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	}
 
 	// Kafka
-	consumer, err := ingest.New(config.ingest, store, events.NewDecoder(config.limits), log, registry)
+	consumer, err := ingest.New(config.ingest, readmodel.NewLive(server), events.NewDecoder(config.limits), log, registry)
 	if err != nil {
 		return err
 	}
@@ -152,12 +162,12 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
-		lifecycle.Closer("clickhouse", store.Close),
+		lifecycle.Closer("clickhouse", server.Close),
 		nc.Component(),
 		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},
 	)
 	admin.AddCheck("components", group.Check)
-	admin.AddCheck("clickhouse", store.Check)
+	admin.AddCheck("clickhouse", server.Check)
 	admin.AddCheck("kafka", consumer.Check)
 	return group.Run(ctx)
 }

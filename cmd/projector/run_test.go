@@ -26,9 +26,17 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "run --check --limit-payload-bytes 0", errs: []string{"PayloadBytes"}},
 		{args: "migrate --check", out: "the configuration is valid"},
 		{args: "migrate --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
+		{args: "rebuild --check", out: "the configuration is valid"},
+		{args: "rebuild --check --max-rate -1 --progress-interval 0s", errs: []string{"rate -1", "progress interval 0s"}},
+		{args: "switch", errs: []string{"expected the number of a generation"}},
+		{args: "switch second", errs: []string{`"second"`, "expected a number"}},
+		{args: "generations drop 0", errs: []string{`"0"`, "at least 1"}},
+		{args: "generations", errs: []string{"generations list or generations drop"}},
+		{args: "generations list --clickhouse-database a;b", errs: []string{`"a;b"`}},
+		{args: "rollback --nope", errs: []string{"nope"}},
 		{args: "run --nope", errs: []string{"nope"}},
-		{args: "frob", errs: []string{`"frob"`, "run or migrate"}},
-		{args: "", errs: []string{"expected run or migrate"}},
+		{args: "frob", errs: []string{`"frob"`, "rollback or generations"}},
+		{args: "", errs: []string{"expected run, migrate, rebuild"}},
 	} {
 		var out strings.Builder
 		err := run(t.Context(), strings.Fields(c.args), func(name string) string { return c.env[name] }, &out)
@@ -49,7 +57,7 @@ func TestRun_Arguments(t *testing.T) {
 
 func TestRun_Help(t *testing.T) {
 	for args, want := range map[string]string{
-		"--help":         "migrate  make the read model's tables",
+		"--help":         "migrate      make the read model's tables",
 		"run --help":     "CONVOVIEW_KAFKA_BROKERS",
 		"migrate --help": "CONVOVIEW_CLICKHOUSE_ADDRESSES",
 	} {

@@ -55,6 +55,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Int(&c.query.BatchKeys, "batch-keys", "Most keys of anything else that one read asks for.")
 	f.Bytes(&c.query.CacheBytes, "cache-bytes", "About how much memory may hold of the read model.")
 	f.Duration(&c.query.CacheMaxAge, "cache-max-age", "After what time what is in memory is loaded again in any case.")
+	f.Duration(&c.query.GenerationInterval, "generation-interval", "How often is looked which generation of the read model is read.")
 	f.Int(&c.query.WarmUpUsers, "warm-up-users", "Users whose lists are loaded at start, before they are asked for, as far as memory goes: of those who have sent a message most recently; 0: none.")
 	f.Duration(&c.feed.Silence, "feed-silence", "How long nothing may be heard of a partition before what is in memory is not relied on.")
 	f.Bytes(&c.feed.PendingBytes, "feed-pending-bytes", "How much of what projectors announce may wait to be applied.")
@@ -103,7 +104,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	registry := lifecycle.NewRegistry()
 
 	// ClickHouse
-	store, err := readmodel.Open(config.store)
+	server, err := readmodel.Open(config.store)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 
 	// The worker
-	worker := query.New(config.query, nc.Conn, store, time.Now, log, registry)
+	worker := query.New(config.query, nc.Conn, query.Generations{
+		Current: server.Current,
+		Store:   func(number int) query.Store { return server.Generation(number) },
+	}, time.Now, log, registry)
 
 	follower := feed.NewFollower(config.feed, nc.Conn, worker, log, registry)
 	worker.Follow(follower)
@@ -127,14 +131,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
-		lifecycle.Closer("clickhouse", store.Close),
+		lifecycle.Closer("clickhouse", server.Close),
 		connection,
 		lifecycle.Component{Name: "feed", Run: follower.Run},
 		lifecycle.Component{Name: "query worker", Run: worker.Run},
 	)
 	admin.AddCheck("components", group.Check)
 	admin.AddCheck("nats", nc.Check)
-	admin.AddCheck("clickhouse", store.Check)
+	admin.AddCheck("clickhouse", server.Check)
 	admin.AddWarning("feed", func(context.Context) error { return follower.Check() })
 	return group.Run(ctx)
 }

@@ -57,7 +57,7 @@ type system struct {
 	dead            string // topic
 	group           string
 	database        string
-	store           *readmodel.Store
+	readModel       *readmodel.Server
 	feed            *feed.Follower // of the query worker, once there is one
 	client          *kafka.Client
 	writer          *kafka.Writer
@@ -101,17 +101,17 @@ func newSystemOf(t testing.TB, rng *rand.Rand, messagePartitions, statePartition
 	config.Addresses = []string{s.dbAddr}
 	config.Database = s.database
 	var err error
-	if s.store, err = readmodel.Open(config); err != nil {
+	if s.readModel, err = readmodel.Open(config); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.store.Migrate(t.Context()); err != nil {
+	if err := s.readModel.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.store.Drop(context.WithoutCancel(t.Context())); err != nil {
+		if err := s.readModel.DropAll(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-		_ = s.store.Close()
+		_ = s.readModel.Close()
 	})
 	return s
 }
@@ -135,16 +135,23 @@ func startNATS(t testing.TB) *nats.Conn {
 	return conn
 }
 
-// project runs a projector in this process.
-func (s *system) project() {
-	s.t.Helper()
+// ingest is how projectors of the system read.
+func (s *system) ingest() ingest.Config {
 	config := ingest.DefaultConfig()
 	config.Brokers = []string{s.kafka}
 	config.GroupID = s.group
 	config.Topics = []string{s.messages, s.state}
 	config.DeadTopic = s.dead
 	config.FlushInterval = 10 * time.Millisecond
-	consumer, err := ingest.New(config, s.store, events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
+	config.KeepInterval = 10 * time.Millisecond
+	return config
+}
+
+// project runs a projector in this process.
+func (s *system) project() {
+	s.t.Helper()
+	config := s.ingest()
+	consumer, err := ingest.New(config, readmodel.NewLive(s.readModel), events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -155,7 +162,11 @@ func (s *system) project() {
 // serve runs a query worker in this process.
 func (s *system) serve(clock func() time.Time) {
 	config := query.DefaultConfig()
-	worker := query.New(config, s.nc, s.store, clock, s.log(), prometheus.NewRegistry())
+	config.MaxQueued, config.MaxWaiting = askersAtOnce, askersAtOnce
+	worker := query.New(config, s.nc, query.Generations{
+		Current: s.readModel.Current,
+		Store:   func(number int) query.Store { return s.readModel.Generation(number) },
+	}, clock, s.log(), prometheus.NewRegistry())
 	s.feed = feed.NewFollower(feed.DefaultConfig(), s.nc, worker, s.log(), prometheus.NewRegistry())
 	worker.Follow(s.feed)
 	s.run("feed", s.feed.Run)

@@ -234,7 +234,7 @@ func (g *great) check(j int) error {
 // (WuKongIM tore that out in 2026). It counts the rows that are written for one message, in the great
 // group and in one of two members.
 func (g *great) writtenOnce(t *testing.T) {
-	conn, database := sandboxtest.ClickHouse(t), g.store.Database()
+	conn, database := sandboxtest.ClickHouse(t), g.readModel.Generation(1).Database()
 	var tables []struct{ Name string }
 	if err := conn.Select(t.Context(), &tables, "SELECT name AS Name FROM system.tables WHERE database = '"+database+"' AND engine LIKE '%MergeTree'"); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,13 @@
 package events
 
+import "strconv"
+
+// Partition names a partition of a topic.
+type Partition struct {
+	Topic string
+	ID    int
+}
+
 // Range is offsets of a partition: From, and up to but not including To.
 type Range struct {
 	Topic     string
@@ -9,3 +17,6 @@ type Range struct {
 	// what came before or was made anew, and earlier offsets mean nothing.
 	Moved bool
 }
+
+// String gives the topic and the ID with a slash between them.
+func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(p.ID) }

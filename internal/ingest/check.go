@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,17 +44,13 @@ func (c *Consumer) checkTopics(ctx context.Context) error {
 	return nil
 }
 
-func (c *Consumer) allTopics() []string {
-	return append(slices.Clone(c.config.Topics), c.config.DeadTopic)
-}
-
 func (c *Consumer) topicsExist(ctx context.Context) error {
-	topics, err := c.cluster.topics(ctx, c.allTopics()...)
+	topics, err := c.cluster.topics(ctx, c.config.allTopics()...)
 	if err != nil {
 		return err
 	}
 	var missing []string
-	for _, name := range c.allTopics() {
+	for _, name := range c.config.allTopics() {
 		switch t, found := topics[name]; {
 		case !found || errors.Is(t.Error, kafka.UnknownTopicOrPartition):
 			missing = append(missing, name)
@@ -70,7 +65,7 @@ func (c *Consumer) topicsExist(ctx context.Context) error {
 }
 
 func (c *Consumer) topicSettings(ctx context.Context) error {
-	settings, err := c.cluster.settings(ctx, c.allTopics(), settingTimestampType, settingMaxBytes)
+	settings, err := c.cluster.settings(ctx, c.config.allTopics(), settingTimestampType, settingMaxBytes)
 	if judge(err) == forbidden {
 		c.logger.Warn("not allowed to read the settings of topics: cannot check that dead letters fit", "error", err)
 		return nil
@@ -91,6 +86,9 @@ func (c *Consumer) topicSettings(ctx context.Context) error {
 		if bytes > greatest {
 			greatest, source = bytes, topic
 		}
+	}
+	if c.config.DeadTopic == "" {
+		return nil
 	}
 	dead, err := strconv.Atoi(settings[c.config.DeadTopic][settingMaxBytes])
 	if err != nil {

@@ -19,7 +19,8 @@ type Config struct {
 	GroupID string
 	// Topics are the sources.
 	Topics []string
-	// DeadTopic takes the records that hold no valid event.
+	// DeadTopic takes the records that hold no valid event. When it is empty they
+	// are counted and left out: another group has taken care of them.
 	DeadTopic string
 
 	// FlushInterval is how long the first record of a batch waits for others.
@@ -39,6 +40,11 @@ type Config struct {
 	// MaxDeadLetterBytes bounds the dead letters of one partition that wait for
 	// DeadTopic; past it the partition is not read on.
 	MaxDeadLetterBytes int
+
+	// MaxRate is the most events a second that are written; 0: any number.
+	MaxRate int
+	// KeepInterval is how often a Keeper is asked to look what there is to write to.
+	KeepInterval time.Duration
 
 	// FetchMaxBytes is how much one fetch from one partition asks for.
 	FetchMaxBytes int
@@ -98,6 +104,8 @@ func DefaultConfig() Config {
 		MaxPieceBytes:      4 << 20,
 		MaxDeadLetterBytes: 4 << 20,
 
+		KeepInterval: time.Second,
+
 		FetchMaxBytes: 8 << 20,
 		FetchMaxWait:  500 * time.Millisecond,
 
@@ -137,7 +145,7 @@ func (c Config) Validate() error {
 		wrong("no topics to read")
 	}
 	names := map[string]bool{}
-	for _, topic := range append(slices.Clone(c.Topics), c.DeadTopic) {
+	for _, topic := range c.allTopics() {
 		if topic == "" || names[topic] {
 			wrong("topic %q: want distinct names, the dead-letter topic's included", topic)
 		}
@@ -168,6 +176,7 @@ func (c Config) Validate() error {
 		value time.Duration
 	}{
 		{"flush interval", c.FlushInterval},
+		{"keep interval", c.KeepInterval},
 		{"fetch wait", c.FetchMaxWait},
 		{"retry interval", c.RetryInterval},
 		{"greatest retry interval", c.MaxRetryInterval},
@@ -186,6 +195,9 @@ func (c Config) Validate() error {
 			wrong("%s %v: want at least 1ms", limit.name, limit.value)
 		}
 	}
+	if c.MaxRate < 0 {
+		wrong("greatest rate %d: want at least 0", c.MaxRate)
+	}
 	if c.MaxRetryInterval < c.RetryInterval {
 		wrong("greatest retry interval %v is below the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
 	}
@@ -193,4 +205,12 @@ func (c Config) Validate() error {
 		wrong("heartbeat interval %v: want at most a third of the session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
 	}
 	return errors.Join(errs...)
+}
+
+// allTopics are all that are read and written.
+func (c Config) allTopics() []string {
+	if c.DeadTopic == "" {
+		return c.Topics
+	}
+	return append(slices.Clone(c.Topics), c.DeadTopic)
 }

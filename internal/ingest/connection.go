@@ -27,7 +27,7 @@ func newCluster(config Config) *cluster {
 		DialTimeout: config.DialTimeout,
 		MetadataTTL: config.MetadataInterval,
 		// Of a large cluster we need to know but these.
-		MetadataTopics: append(slices.Clone(config.Topics), config.DeadTopic),
+		MetadataTopics: config.allTopics(),
 	}
 	return &cluster{
 		config:    config,

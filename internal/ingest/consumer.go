@@ -10,6 +10,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+	"golang.org/x/time/rate"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // leaveShare is the part of the stop budget, one in leaveShare, that is kept
@@ -54,6 +57,11 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 		config: config, sink: sink, accumulator: c.accumulator, status: c.status,
 		logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
 	}
+	c.writer.keeper, _ = sink.(Keeper)
+	c.writer.limiter = rate.NewLimiter(rate.Inf, config.MaxBatchEvents)
+	if config.MaxRate > 0 {
+		c.writer.limiter.SetLimit(rate.Limit(config.MaxRate))
+	}
 	c.deadLetters = newDeadLetters(c.cluster, logger, c.metrics, c.writer.wake)
 	c.writer.deadLetters = c.deadLetters
 	c.status.set(statusGroup, errors.New("not joined yet"))
@@ -62,6 +70,25 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 
 // AnnounceTo has an announcer told of what becomes visible. It is called before Run.
 func (c *Consumer) AnnounceTo(a Announcer) { c.writer.announcer = a }
+
+// Progress is how far a partition is.
+type Progress struct {
+	// Written is the offset before which the sink holds everything, End the
+	// offset after the last record; -1 until known.
+	Written, End int64
+}
+
+// Progress gives how far the partitions are that this process reads at the moment.
+func (c *Consumer) Progress() map[events.Partition]Progress {
+	all := map[events.Partition]Progress{}
+	if s := c.writer.session.Load(); s != nil && !s.ended() {
+		for _, p := range s.partitions {
+			written, end := p.progress()
+			all[events.Partition{Topic: p.topic, ID: p.id}] = Progress{written, end}
+		}
+	}
+	return all
+}
 
 // Check tells what keeps the consumer from doing its work; nil if nothing does.
 func (c *Consumer) Check(context.Context) error { return c.status.err() }
@@ -107,6 +134,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 	written, deadLettersDone := make(chan error, 1), make(chan struct{})
 	go func() { written <- c.writer.run(working) }()
 	go func() { defer close(deadLettersDone); c.deadLetters.run(working) }()
+	if c.writer.keeper != nil {
+		go func() {
+			for sleep(working, c.config.KeepInterval) {
+				c.writer.wake()
+			}
+		}()
+	}
 
 	last := c.join(ctx, group)
 

@@ -184,7 +184,7 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		if p.dead++; p.dead == 1 { // of a flood the log shows one per piece
 			o.logger.Warn("dead letter", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad), "bytes", bytes)
 		}
-		if !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad)) {
+		if o.config.DeadTopic != "" && !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad)) {
 			return errStopped
 		}
 	}

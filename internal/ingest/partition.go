@@ -33,7 +33,7 @@ type partition struct {
 }
 
 func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) *partition {
-	p := &partition{topic: topic, id: assigned.ID, session: s, next: -1, written: -1, announced: -1, committed: -1}
+	p := &partition{topic: topic, id: assigned.ID, session: s, next: -1, written: -1, announced: -1, committed: -1, end: -1}
 	if assigned.Offset >= 0 {
 		p.next, p.written, p.announced, p.committed = assigned.Offset, assigned.Offset, assigned.Offset, assigned.Offset
 	}
@@ -134,6 +134,14 @@ func (p *partition) sawEnd(end int64) (lag int64) {
 		return 0
 	}
 	return max(0, p.end-p.written)
+}
+
+// progress gives the offset before which the sink holds everything, and the
+// high-water mark as far as we know; each -1 until known.
+func (p *partition) progress() (written, end int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.written, p.end
 }
 
 // behind reports whether the end is ahead of where reading goes on.

@@ -56,6 +56,18 @@ func (s *session) committable() map[*partition]int64 {
 	return offsets
 }
 
+// writing are the offsets from which on everything is still to be written, of the
+// partitions of which it is known.
+func (s *session) writing() map[events.Partition]int64 {
+	from := map[events.Partition]int64{}
+	for _, p := range s.partitions {
+		if written, _ := p.progress(); written >= 0 {
+			from[events.Partition{Topic: p.topic, ID: p.id}] = written
+		}
+	}
+	return from
+}
+
 // spokenOf are the empty ranges at what others were told of.
 func (s *session) spokenOf() []events.Range {
 	var ranges []events.Range

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/time/rate"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -23,6 +24,16 @@ type Sink interface {
 	// committed, and no more than the configured bounds are read meanwhile. ctx
 	// ends with the budget of a stop, not with its begin.
 	Write(ctx context.Context, m *projection.Model) error
+}
+
+// Keeper is a Sink that writes to several places, which come and go.
+type Keeper interface {
+	Sink
+	// Keep is called between two writes: before the first one of each generation
+	// of the consumer group, until it returns nil, and every so often after that.
+	// From is the offset of each partition from which on everything is still to be
+	// written. Whatever is committed has been written by whoever was told so before.
+	Keep(ctx context.Context, from map[events.Partition]int64) error
 }
 
 // Announcer tells others what has become visible, so that they need not look.
@@ -41,7 +52,9 @@ type Announcer interface {
 type writer struct {
 	config      Config
 	sink        Sink
+	keeper      Keeper    // the sink, if it is one
 	announcer   Announcer // nil: there is nobody to tell
+	limiter     *rate.Limiter
 	accumulator *accumulator
 	deadLetters *deadLetters
 	status      *status
@@ -51,6 +64,8 @@ type writer struct {
 	// session is the current one; only its partitions are ever committed.
 	session atomic.Pointer[session]
 	wakeup  chan struct{}
+	keptFor *session // the last that the keeper was told of, and when
+	keptAt  time.Time
 	// waits grow with every failed commit.
 	waits *backoff.ExponentialBackOff
 }
@@ -71,6 +86,9 @@ func (w *writer) run(ctx context.Context) error {
 		if done {
 			break
 		}
+		if err := w.keep(ctx); err != nil {
+			return err
+		}
 		if err := w.flush(ctx, pieces); err != nil {
 			return err
 		}
@@ -90,12 +108,46 @@ func (w *writer) run(ctx context.Context) error {
 	return nil
 }
 
+// statusKeeper is the name of our complaint about the keeper.
+const statusKeeper = "generations"
+
+// keep tells the keeper where writing goes on, when it is time to. Only the end of
+// ctx stops it.
+func (w *writer) keep(ctx context.Context) error {
+	s := w.session.Load()
+	if w.keeper == nil || s == nil || s == w.keptFor && time.Since(w.keptAt) < w.config.KeepInterval {
+		return nil
+	}
+	if s == w.keptFor {
+		if err := w.keeper.Keep(ctx, s.writing()); err != nil {
+			w.status.set(statusKeeper, err)
+			w.logger.Warn("cannot look which generations are kept; going on with those that were", "error", err)
+		} else {
+			w.status.clear(statusKeeper)
+		}
+	} else {
+		err := retry(ctx, w.config, func() error { return w.keeper.Keep(ctx, s.writing()) }, func(err error, attempts int, wait time.Duration) {
+			w.status.set(statusKeeper, err)
+			w.logger.Error("cannot look which generations are kept; nothing is written before", "attempt", attempts, "retry_in", wait, "error", err)
+		})
+		if err != nil {
+			return fmt.Errorf("look which generations are kept: %w", err)
+		}
+		w.status.clear(statusKeeper)
+	}
+	w.keptFor, w.keptAt = s, time.Now()
+	return nil
+}
+
 // flush takes the pieces of one batch through the three steps that make delivery
 // at least once: a crash between any two of them only repeats what was done.
 func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	b := merge(pieces)
 	// 1 write
 	if b.events > 0 {
+		if err := w.limiter.WaitN(ctx, min(b.events, w.limiter.Burst())); err != nil {
+			return fmt.Errorf("write %d events: %w", b.events, context.Cause(ctx))
+		}
 		if err := w.write(ctx, b); err != nil {
 			return err
 		}

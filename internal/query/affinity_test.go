@@ -105,7 +105,7 @@ func (c *cluster) join(tokens ...string) *member {
 		c.t.Fatal(err)
 	}
 	nc := connect(c.t, c.server, nats.UserInfo("query", "secret-of-query"))
-	w := New(cfg, nc, c.memory, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w := New(cfg, nc, Only(c.memory), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	w.Follow(always{})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	ended := make(chan error, 1)

@@ -30,14 +30,17 @@ type Feed interface {
 // that shows it is.
 type cache struct {
 	clock
-	feed   Feed // nil: nothing is heard of, and everything is loaded for every request
-	maxAge time.Duration
+	generation int
+	loads      *loader
+	cohorts    *batcher[*attempt, struct{}] // of requests that lack something
+	feed       Feed                         // nil: nothing is heard of, and everything is loaded for every request
+	maxAge     time.Duration
 	// epoch counts the losses of the feed, from 1: what a load that began in an
 	// earlier one has brought may lack something.
 	epoch    atomic.Uint64
 	versions atomic.Uint64 // the greatest that was given
 
-	maxBytes  int
+	maxBytes  atomic.Int64
 	evictions prometheus.Counter
 	shared    atomic.Int64 // bytes of what inboxes share
 	balanced  atomic.Int64 // shared as it was when the bound of inboxes was set
@@ -52,14 +55,17 @@ type cache struct {
 	latest  []projection.MentionKey // the senders that are held for those who are about to ask
 }
 
-func newCache(cfg Config, loads *loader, m *metrics) *cache {
-	c := &cache{clock: clock{time.Now()}, maxAge: cfg.CacheMaxAge, maxBytes: cfg.CacheBytes - cfg.CacheBytes/lostShare, evictions: m.evictions}
+func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
+	c := &cache{clock: clock{time.Now()}, generation: generation, loads: loads, maxAge: cfg.CacheMaxAge, evictions: m.evictions}
+	c.maxBytes.Store(usable(cfg.CacheBytes))
 	c.epoch.Store(1)
+	c.cohorts = newBatcher(c.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
+	c.cohorts.patience = cfg.LoadPatience
 	c.inboxes = source[projection.UserKey, inbox, map[string]*projection.State]{
 		cache: c, load: loads.inboxes.get, merge: (*inbox).merge, changed: c.reweigh,
 	}
 	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
-		MaximumWeight: uint64(c.maxBytes), //nolint:gosec // Config.Validate has seen it
+		MaximumWeight: uint64(c.maxBytes.Load()), //nolint:gosec // Config.Validate has seen it
 		Weigher: func(k projection.UserKey, e *entry[inbox]) uint32 {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -99,6 +105,9 @@ func newCache(cfg Config, loads *loader, m *metrics) *cache {
 		mergeApp)
 	return c
 }
+
+// usable is what may be in memory under a bound.
+func usable(bytes int) int64 { return int64(bytes - bytes/lostShare) }
 
 // lostShare is the part of the bound that is left for what allocations take
 // beyond what is asked of them.
@@ -205,14 +214,30 @@ func (c *cache) weigh(k projection.UserKey, e *entry[inbox]) {
 
 // grow notes that what inboxes share takes more bytes, and leaves the rest of the bound to the inboxes.
 func (c *cache) grow(bytes int) {
-	const steps = 64
 	shared := c.shared.Add(int64(bytes))
 	before := c.balanced.Load()
-	if step := int64(c.maxBytes / steps); shared-before < step && before-shared < step || !c.balanced.CompareAndSwap(before, shared) {
+	if step := c.maxBytes.Load() / steps; shared-before < step && before-shared < step || !c.balanced.CompareAndSwap(before, shared) {
 		return
 	}
-	c.table.SetMaximum(uint64(max(c.maxBytes-int(shared), c.maxBytes/steps))) //nolint:gosec // positive
+	c.balance(shared)
 }
+
+// bound sets how much may be in memory.
+func (c *cache) bound(bytes int) {
+	c.maxBytes.Store(usable(bytes))
+	shared := c.shared.Load()
+	c.balanced.Store(shared)
+	c.balance(shared)
+}
+
+// balance leaves to the inboxes what others do not take, or a little.
+func (c *cache) balance(shared int64) {
+	most := c.maxBytes.Load()
+	c.table.SetMaximum(uint64(max(most-shared, most/steps))) //nolint:gosec // positive
+}
+
+// steps are how many parts of the bound are told from each other.
+const steps = 64
 
 // holdGroup has a row that is joined hold its group.
 func (c *cache) holdGroup(app string, r *row) *entry[groupValue] {
@@ -416,7 +441,7 @@ func (c *cache) loadedWithout(k projection.MessageKey) (l loading, ok bool) {
 
 // holdSender has the sender of a new mention in memory until a number of others are newer.
 func (c *cache) holdSender(k projection.MentionKey) *entry[projection.Register[string]] {
-	if most := max(1, c.maxBytes/latestShare/(entryBytes+senderBytes)); len(c.latest) >= most {
+	if most := max(1, int(c.maxBytes.Load())/latestShare/(entryBytes+senderBytes)); len(c.latest) >= most {
 		c.senders.drop(c.latest[0])
 		c.latest = c.latest[1:]
 	}

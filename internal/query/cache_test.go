@@ -42,7 +42,7 @@ func (l later) Await(ctx context.Context, _ feed.Partition, _ int64) error {
 // is found unchanged several times in a row is it kept as it is sent.
 func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 	m := some()
-	w := New(DefaultConfig(), nil, m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	w.Follow(always{})
 	kept := func() bool {
 		t.Helper()
@@ -50,7 +50,7 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 		if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
 			t.Fatal(err)
 		}
-		return w.cache.enter(projection.UserKey{App: "demo", UserID: "ann"}).value.page != nil
+		return w.cache().enter(projection.UserKey{App: "demo", UserID: "ann"}).value.page != nil
 	}
 	if !kept() {
 		t.Error("the first time: not kept")
@@ -73,7 +73,7 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 func TestCache_SendersOfNewMentions(t *testing.T) {
 	m := some()
 	newWorker := func() *Worker {
-		w := New(DefaultConfig(), nil, m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		w.Follow(always{})
 		return w
 	}
@@ -141,18 +141,18 @@ func TestCache_SendersOfNewMentions(t *testing.T) {
 func TestCache_ForgetsOldSenders(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.CacheBytes = 1 << 20
-	w := New(cfg, nil, some(), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w := New(cfg, nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	w.Follow(always{})
 	q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
 	if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	before := len(w.cache.senders.entries)
+	before := len(w.cache().senders.entries)
 	for i := range uint64(1000) {
 		w.Apply(modelOf(ago(time.Minute), group("cid", "g1", 10+i, "ann?", "ann")))
 	}
-	most := w.cache.maxBytes / latestShare / (entryBytes + senderBytes)
-	if held := len(w.cache.senders.entries) - before; held != most || held == 0 {
+	most := w.cache().maxBytes.Load() / latestShare / (entryBytes + senderBytes)
+	if held := len(w.cache().senders.entries) - before; held != int(most) || held == 0 {
 		t.Errorf("%d senders are held, want %d", held, most)
 	}
 }
@@ -171,7 +171,7 @@ func BenchmarkList(b *testing.B) {
 			for i := range n {
 				m.fold(ago(time.Duration(i+1)*time.Minute), c2c(fmt.Sprintf("user-%06d", i), "ann", 1, "Are you coming to the cinema tonight? It begins at eight."))
 			}
-			w := New(DefaultConfig(), connect(b, startServer(b, 0)), m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			w := New(DefaultConfig(), connect(b, startServer(b, 0)), Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			w.Follow(always{})
 			j := &job{endpoint: w.endpoints[0], subject: "convoview.v1.demo.conversation.list", data: []byte(`{"userID":"ann"}`), maxBytes: minPayload}
 			size := 0

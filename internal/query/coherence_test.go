@@ -133,7 +133,7 @@ func newWorld(seed uint64, p protocol) *world {
 	}
 	cfg := DefaultConfig()
 	cfg.LoadConcurrency = 1
-	w.worker = New(cfg, nil, gated{w.store, w}, func() time.Time { return projectiontest.Now.Time() },
+	w.worker = New(cfg, nil, Only(gated{w.store, w}), func() time.Time { return projectiontest.Now.Time() },
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	w.worker.Follow(w)
 	w.receiver = feed.NewReceiver(w)
@@ -167,9 +167,9 @@ func (w *world) Lost() {
 		w.worker.Lost()
 	}
 	if w.loadsOutliveLosses {
-		for e := range w.worker.cache.table.Values() {
+		for e := range w.worker.cache().table.Values() {
 			if e.call != nil {
-				e.call.epoch = w.worker.cache.epoch.Load()
+				e.call.epoch = w.worker.cache().epoch.Load()
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func (w *world) Lost() {
 // keepPages gives what puts the pages back that are there now.
 func (w *world) keepPages() (undo func()) {
 	pages := map[*entry[inbox]]*page{}
-	for e := range w.worker.cache.table.Values() {
+	for e := range w.worker.cache().table.Values() {
 		pages[e] = e.value.page
 	}
 	return func() {

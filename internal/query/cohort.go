@@ -28,13 +28,13 @@ type attempt struct {
 // at once, step by step. A list takes three steps, and a step costs one call of
 // the store for each kind of thing, however many requests there are; if each
 // went its own way, they would drift apart, and so would the calls.
-func (w *Worker) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]struct{}, error) {
+func (c *cache) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]struct{}, error) {
 	for {
 		lacks, lacking, d := advance(cohort)
 		if len(lacking) == 0 {
 			return nil, nil //nolint:nilnil // each has its own reply
 		}
-		if err := w.cache.load(ctx, d, lacks); err != nil {
+		if err := c.load(ctx, d, lacks); err != nil {
 			return nil, err
 		}
 		cohort = lacking
@@ -92,8 +92,8 @@ func (a *attempt) again() (lacks *missing) {
 }
 
 // join has a cohort go on with a request.
-func (w *Worker) join(ctx context.Context, a *attempt) ([]byte, error) {
-	err := w.cohorts.follow(ctx, a, a.done)
+func (c *cache) join(ctx context.Context, a *attempt) ([]byte, error) {
+	err := c.cohorts.follow(ctx, a, a.done)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	select {

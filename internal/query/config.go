@@ -44,6 +44,8 @@ type Config struct {
 	// CacheMaxAge is after what time at the latest what is in memory is loaded
 	// again, although every change of it was heard of.
 	CacheMaxAge time.Duration
+	// GenerationInterval is how often is looked which generation is read.
+	GenerationInterval time.Duration
 	// WarmUpUsers is how many users' lists are loaded at start, before they are asked
 	// for, as far as memory goes: of those who have sent a message most recently; 0: none.
 	WarmUpUsers int
@@ -59,20 +61,21 @@ type Config struct {
 // DefaultConfig is what a worker runs with when nothing else is said.
 func DefaultConfig() Config {
 	return Config{
-		Version:         "0.1.0",
-		MaxRunning:      16,
-		MaxQueued:       1024,
-		MaxQueuedBytes:  64 << 20,
-		MaxWaiting:      1024,
-		MaxRequestBytes: 256 << 10,
-		LoadConcurrency: 2,
-		LoadPatience:    500 * time.Millisecond,
-		BatchInboxes:    100,
-		BatchKeys:       8192,
-		CacheBytes:      512 << 20,
-		CacheMaxAge:     10 * time.Minute,
-		AffinityTokens:  []string{"*"},
-		DrainTimeout:    10 * time.Second,
+		Version:            "0.1.0",
+		MaxRunning:         16,
+		MaxQueued:          1024,
+		MaxQueuedBytes:     64 << 20,
+		MaxWaiting:         1024,
+		MaxRequestBytes:    256 << 10,
+		LoadConcurrency:    2,
+		LoadPatience:       500 * time.Millisecond,
+		BatchInboxes:       100,
+		BatchKeys:          8192,
+		CacheBytes:         512 << 20,
+		CacheMaxAge:        10 * time.Minute,
+		GenerationInterval: time.Second,
+		AffinityTokens:     []string{"*"},
+		DrainTimeout:       10 * time.Second,
 	}
 }
 
@@ -111,6 +114,9 @@ func (c Config) Validate() error {
 	}
 	if c.CacheMaxAge <= 0 {
 		errs = append(errs, fmt.Errorf("cache max age %s: expected more than 0", c.CacheMaxAge))
+	}
+	if c.GenerationInterval <= 0 {
+		errs = append(errs, fmt.Errorf("generation interval %s: expected more than 0", c.GenerationInterval))
 	}
 	errs = append(errs, validTokens(c.AffinityTokens))
 	if c.DrainTimeout <= 0 {

@@ -42,7 +42,7 @@ func TestWorker_PermissionsNameTheApp(t *testing.T) {
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	w := New(DefaultConfig(), connect("worker"), some(), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w := New(DefaultConfig(), connect("worker"), Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()

@@ -58,6 +58,7 @@ type query struct {
 
 // progress is what a request has gathered so far for its answer.
 type progress struct {
+	cache    *cache // of the generation that it is answered from
 	demand   demand
 	inbox    *entry[inbox] // list and unread: held until the answer
 	profiled *profiled     // profile

@@ -34,7 +34,7 @@ type asker struct {
 
 func newAsker(f *testing.F, m *memory) *asker {
 	a := &asker{memory: m, now: now}
-	a.Worker = New(DefaultConfig(), connect(f, startServer(f, 0)), m, func() time.Time { return a.now },
+	a.Worker = New(DefaultConfig(), connect(f, startServer(f, 0)), Only(m), func() time.Time { return a.now },
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	return a
 }

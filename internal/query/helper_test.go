@@ -265,6 +265,13 @@ func start(t *testing.T, store *memory, change ...func(*Config)) *fixture {
 // startFollowing starts a worker that follows a feed.
 func startFollowing(t *testing.T, store *memory, feed Feed, change ...func(*Config)) *fixture {
 	t.Helper()
+	return startGenerations(t, store, Only(store), feed, change...)
+}
+
+// startGenerations starts a worker that reads a generation, whose store is given,
+// and perhaps later another one.
+func startGenerations(t *testing.T, store *memory, generations Generations, feed Feed, change ...func(*Config)) *fixture {
+	t.Helper()
 	s := startServer(t, 0)
 	f := &fixture{memory: store, t: t, client: connect(t, s), log: &lines{}, registry: prometheus.NewRegistry()}
 	cfg := DefaultConfig()
@@ -275,7 +282,7 @@ func startFollowing(t *testing.T, store *memory, feed Feed, change ...func(*Conf
 		t.Fatal(err)
 	}
 	nc := connect(t, s)
-	f.worker = New(cfg, nc, store, f.now,
+	f.worker = New(cfg, nc, generations, f.now,
 		slog.New(slog.NewTextHandler(f.log, nil)), f.registry)
 	f.worker.Follow(feed)
 
@@ -358,7 +365,7 @@ func (f *fixture) askApp(app, endpoint, request string) (code, body string) {
 
 // answered answers a query without a connection.
 func (w *Worker) answered(ctx context.Context, answer answer, q *query, maxBytes int) ([]byte, error) {
-	q.timeout = time.Hour
+	q.timeout, q.cache = time.Hour, w.cache()
 	j := &job{endpoint: &endpoint{answer: answer}, query: q, arrived: time.Now(), maxBytes: maxBytes}
 	return w.done(ctx, j, new(bytes.Buffer))
 }
@@ -368,7 +375,7 @@ func (w *Worker) answered(ctx context.Context, answer answer, q *query, maxBytes
 func (w *Worker) done(ctx context.Context, j *job, buffer *bytes.Buffer) ([]byte, error) {
 	defer func() {
 		if j.query != nil {
-			w.cache.done(j.query)
+			j.query.cache.done(j.query)
 		}
 	}()
 	for {

@@ -18,7 +18,7 @@ func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missin
 		}
 		from = &position
 	}
-	v := w.cache.view(q)
+	v := q.cache.view(q)
 	defer v.close()
 	if p := v.inbox.page; p != nil && v.sends(p) {
 		return p.reply, nil, nil
@@ -114,7 +114,7 @@ func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, ma
 
 // unread answers conversation.unread.
 func (w *Worker) unread(q *query, _ int, to *bytes.Buffer) ([]byte, *missing, error) {
-	v := w.cache.view(q)
+	v := q.cache.view(q)
 	defer v.close()
 	if lacks := v.judge(false); lacks != nil {
 		return nil, lacks, nil

@@ -71,8 +71,9 @@ func (w *Worker) watch(r prometheus.Registerer) {
 		{"running", "Requests that are being answered from memory.", func() float64 { return float64(w.running.Load()) }},
 		{"hall", "Requests that are being answered from memory, and that wait for that.", func() float64 { return float64(w.hall.taken.Load()) }},
 		{"waiting", "Requests that wait, or had to wait, for what is not in memory or for what they are to be answered after.", func() float64 { return float64(w.waiting.taken.Load()) }},
-		{"memory_bytes", "About how much of the read model is in memory.", func() float64 { return float64(w.cache.bytes()) }},
-		{"memory_inboxes", "Users whose inboxes are in memory.", func() float64 { return float64(w.cache.table.EstimatedSize()) }},
+		{"generation", "The generation of the read model that is read; 0: not known yet.", func() float64 { return float64(w.cache().generation) }},
+		{"memory_bytes", "About how much of the read model is in memory.", func() float64 { return float64(w.cache().bytes()) }},
+		{"memory_inboxes", "Users whose inboxes are in memory.", func() float64 { return float64(w.cache().table.EstimatedSize()) }},
 	} {
 		promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{Name: "convoview_query_" + g.name, Help: g.help}, g.value)
 	}

@@ -25,12 +25,12 @@ func (w *Worker) profile(q *query, maxBytes int, _ *bytes.Buffer) ([]byte, *miss
 		return reply, nil, err
 	}
 	return nil, &missing{alone: func(ctx context.Context) (err error) {
-		q.profiled, err = w.loadProfile(ctx, q)
+		q.profiled, err = q.loadProfile(ctx)
 		return err
 	}}, nil
 }
 
-func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {
+func (q *query) loadProfile(ctx context.Context) (*profiled, error) {
 	t, name, _ := events.SplitConversationID(q.conversationID)
 	ownKey := projection.Key{App: q.app, Owner: q.userID, ConversationID: q.conversationID}
 	sharedKey := projection.Key{App: q.app, ConversationID: q.conversationID}
@@ -44,9 +44,9 @@ func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {
 	var groups map[projection.GroupKey]*projection.GroupProfile
 	var apps map[string]*projection.App
 	g, gctx := errgroup.WithContext(ctx)
-	fetch(gctx, g, w.loads.fullStates, stateKeys, &states)
-	fetch(gctx, g, w.loads.fullGroups, groupKeys, &groups)
-	fetch(gctx, g, w.loads.apps, []string{q.app}, &apps)
+	fetch(gctx, g, q.cache.loads.fullStates, stateKeys, &states)
+	fetch(gctx, g, q.cache.loads.fullGroups, groupKeys, &groups)
+	fetch(gctx, g, q.cache.loads.apps, []string{q.app}, &apps)
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {
 		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",
 			quote(q.conversationID), quote(q.userID))
 	}
-	d, err := w.profileDetails(ctx, q.app, &c, rules)
+	d, err := q.profileDetails(ctx, &c, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -69,31 +69,31 @@ func (w *Worker) loadProfile(ctx context.Context, q *query) (*profiled, error) {
 }
 
 // profileDetails loads what the profile shows beyond the registers.
-func (w *Worker) profileDetails(ctx context.Context, app string, c *projection.Conversation, rules projection.Rules) (projection.Details, error) {
+func (q *query) profileDetails(ctx context.Context, c *projection.Conversation, rules projection.Rules) (projection.Details, error) {
 	var editKeys []projection.EditKey
 	var peerKeys []projection.UserKey
 	var mentionKeys []projection.MentionKey
-	if key, ok := c.HeadEdit(app, rules); ok {
+	if key, ok := c.HeadEdit(q.app, rules); ok {
 		editKeys = append(editKeys, key)
 	}
 	if c.Type == events.TypeC2C {
-		peerKeys = append(peerKeys, projection.UserKey{App: app, UserID: c.Name})
+		peerKeys = append(peerKeys, projection.UserKey{App: q.app, UserID: c.Name})
 	}
 	for _, m := range c.Mentions(rules) {
-		mentionKeys = append(mentionKeys, projection.MentionKey{App: app, GroupID: c.Name, Mention: m.Mention})
+		mentionKeys = append(mentionKeys, projection.MentionKey{App: q.app, GroupID: c.Name, Mention: m.Mention})
 	}
 	var edits map[projection.EditKey]*projection.Edit
 	var peers map[projection.UserKey]*projection.UserProfile
 	var senders map[projection.MentionKey]projection.Register[string]
 	g, gctx := errgroup.WithContext(ctx)
-	fetch(gctx, g, w.loads.edits, editKeys, &edits)
-	fetch(gctx, g, w.loads.fullUsers, peerKeys, &peers)
-	fetch(gctx, g, w.loads.senders, mentionKeys, &senders)
+	fetch(gctx, g, q.cache.loads.edits, editKeys, &edits)
+	fetch(gctx, g, q.cache.loads.fullUsers, peerKeys, &peers)
+	fetch(gctx, g, q.cache.loads.senders, mentionKeys, &senders)
 	if err := g.Wait(); err != nil {
 		return projection.Details{}, err
 	}
 	d := projection.Details{Sender: func(m projection.Mention) string {
-		return senders[projection.MentionKey{App: app, GroupID: c.Name, Mention: m}].Value
+		return senders[projection.MentionKey{App: q.app, GroupID: c.Name, Mention: m}].Value
 	}}
 	for _, edit := range edits {
 		d.Edit = *edit

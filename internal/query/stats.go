@@ -32,6 +32,8 @@ type statsData struct {
 	NumDropped            int64         `json:"num_dropped"`
 	// Feed says why nothing is answered from memory; "" when it is.
 	Feed string `json:"feed"`
+	// Generation is the generation of the read model that is read; 0: not known yet.
+	Generation int `json:"generation"`
 }
 
 // count counts a reply, which has said an error unless that is nil.
@@ -64,7 +66,8 @@ func (w *Worker) stats(of *micro.Endpoint) any {
 	for _, e := range w.endpoints {
 		if e.subject == of.Subject {
 			d := e.stats.data()
-			d.Feed = w.cache.fault()
+			c := w.cache()
+			d.Feed, d.Generation = c.fault(), c.generation
 			return d
 		}
 	}

@@ -36,7 +36,7 @@ func warmed(t *testing.T, m *memory, change ...func(*Config)) *fixture {
 }
 
 func (f *fixture) inMemory(user string) bool {
-	_, ok := f.worker.cache.table.GetEntryQuietly(projection.UserKey{App: "demo", UserID: user})
+	_, ok := f.worker.cache().table.GetEntryQuietly(projection.UserKey{App: "demo", UserID: user})
 	return ok
 }
 

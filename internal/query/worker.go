@@ -36,10 +36,15 @@ type Worker struct {
 	clock     func() time.Time
 	log       *slog.Logger
 	metrics   *metrics
-	loads     *loader
-	cache     *cache
-	cohorts   *batcher[*attempt, struct{}] // of requests that lack something
 	endpoints []*endpoint
+
+	generations Generations
+	feed        Feed                  // as a cache has it
+	current     atomic.Pointer[cache] // of the generation that is read
+	hearing     struct {
+		sync.Mutex
+		caches []*cache // those that hear of changes
+	}
 
 	queue   chan *job    // in hand, and to be answered from memory next
 	running atomic.Int64 // are being answered from memory
@@ -100,18 +105,16 @@ type job struct {
 // New makes a worker that does nothing before Run. The clock says what is
 // expired. nc's closed and error handlers must be set before Run: micro hooks
 // into them.
-func New(cfg Config, nc *nats.Conn, store Store, clock func() time.Time, log *slog.Logger, r prometheus.Registerer) *Worker {
+func New(cfg Config, nc *nats.Conn, generations Generations, clock func() time.Time, log *slog.Logger, r prometheus.Registerer) *Worker {
 	m := newMetrics(r)
 	w := &Worker{
 		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m,
-		loads: newLoader(cfg, store, m, log),
-		queue: make(chan *job, cfg.MaxRunning+cfg.MaxQueued+cfg.MaxWaiting), // all that there is room for
+		generations: generations,
+		queue:       make(chan *job, cfg.MaxRunning+cfg.MaxQueued+cfg.MaxWaiting), // all that there is room for
 	}
 	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxQueuedBytes)
 	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), int64(cfg.MaxQueuedBytes)
-	w.cache = newCache(cfg, w.loads, m)
-	w.cohorts = newBatcher(w.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
-	w.cohorts.patience = cfg.LoadPatience
+	w.read(w.open(0)) // which one it is, Run finds out
 	for _, token := range append([]string{""}, cfg.AffinityTokens...) {
 		w.endpoints = append(w.endpoints,
 			&endpoint{name: "list", subject: subject("list", token), decode: decodeList, answer: w.list},
@@ -137,13 +140,21 @@ func subject(endpoint, token string) string {
 
 // Follow has lists and totals answered from memory while feed says that
 // everything is heard of. Call it before Run, and have the feed call Apply and Lost.
-func (w *Worker) Follow(feed Feed) { w.cache.feed = feed }
+func (w *Worker) Follow(feed Feed) { w.feed, w.cache().feed = feed, feed }
 
 // Apply merges what has become visible into what is in memory.
-func (w *Worker) Apply(m *projection.Model) { w.cache.apply(m) }
+func (w *Worker) Apply(m *projection.Model) {
+	for _, c := range w.hear() {
+		c.apply(m)
+	}
+}
 
 // Lost says that what was loaded before may lack something.
-func (w *Worker) Lost() { w.cache.lost() }
+func (w *Worker) Lost() {
+	for _, c := range w.hear() {
+		c.lost()
+	}
+}
 
 // Run serves until ctx is done, then drains: it takes no more requests,
 // answers those in hand and returns, within Config.DrainTimeout. It leaves the
@@ -157,6 +168,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
 	defer stop(errDraining)
 	lost := make(chan struct{})
+	w.look(ctx)
 	service, err := w.addService(lost)
 	if err != nil {
 		return err
@@ -165,8 +177,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	for range w.cfg.MaxRunning {
 		others.Go(func() { w.serve(base) })
 	}
-	if w.cfg.WarmUpUsers > 0 && w.cache.feed != nil {
-		others.Go(func() { w.warmUp(ctx) })
+	serving, leave := context.WithCancel(ctx)
+	defer leave()
+	others.Go(func() { w.attend(serving) })
+	if w.cfg.WarmUpUsers > 0 && w.feed != nil {
+		others.Go(func() { w.warmUp(serving) })
 	}
 	select {
 	case <-ctx.Done():
@@ -174,6 +189,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-lost:
 		err = errors.New("the service stopped: its nats connection was closed")
 	}
+	leave()
 	err = errors.Join(err, w.drain(context.WithoutCancel(ctx), service, stop))
 	close(w.queue)
 	others.Wait()
@@ -293,10 +309,10 @@ func (w *Worker) accept(j *job) *replyError {
 // finish answers a request that is in hand.
 func (w *Worker) finish(j *job, reply []byte, err error) {
 	if j.query != nil {
-		w.cache.done(j.query)
+		j.query.cache.done(j.query)
 	}
+	j.in.leave(len(j.data)) // first: whoever has the reply may ask the next thing
 	w.respond(j, reply, err)
-	j.in.leave(len(j.data))
 	w.inHand.Done()
 }
 
@@ -317,7 +333,7 @@ func (w *Worker) ready(j *job) (reply []byte) {
 	if err != nil || len(q.after) > 0 || !q.plain() {
 		return nil
 	}
-	reply = w.cache.ready(q)
+	reply = q.cache.ready(q)
 	if reply != nil {
 		w.metrics.hits.Inc()
 	}
@@ -332,7 +348,7 @@ func (w *Worker) decoded(j *job) (*query, error) {
 		if err != nil {
 			return nil, err
 		}
-		q.begin, q.now = j.arrived, events.MicrosOf(w.clock())
+		q.begin, q.now, q.cache = j.arrived, events.MicrosOf(w.clock()), w.cache()
 		j.query = q
 	}
 	return j.query, nil
@@ -442,17 +458,17 @@ func (w *Worker) supply(base context.Context, j *job, lacks *missing, buffer *by
 		return nil, lacks.alone(ctx)
 	}
 	w.metrics.misses.Inc()
-	return w.join(ctx, &attempt{answer: j.answer, query: q, maxBytes: j.maxBytes, buffer: buffer, done: make(chan struct{})})
+	return q.cache.join(ctx, &attempt{answer: j.answer, query: q, maxBytes: j.maxBytes, buffer: buffer, done: make(chan struct{})})
 }
 
 // await waits until the projector has applied everything up to the offsets of a
 // query, which is then asked as if it came only now.
 func (w *Worker) await(ctx context.Context, q *query) error {
-	if w.cache.feed == nil {
+	if w.feed == nil {
 		return refusal(codeUnavailable, "after: this worker does not hear of offsets")
 	}
 	for i, o := range q.after {
-		err := w.cache.feed.Await(ctx, o.Partition, o.at)
+		err := w.feed.Await(ctx, o.Partition, o.at)
 		if errors.Is(err, feed.ErrUnknownPartition) {
 			return badRequest("after[%d] topic %s, partition %d: expected a partition of a topic that is projected", i, quote(o.Topic), o.ID)
 		}
@@ -460,7 +476,7 @@ func (w *Worker) await(ctx context.Context, q *query) error {
 			return err //nolint:wrapcheck // the cause of the context
 		}
 	}
-	q.after, q.begin, q.now = nil, time.Now(), events.MicrosOf(w.clock())
+	q.after, q.begin, q.now, q.cache = nil, time.Now(), events.MicrosOf(w.clock()), w.cache()
 	return nil
 }
 

@@ -73,7 +73,7 @@ func (f *fixture) occupy() (giveBack func()) {
 	f.t.Helper()
 	const blocked = `{"userID":"blocked"}`
 	k := projection.UserKey{App: "demo", UserID: "blocked"}
-	e := f.worker.cache.enter(k)
+	e := f.worker.cache().enter(k)
 	e.mu.Lock()
 	var replies []<-chan *nats.Msg
 	for range f.worker.cfg.MaxRunning {
@@ -84,7 +84,7 @@ func (f *fixture) occupy() (giveBack func()) {
 	}
 	return func() {
 		e.mu.Unlock()
-		f.worker.cache.leave(k, e)
+		f.worker.cache().leave(k, e)
 		for _, reply := range replies {
 			if got := codeOf(<-reply); got != "0" {
 				f.t.Errorf("the request that kept a server busy: %s", got)
@@ -325,7 +325,7 @@ func TestWorker_AsksTheClockOnce(t *testing.T) {
 func (f *fixture) gathered(requests int) {
 	f.t.Helper()
 	waiting := func() int {
-		b := f.worker.cohorts
+		b := f.worker.cache().cohorts
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		callers := 0
@@ -473,7 +473,7 @@ func TestWorker_Several(t *testing.T) {
 	t.Cleanup(stop)
 	var workers []*Worker
 	for _, nc := range connections {
-		w := New(DefaultConfig(), nc, m, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w := New(DefaultConfig(), nc, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		workers = append(workers, w)
 		ended.Go(func() {
 			if err := w.Run(ctx); err != nil {
@@ -504,7 +504,7 @@ func TestWorker_Several(t *testing.T) {
 
 func TestWorker_RefusesASmallMaximumPayload(t *testing.T) {
 	s := startServer(t, 1<<20-1)
-	w := New(DefaultConfig(), connect(t, s), newMemory(), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w := New(DefaultConfig(), connect(t, s), Only(newMemory()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	err := w.Run(t.Context())
 	if err == nil || !strings.HasSuffix(err.Error(), "takes messages of up to 1048575 bytes: expected at least 1048576 (max_payload)") {
 		t.Errorf("got %v", err)
@@ -515,7 +515,7 @@ func TestWorker_EndsWithItsConnection(t *testing.T) {
 	s := startServer(t, 0)
 	nc := connect(t, s)
 	f := &fixture{t: t, client: connect(t, s)}
-	w := New(DefaultConfig(), nc, newMemory(), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w := New(DefaultConfig(), nc, Only(newMemory()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(t.Context()) }()
 	f.awaitService()

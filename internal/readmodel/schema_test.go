@@ -68,11 +68,12 @@ func TestCheck_NamesTheCommandThatHelps(t *testing.T) {
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
 	config.Database = "nothing_here"
-	store, err := readmodel.Open(config)
+	server, err := readmodel.Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = store.Close() }()
+	defer func() { _ = server.Close() }()
+	store := server.Generation(1)
 	if err := store.Check(t.Context()); !errors.Is(err, readmodel.ErrNotMigrated) {
 		t.Errorf("got %v, want %v", err, readmodel.ErrNotMigrated)
 	}
@@ -92,11 +93,12 @@ func TestCheck_NamesTheCommandThatHelps(t *testing.T) {
 func TestStore_IsAwayWithoutClickHouse(t *testing.T) {
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{"127.0.0.1:1"}
-	store, err := readmodel.Open(config)
+	server, err := readmodel.Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = store.Close() }()
+	defer func() { _ = server.Close() }()
+	store := server.Generation(1)
 	_, err = store.Apps(t.Context(), []string{"a"})
 	var failed *readmodel.Error
 	if !errors.As(err, &failed) || !failed.Unavailable() {

@@ -7,88 +7,24 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	schema "github.com/convoview/convoview/schemas/clickhouse"
 )
 
-// generation is the one generation there is.
-const generation = 1
-
 // Store reads and writes one generation of the read model. It is safe for concurrent use.
 type Store struct {
-	conn driver.Conn
-	db   string // the generation's database
-	// slots bounds the queries at one time to the connections. The client's own
-	// pool gives up a wait after the dial timeout; here the caller's context says how long.
-	slots chan struct{}
+	*Server
+	number int
+	db     string // the generation's database
 	// complete says that all tables and views were seen; see ready.
 	complete atomic.Bool
 }
 
-// Open makes a store. It does not connect before it is used.
-func Open(c Config) (*Store, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	settings := clickhouse.Settings{
-		// A read after the acknowledgement must see the rows, whatever the server's defaults.
-		"async_insert":                     0,
-		"distributed_foreground_insert":    1,
-		"materialized_views_ignore_errors": 0,
-		// Equal blocks are not the same block: a repeat is meant to be written.
-		"insert_deduplicate": 0,
-	}
-	if c.Nice > 0 { // servers before 26 know no such settings
-		settings["os_threads_nice_value_query"] = c.Nice
-		settings["os_threads_nice_value_materialized_view"] = c.Nice
-	}
-	conn, err := clickhouse.Open(&clickhouse.Options{
-		Addr:         c.Addresses,
-		Auth:         clickhouse.Auth{Database: "default", Username: c.Username, Password: c.Password},
-		DialTimeout:  c.DialTimeout,
-		ReadTimeout:  c.ReadTimeout,
-		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
-		MaxIdleConns: c.MaxConnections,
-		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
-		Settings:     settings,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open clickhouse: %w", err)
-	}
-	return &Store{
-		conn:  conn,
-		db:    fmt.Sprintf("%s_g%d", c.Database, generation),
-		slots: make(chan struct{}, c.MaxConnections),
-	}, nil
-}
+// Number is the number of the generation.
+func (s *Store) Number() int { return s.number }
 
-// slot waits for leave to use a connection. The caller gives it back by release.
-func (s *Store) slot(ctx context.Context) (release func(), err error) {
-	select {
-	case s.slots <- struct{}{}:
-		return func() { <-s.slots }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for one of %d connections: %w", cap(s.slots), ctx.Err())
-	}
-}
-
-// Close closes the connections.
-func (s *Store) Close() error { return s.conn.Close() }
-
-// Migrate makes the tables that are not there yet. It can be run again and beside a running system.
-func (s *Store) Migrate(ctx context.Context) error {
-	if err := s.conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+s.db); err != nil {
-		return fmt.Errorf("create database %s: %w", s.db, classify(ctx, err))
-	}
-	for _, statement := range statements(schema.Generation, s.db) {
-		if err := s.conn.Exec(ctx, statement); err != nil {
-			name, _, _ := strings.Cut(statement, "\n")
-			return fmt.Errorf("%s: %w", name, classify(ctx, err))
-		}
-	}
-	return nil
+// migrate makes the generation's tables that are not there yet.
+func (s *Store) migrate(ctx context.Context) error {
+	return s.make(ctx, s.db, schema.Generation)
 }
 
 // statements splits a script at the semicolons that end lines, without its leading comments.

@@ -29,17 +29,18 @@ func open(t testing.TB) *readmodel.Store {
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
 	config.Database = sandboxtest.Database(t)
-	store, err := readmodel.Open(config)
+	server, err := readmodel.Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := server.Generation(1)
 	t.Cleanup(func() {
-		if err := store.Drop(context.WithoutCancel(t.Context())); err != nil {
+		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-		_ = store.Close()
+		_ = server.Close()
 	})
-	if err := store.Migrate(t.Context()); err != nil {
+	if err := server.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return store

@@ -7,3 +7,8 @@ import _ "embed"
 //
 //go:embed generation.sql
 var Generation string
+
+// Registry makes the tables that say which generations there are in the database {db}.
+//
+//go:embed registry.sql
+var Registry string

@@ -78,7 +78,7 @@ func Database(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := conn.Exec(context.Background(), "DROP DATABASE "+db+" SYNC"); err != nil {
+		if err := conn.Exec(context.Background(), "DROP DATABASE IF EXISTS "+db+" SYNC"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/rebuild"
+)
+
+type rebuildConfig struct {
+	check   bool
+	rebuild rebuild.Config
+	limits  events.Limits
+	store   readmodel.Config
+	admin   lifecycle.AdminConfig
+	log     lifecycle.LogConfig
+}
+
+func (c *rebuildConfig) register(f *lifecycle.Flags) {
+	registerReading(f, &c.rebuild.Ingest, &c.limits)
+	f.Int(&c.rebuild.Ingest.MaxRate, "max-rate", "Most events a second, so that the live system keeps its latency; 0: as many as there can be.")
+	f.Duration(&c.rebuild.ProgressInterval, "progress-interval", "How often progress is looked at.")
+	c.store.Register(f)
+	c.admin.Register(f)
+	c.log.Register(f)
+	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
+}
+
+func (c *rebuildConfig) validate() error {
+	return errors.Join(c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
+}
+
+func rebuildModel(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	config := rebuildConfig{
+		rebuild: rebuild.DefaultConfig(),
+		limits:  events.DefaultLimits(),
+		store:   readmodel.DefaultConfig(),
+		admin:   lifecycle.AdminConfig{Addr: ":8082"},
+		log:     lifecycle.DefaultLogConfig(),
+	}
+	flags := lifecycle.NewFlags("projector rebuild", "Fills a new generation of the read model from the beginning of the topics, beside the live one. Killed at any time, it goes on where it was.", getenv, stdout)
+	config.register(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := config.validate(); err != nil {
+		return err
+	}
+	if config.check {
+		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+		return err
+	}
+	limitMemory(config.rebuild.Ingest, getenv)
+
+	log := lifecycle.NewLogger(config.log, os.Stderr)
+	registry := lifecycle.NewRegistry()
+	server, err := readmodel.Open(config.store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	r, err := rebuild.Begin(ctx, config.rebuild, server, log)
+	if err != nil {
+		return err
+	}
+
+	admin := lifecycle.NewAdmin(config.admin, registry, log)
+	admin.AddCheck("clickhouse", server.Check)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- admin.Component().Run(running) }()
+
+	begin := time.Now()
+	err = r.Run(ctx, events.NewDecoder(config.limits), registry, func(p rebuild.Progress) {
+		line := log.With("generation", p.Generation, "done", p.Done, "of", p.Total, "per_second", int(p.Rate), "left", p.Left().Round(time.Second).String())
+		if len(p.Waiting) > 0 {
+			line = line.With("waiting_for_projectors_of", len(p.Waiting), "first", p.Waiting[0].String())
+		}
+		line.Info("rebuilding")
+	})
+	stop()
+	if err := errors.Join(err, <-served); err != nil {
+		return fmt.Errorf("rebuild generation %d: %w", r.Generation(), err)
+	}
+	_, err = fmt.Fprintf(stdout, "generation %d has everything; it took %v\n", r.Generation(), time.Since(begin).Round(time.Millisecond))
+	return err
+}

@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection/bruteforce"
+	"github.com/convoview/convoview/internal/query"
+	"github.com/convoview/convoview/internal/rebuild"
+)
+
+// TestRebuild_BesideTheLiveSystem rebuilds the read model while a chat goes on, breaks
+// the rebuild off and goes on with it, switches, rolls back and switches again. Every
+// reply is that of the brute force before, between and after, and in the end
+// when the first generation is gone.
+func TestRebuild_BesideTheLiveSystem(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	people := peopleOf(chat)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	s.serve(func() time.Time { return now })
+	s.project()
+
+	rebuilt := make(chan error, 1)
+	portion := 0
+	for list := range portions(chat) {
+		s.send(list...)
+		switch portion++; portion {
+		case 2:
+			s.settle()
+			go func() { rebuilt <- s.rebuild(func(p rebuild.Progress) bool { return p.Done > 0 }) }()
+		case 3:
+			if err := <-rebuilt; !errors.Is(err, context.Canceled) {
+				t.Fatalf("broken off: %v", err)
+			}
+			go func() { rebuilt <- s.rebuild(func(rebuild.Progress) bool { return false }) }()
+		}
+		s.visit(people)
+	}
+	if err := <-rebuilt; err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	want := bruteforce.New(chat, events.MicrosOf(now))
+	compareAll(t, people, want, s)
+	for _, generation := range []int{2, 1, 2} {
+		if err := s.readModel.Switch(t.Context(), generation, t.Name()); err != nil {
+			t.Fatal(err)
+		}
+		s.awaitGeneration(generation)
+		compareAll(t, people, want, s)
+	}
+	if err := s.readModel.DropGeneration(t.Context(), 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	compareAll(t, people, want, s)
+
+	// Projectors have noticed, too.
+	last := chat[len(chat)-1]
+	last.ID += "-again"
+	s.send(last)
+	s.settle()
+}
+
+// rebuild fills a new generation, or goes on with it, unless it is to be broken off.
+func (s *system) rebuild(breakOff func(rebuild.Progress) bool) error {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	config := rebuild.DefaultConfig()
+	config.Ingest = s.ingest()
+	config.ProgressInterval = 10 * time.Millisecond
+	r, err := rebuild.Begin(ctx, config, s.readModel, s.log())
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx, events.NewDecoder(events.DefaultLimits()), prometheus.NewRegistry(), func(p rebuild.Progress) {
+		if breakOff(p) {
+			cancel()
+		}
+	})
+}
+
+// awaitGeneration waits until the query worker reads a generation.
+func (s *system) awaitGeneration(number int) {
+	s.t.Helper()
+	for {
+		m, err := s.nc.Request("$SRV.STATS."+query.ServiceName, nil, time.Minute)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		var stats micro.Stats
+		if err := json.Unmarshal(m.Data, &stats); err != nil {
+			s.t.Fatal(err)
+		}
+		var data struct {
+			Generation int `json:"generation"`
+		}
+		if err := json.Unmarshal(stats.Endpoints[0].Data, &data); err != nil {
+			s.t.Fatal(err)
+		}
+		if data.Generation == number {
+			return
+		}
+	}
+}

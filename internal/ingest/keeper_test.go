@@ -1,0 +1,148 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// keeperSink notes what it was told between which writes.
+type keeperSink struct {
+	*memorySink
+	mu     sync.Mutex
+	told   []map[events.Partition]int64
+	writes int // so far
+	failed int // how often it was told in vain
+	keep   func() error
+}
+
+func (s *keeperSink) Write(ctx context.Context, m *projection.Model) error {
+	s.mu.Lock()
+	s.writes++
+	s.mu.Unlock()
+	return s.memorySink.Write(ctx, m)
+}
+
+func (s *keeperSink) Keep(_ context.Context, from map[events.Partition]int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keep != nil {
+		if err := s.keep(); err != nil {
+			s.failed++
+			return err
+		}
+	}
+	s.told = append(s.told, from)
+	return nil
+}
+
+// TestKeeper_IsToldBeforeAnythingIsWritten holds a keeper to be asked at the beginning
+// of each generation of the group until it agrees, and every so often after that,
+// each time with where writing goes on.
+func TestKeeper_IsToldBeforeAnythingIsWritten(t *testing.T) {
+	h := newHarness(t, 2)
+	config := h.config()
+	config.KeepInterval = 5 * time.Millisecond
+	sink := &keeperSink{memorySink: h.sink}
+	const failures = 5
+	sink.keep = func() error {
+		if sink.failed < failures {
+			if sink.writes > 0 {
+				t.Error("written before the keeper has agreed")
+			}
+			return errors.New("no registry")
+		}
+		return nil
+	}
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	r := h.run(config, sink)
+	line := h.logs.await(h, "cannot look which generations are kept; nothing is written before", failures)
+	if line["level"] != "ERROR" || line["error"] != "no registry" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	// Once more although nothing happens, and at the end of what there is.
+	at := events.Partition{Topic: messagesTopic, ID: 0}
+	for {
+		sink.mu.Lock()
+		last := sink.told[len(sink.told)-1][at]
+		sink.mu.Unlock()
+		if last == 10 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	r.mustStop()
+	if first, known := sink.told[0][at]; known && first != 0 {
+		t.Errorf("told of offset %d before anything was written", first)
+	}
+
+	// The next one begins where that one has ended.
+	second := &keeperSink{memorySink: h.sink}
+	r = h.run(config, second)
+	h.produce(messagesTopic, 0, h.messages(1)...)
+	h.awaitAll()
+	r.mustStop()
+	if got := second.told[0][at]; got != 10 {
+		t.Errorf("told of offset %d, want 10", got)
+	}
+	h.checkModel()
+}
+
+// TestKeeper_FailsLater goes on with what it had when a keeper that has agreed fails.
+func TestKeeper_FailsLater(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.KeepInterval = time.Millisecond
+	sink := &keeperSink{memorySink: h.sink}
+	sink.keep = func() error {
+		if len(sink.told) > 0 {
+			return errors.New("no registry")
+		}
+		return nil
+	}
+	r := h.run(config, sink)
+	h.logs.await(h, "cannot look which generations are kept; going on with those that were", 1)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.awaitAll()
+	if err := r.Check(h.ctx); err == nil {
+		t.Error("nothing to complain of")
+	}
+	h.checkModel()
+	r.mustStop()
+}
+
+// TestConsumer_WithoutADeadLetterTopic leaves out what is no event.
+func TestConsumer_WithoutADeadLetterTopic(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.DeadTopic = ""
+	h.produce(messagesTopic, 0, h.message(), kafka.Record{Value: kafka.NewBytes([]byte("{"))}, h.message())
+	r := h.run(config, h.sink)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+	if letters := h.read(deadTopic, 2); len(letters) > 0 {
+		t.Errorf("%d dead letters", len(letters))
+	}
+}
+
+// TestConsumer_Progress tells how far partitions are.
+func TestConsumer_Progress(t *testing.T) {
+	h := newHarness(t, 1)
+	r := h.run(h.config(), h.sink)
+	h.produce(messagesTopic, 0, h.messages(7)...)
+	h.awaitAll()
+	got := r.Progress()[events.Partition{Topic: messagesTopic, ID: 0}]
+	if got != (Progress{Written: 7, End: 7}) {
+		t.Errorf("got %+v, want 7 of 7", got)
+	}
+	r.mustStop()
+}

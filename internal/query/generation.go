@@ -1,0 +1,123 @@
+package query
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// Generations are those of the read model. One of them is read; which one, changes
+// when an operator switches.
+type Generations struct {
+	// Current gives the number of the one that is read.
+	Current func(context.Context) (int, error)
+	// Store gives a generation by its number, whether it is there or not.
+	Store func(number int) Store
+}
+
+// Only gives a read model of one generation.
+func Only(s Store) Generations {
+	return Generations{
+		Current: func(context.Context) (int, error) { return 1, nil },
+		Store:   func(int) Store { return s },
+	}
+}
+
+// cache is that of the generation that is read. A request takes it once, so that
+// it sees nothing of two generations.
+func (w *Worker) cache() *cache { return w.current.Load() }
+
+// open makes the cache of a generation, which hears of changes from now on.
+func (w *Worker) open(generation int) *cache {
+	c := newCache(w.cfg, generation, newLoader(w.cfg, w.generations.Store(generation), w.metrics, w.log), w.metrics)
+	c.feed = w.feed
+	w.hearing.Lock()
+	defer w.hearing.Unlock()
+	w.hearing.caches = append(slices.Clone(w.hearing.caches), c)
+	return c
+}
+
+// close has a cache hear of nothing any more. Requests that have taken it came
+// before, and see no less than they would have seen then.
+func (w *Worker) discard(c *cache) {
+	w.hearing.Lock()
+	defer w.hearing.Unlock()
+	w.hearing.caches = slices.DeleteFunc(slices.Clone(w.hearing.caches), func(other *cache) bool { return other == c })
+}
+
+// hear gives the caches that hear of changes.
+func (w *Worker) hear() []*cache {
+	w.hearing.Lock()
+	defer w.hearing.Unlock()
+	return w.hearing.caches
+}
+
+// read has new requests answered from a cache, and nothing more put into the one before.
+func (w *Worker) read(c *cache) {
+	if before := w.current.Swap(c); before != nil {
+		w.discard(before)
+	}
+	c.bound(w.cfg.CacheBytes)
+}
+
+// attend looks every now and then which generation is read.
+func (w *Worker) attend(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(w.cfg.GenerationInterval):
+			w.look(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look finds out which generation is read, and turns to it.
+func (w *Worker) look(ctx context.Context) {
+	looking, cancel := context.WithTimeout(ctx, w.cfg.GenerationInterval)
+	defer cancel()
+	number, err := w.generations.Current(looking)
+	if err != nil {
+		if ctx.Err() == nil && w.cache().generation == 0 {
+			w.log.Warn("cannot find out which generation is read; trying again", "error", err)
+		}
+		return
+	}
+	if number != w.cache().generation {
+		w.turn(ctx, number)
+	}
+}
+
+// turn turns to another generation: first what is in memory of the one before is
+// loaded from it, as far as half the bound goes for each, so that nobody who is used to
+// be answered from memory has to wait; then it is read.
+func (w *Worker) turn(ctx context.Context, number int) {
+	begin, before := time.Now(), w.cache()
+	next := w.open(number)
+	log := w.log.With("generation", number, "before", before.generation)
+	if before.generation == 0 {
+		w.read(next)
+		log.Info("generation is read")
+		return
+	}
+	log.Info("loading another generation")
+	before.bound(w.cfg.CacheBytes / 2)
+	next.bound(w.cfg.CacheBytes / 2)
+	var users []projection.UserKey
+	for e := range before.table.Hottest() {
+		users = append(users, e.Key)
+	}
+	warm, err := w.warm(ctx, next, users)
+	if err != nil {
+		w.discard(next)
+		before.bound(w.cfg.CacheBytes)
+		if ctx.Err() == nil {
+			log.Error("cannot load the generation that is to be read; trying again", "error", err)
+		}
+		return
+	}
+	w.read(next)
+	log.Info("generation is read", "users", warm, "of", len(users), "took", time.Since(begin))
+}

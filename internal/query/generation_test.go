@@ -1,0 +1,176 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// model is a read model of two generations, of which the current one can be set.
+type model struct {
+	current atomic.Int64
+	stores  [3]*memory
+}
+
+// startModel starts a worker that reads the first generation of two, in which user
+// zoe has been written to by ann and by ben.
+func startModel(t *testing.T, change ...func(*Config)) (*fixture, *model) {
+	t.Helper()
+	m := &model{}
+	for i, from := range []string{"nobody", "ann", "ben"} {
+		m.stores[i] = newMemory()
+		m.stores[i].fold(ago(time.Hour), c2c(from, "zoe", 1, "hello"))
+	}
+	m.current.Store(1)
+	return startGenerations(t, m.stores[1], Generations{
+		Current: func(context.Context) (int, error) { return int(m.current.Load()), nil },
+		Store:   func(number int) Store { return m.stores[number] },
+	}, always{}, append(change, func(c *Config) { c.GenerationInterval = time.Millisecond })...), m
+}
+
+// reads waits until the worker reads a generation.
+func (f *fixture) reads(generation int) {
+	f.t.Helper()
+	for f.worker.cache().generation != generation {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestGeneration_Switch(t *testing.T) {
+	f, m := startModel(t)
+	for _, c := range []struct {
+		generation int
+		want       string
+	}{{1, "C2Cann"}, {2, "C2Cben"}, {1, "C2Cann"}} {
+		m.current.Store(int64(c.generation))
+		f.reads(c.generation)
+		if got := f.list(`{"userID":"zoe"}`).ids(t); len(got) != 1 || got[0] != c.want {
+			t.Errorf("generation %d: %v, want %s", c.generation, got, c.want)
+		}
+		if code, _ := f.ask("profile", `{"userID":"zoe","conversationID":"`+c.want+`"}`); code != "0" {
+			t.Errorf("generation %d: profile of %s: %s", c.generation, c.want, code)
+		}
+		// What comes later is in both.
+		event := c2c("cid", "zoe", uint64(10+c.generation), "more")
+		for _, store := range m.stores {
+			store.fold(ago(time.Minute), event)
+		}
+		f.worker.Apply(modelOf(ago(time.Minute), event))
+		if got := f.list(`{"userID":"zoe"}`).ids(t); len(got) != 2 {
+			t.Errorf("generation %d, later: %v, want two", c.generation, got)
+		}
+		for i := range m.stores { // as before
+			if i > 0 {
+				delete(m.stores[i].model.States, projection.Key{App: "demo", Owner: "zoe", ConversationID: "C2Ccid"})
+			}
+		}
+		f.worker.Lost()
+	}
+}
+
+// TestGeneration_WhoeverIsInMemoryStays holds that those who are answered from memory
+// need nothing more after a switch, and hear of what happens while it goes on.
+func TestGeneration_WhoeverIsInMemoryStays(t *testing.T) {
+	f, m := startModel(t)
+	f.list(`{"userID":"zoe"}`)
+	g := newGate(m.stores[2])
+	m.current.Store(2)
+	<-g.came // it loads what is in memory
+	if got := f.list(`{"userID":"zoe"}`).ids(t); got[0] != "C2Cann" {
+		t.Errorf("before it has loaded: %v", got)
+	}
+	f.worker.Apply(modelOf(ago(time.Minute), c2c("cid", "zoe", 2, "more")))
+	close(g.open)
+	f.reads(2)
+	m.stores[2].intercept(func(_ context.Context, name string) error { return fmt.Errorf("%s are asked for", name) })
+	if got := strings.Join(f.list(`{"userID":"zoe"}`).ids(t), " "); got != "C2Ccid C2Cben" {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// TestGeneration_IsReadOnlyOnceItIsLoaded stays with a generation while the other one
+// cannot be read.
+func TestGeneration_IsReadOnlyOnceItIsLoaded(t *testing.T) {
+	f, m := startModel(t)
+	f.list(`{"userID":"zoe"}`)
+	m.stores[2].intercept(func(context.Context, string) error { return errors.New("no disk") })
+	m.current.Store(2)
+	for !strings.Contains(f.log.String(), "cannot load the generation that is to be read; trying again") {
+		time.Sleep(time.Millisecond)
+	}
+	if got := f.list(`{"userID":"zoe"}`).ids(t); got[0] != "C2Cann" {
+		t.Errorf("meanwhile: %v", got)
+	}
+	m.stores[2].intercept(nil)
+	f.reads(2)
+	if got := f.list(`{"userID":"zoe"}`).ids(t); got[0] != "C2Cben" {
+		t.Errorf("afterwards: %v", got)
+	}
+	if n := len(f.worker.hear()); n != 1 {
+		t.Errorf("%d caches hear of changes, want 1", n)
+	}
+}
+
+// TestGeneration_UnknownAtStart begins when ClickHouse is away.
+func TestGeneration_UnknownAtStart(t *testing.T) {
+	store := some()
+	var known atomic.Bool
+	f := startGenerations(t, store, Generations{
+		Current: func(context.Context) (int, error) {
+			if !known.Load() {
+				return 0, errors.New("no server")
+			}
+			return 1, nil
+		},
+		Store: func(number int) Store {
+			if number == 0 {
+				m := newMemory()
+				m.intercept(func(context.Context, string) error { return away{errors.New("no server")} })
+				return m
+			}
+			return store
+		},
+	}, always{}, func(c *Config) { c.GenerationInterval = time.Millisecond })
+	f.refuses("list", `{"userID":"ann"}`, "503", "the store is not available, ask again later")
+	known.Store(true)
+	f.reads(1)
+	f.list(`{"userID":"ann"}`)
+}
+
+// TestCache_Bound holds less, and then more again.
+func TestCache_Bound(t *testing.T) {
+	m := chats(200)
+	w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	ask := func() {
+		for i := range 200 {
+			q := &query{app: "demo", userID: fmt.Sprintf("user-%03d", i), begin: time.Now()}
+			if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.cache().table.CleanUp()
+	}
+	ask()
+	all := w.cache().table.EstimatedSize()
+	half := int(w.cache().bytes()) / 2
+	w.cache().bound(half)
+	ask()
+	if n := w.cache().table.EstimatedSize(); n >= all*3/4 || n == 0 || int(w.cache().bytes()) > half {
+		t.Errorf("%d of %d inboxes are in memory under half the bound, %d bytes of %d", n, all, w.cache().bytes(), half)
+	}
+	w.cache().bound(DefaultConfig().CacheBytes)
+	ask()
+	if n := w.cache().table.EstimatedSize(); n != all {
+		t.Errorf("%d of %d inboxes are in memory under the whole bound", n, all)
+	}
+}

@@ -1,0 +1,319 @@
+package readmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/convoview/convoview/internal/events"
+	schema "github.com/convoview/convoview/schemas/clickhouse"
+)
+
+// State is how far a generation is. It only grows.
+type State int8
+
+// The states of a generation.
+const (
+	Filling State = iota + 1 // projectors write it, a rebuild fills in what was before
+	Filled                   // it has everything
+	Dropped                  // it is gone
+)
+
+func (s State) String() string {
+	switch s {
+	case Filling:
+		return "filling"
+	case Filled:
+		return "filled"
+	case Dropped:
+		return "dropped"
+	default:
+		return fmt.Sprintf("State(%d)", int8(s))
+	}
+}
+
+// Generation is what the registry says of a generation.
+type Generation struct {
+	Number  int
+	State   State
+	Made    time.Time
+	Options string // how it is rebuilt, as JSON; "" of the first one
+}
+
+// Kept reports whether projectors write the generation.
+func (g Generation) Kept() bool { return g.State != Dropped }
+
+// Registry is what the registry says.
+type Registry struct {
+	Generations []Generation // ascending by number
+	Current     int          // the one that is read
+	Before      int          // the one that was read before the last switch; 0: none
+	Switches    int          // how many there were
+}
+
+// Find gives a generation by its number.
+func (r Registry) Find(number int) (Generation, bool) {
+	for _, g := range r.Generations {
+		if g.Number == number {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+// Migrate makes the registry, the first generation if there is none, and the tables of
+// generations that are not there yet. It can be run again and beside a running system.
+func (s *Server) Migrate(ctx context.Context) error {
+	if err := s.make(ctx, s.database, schema.Registry); err != nil {
+		return err
+	}
+	r, err := s.Registry(ctx)
+	if errors.Is(err, ErrNotMigrated) {
+		// In this order: once it is registered somebody may write it.
+		if err := s.Generation(1).migrate(ctx); err != nil {
+			return err
+		}
+		if err := s.register(ctx, Generation{Number: 1, State: Filled, Made: time.Now()}); err != nil {
+			return err
+		}
+		return s.addSwitch(ctx, 1, 1, "projector migrate")
+	}
+	if err != nil {
+		return err
+	}
+	for _, g := range r.Generations {
+		if g.Kept() {
+			if err := s.Generation(g.Number).migrate(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Registry gives what the registry says. Its error is ErrNotMigrated while there is
+// nothing to read.
+func (s *Server) Registry(ctx context.Context) (Registry, error) {
+	release, err := s.slot(ctx)
+	if err != nil {
+		return Registry{}, err
+	}
+	defer release()
+	r := Registry{}
+	err = s.each(ctx, "SELECT generation, CAST(max(state) AS Int8), max(made), max(options) FROM "+s.database+".generations GROUP BY generation ORDER BY generation",
+		func(scan func(...any) error) error {
+			var g Generation
+			var number uint32
+			if err := scan(&number, (*int8)(&g.State), &g.Made, &g.Options); err != nil {
+				return err
+			}
+			g.Number = int(number)
+			r.Generations = append(r.Generations, g)
+			return nil
+		})
+	if err == nil {
+		err = s.each(ctx, "SELECT number, generation FROM "+s.database+".switches ORDER BY number", func(scan func(...any) error) error {
+			var number uint64
+			var generation uint32
+			err := scan(&number, &generation)
+			r.Switches, r.Before, r.Current = int(number), r.Current, int(generation) //nolint:gosec // nobody switches that often
+			return err
+		})
+	}
+	if err != nil {
+		return Registry{}, s.notMigrated(ctx, err)
+	}
+	if r.Current == 0 {
+		return Registry{}, fmt.Errorf("%w: database %s says of no generation that it is read, run projector migrate", ErrNotMigrated, s.database)
+	}
+	return r, nil
+}
+
+// Current gives the number of the generation that is read.
+func (s *Server) Current(ctx context.Context) (int, error) {
+	r, err := s.Registry(ctx)
+	return r.Current, err
+}
+
+// Check reports whether ClickHouse answers, and has the registry and the tables of the
+// generation that is read.
+func (s *Server) Check(ctx context.Context) error {
+	current, err := s.Current(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Generation(current).Check(ctx)
+}
+
+// The engine's codes for what projector migrate makes.
+const (
+	unknownTable    = 60
+	unknownDatabase = 81
+)
+
+// notMigrated says of an error that nobody has made the registry, if that is why.
+func (s *Server) notMigrated(ctx context.Context, err error) error {
+	var exception *clickhouse.Exception
+	if errors.As(err, &exception) && (exception.Code == unknownTable || exception.Code == unknownDatabase) {
+		return fmt.Errorf("%w: database %s has no registry, run projector migrate", ErrNotMigrated, s.database)
+	}
+	return fmt.Errorf("read the registry: %w", classify(ctx, err))
+}
+
+// each gives the rows of a query.
+func (s *Server) each(ctx context.Context, query string, visit func(scan func(...any) error) error) error {
+	rows, err := s.conn.Query(ctx, query)
+	if err != nil {
+		return err //nolint:wrapcheck // callers say what was read
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := visit(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err() //nolint:wrapcheck // as above
+}
+
+// register writes what is known of a generation. States only grow.
+func (s *Server) register(ctx context.Context, g Generation) error {
+	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.generations SELECT %d, CAST(%d AS Enum8('filling' = 1, 'filled' = 2, 'dropped' = 3)), fromUnixTimestamp64Micro(%d, 'UTC'), {options:String}",
+		s.database, g.Number, int8(g.State), g.Made.UnixMicro()), clickhouse.Named("options", g.Options))
+	if err != nil {
+		return fmt.Errorf("register generation %d as %v: %w", g.Number, g.State, classify(ctx, err))
+	}
+	return nil
+}
+
+func (s *Server) addSwitch(ctx context.Context, number, generation int, by string) error {
+	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.switches SELECT %d, %d, now64(6), {by:String}", s.database, number, generation),
+		clickhouse.Named("by", by))
+	if err != nil {
+		return fmt.Errorf("register the switch to generation %d: %w", generation, classify(ctx, err))
+	}
+	return nil
+}
+
+// Add makes a new generation, which projectors write from soon on.
+func (s *Server) Add(ctx context.Context, options string) (*Store, error) {
+	r, err := s.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := Generation{Number: r.Generations[len(r.Generations)-1].Number + 1, State: Filling, Made: time.Now(), Options: options}
+	store := s.Generation(g.Number)
+	// Of two who do this at the same time, one makes the database.
+	if err := s.conn.Exec(ctx, "CREATE DATABASE "+store.db); err != nil {
+		return nil, fmt.Errorf("make generation %d: %w", g.Number, classify(ctx, err))
+	}
+	if err := store.migrate(ctx); err != nil {
+		return nil, err
+	}
+	return store, s.register(ctx, g)
+}
+
+// Cover says from which offsets on projectors write everything to a generation.
+func (s *Server) Cover(ctx context.Context, generation int, from map[events.Partition]int64) error {
+	if len(from) == 0 {
+		return nil
+	}
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.database+".coverage")
+	if err != nil {
+		return fmt.Errorf("say what is written to generation %d: %w", generation, classify(ctx, err))
+	}
+	defer func() { _ = batch.Close() }()
+	for p, offset := range from {
+		if err := batch.Append(uint32(generation), p.Topic, int32(p.ID), offset); err != nil { //nolint:gosec // small numbers
+			return fmt.Errorf("say what is written to generation %d: %w", generation, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("say what is written to generation %d: %w", generation, classify(ctx, err))
+	}
+	return nil
+}
+
+// Covered gives from which offsets on projectors write everything to a generation.
+func (s *Server) Covered(ctx context.Context, generation int) (map[events.Partition]int64, error) {
+	from := map[events.Partition]int64{}
+	err := s.each(ctx, fmt.Sprintf("SELECT topic, partition, min(from_offset) FROM %s.coverage WHERE generation = %d GROUP BY topic, partition", s.database, generation),
+		func(scan func(...any) error) error {
+			var p events.Partition
+			var id int32
+			var offset int64
+			if err := scan(&p.Topic, &id, &offset); err != nil {
+				return err
+			}
+			p.ID = int(id)
+			from[p] = offset
+			return nil
+		})
+	if err != nil {
+		return nil, s.notMigrated(ctx, err)
+	}
+	return from, nil
+}
+
+// Filled says that a generation has everything.
+func (s *Server) Filled(ctx context.Context, generation int) error {
+	return s.register(ctx, Generation{Number: generation, State: Filled})
+}
+
+// Switch has a generation read that has everything.
+func (s *Server) Switch(ctx context.Context, generation int, by string) error {
+	r, err := s.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	g, ok := r.Find(generation)
+	switch {
+	case !ok:
+		return fmt.Errorf("generation %d: there is none of that number", generation)
+	case g.State != Filled:
+		return fmt.Errorf("generation %d: it is %v, expected filled", generation, g.State)
+	case generation == r.Current:
+		return fmt.Errorf("generation %d: it is the one that is read", generation)
+	}
+	return s.addSwitch(ctx, r.Switches+1, generation, by)
+}
+
+// DropGeneration drops a generation that is not read, a while after nobody who looks
+// writes to it any more.
+func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.Duration) error {
+	r, err := s.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	switch _, ok := r.Find(generation); {
+	case !ok:
+		return fmt.Errorf("generation %d: there is none of that number", generation)
+	case generation == r.Current:
+		return fmt.Errorf("generation %d: it is the one that is read, expected another", generation)
+	}
+	if err := s.register(ctx, Generation{Number: generation, State: Dropped}); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(grace):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return s.Generation(generation).Drop(ctx)
+}
+
+// DropAll removes all generations and the registry.
+func (s *Server) DropAll(ctx context.Context) error {
+	r, err := s.Registry(ctx)
+	if err != nil && !errors.Is(err, ErrNotMigrated) {
+		return err
+	}
+	for _, g := range r.Generations {
+		if err := s.Generation(g.Number).Drop(ctx); err != nil {
+			return err
+		}
+	}
+	return classify(ctx, s.conn.Exec(ctx, "DROP DATABASE IF EXISTS "+s.database+" SYNC"))
+}

@@ -1,0 +1,152 @@
+package readmodel_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/readmodel"
+)
+
+// states gives the generations and their states in short.
+func states(t *testing.T, s *readmodel.Server) string {
+	t.Helper()
+	r, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, g := range r.Generations {
+		text := g.State.String()
+		if g.Number == r.Current {
+			text += " read"
+		}
+		if g.Number == r.Before {
+			text += " before"
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, ", ")
+}
+
+func TestRegistry(t *testing.T) {
+	s := open(t).Server
+	do := func(what string, err error, want string) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got := states(t, s); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	refuse := func(what string, err error, want string) {
+		t.Helper()
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", what, err, want)
+		}
+	}
+	do("migrated", nil, "filled read")
+	refuse("drop what is read", s.DropGeneration(t.Context(), 1, 0), "generation 1: it is the one that is read, expected another")
+	second, err := s.Add(t.Context(), `{"a":1}`)
+	do("added", err, "filled read, filling")
+	if second.Number() != 2 {
+		t.Errorf("generation %d, want 2", second.Number())
+	}
+	refuse("switch too early", s.Switch(t.Context(), 2, "ann"), "generation 2: it is filling, expected filled")
+	refuse("switch to nothing", s.Switch(t.Context(), 3, "ann"), "generation 3: there is none of that number")
+	do("filled", s.Filled(t.Context(), 2), "filled read, filled")
+	do("switched", s.Switch(t.Context(), 2, "o'neill"), "filled before, filled read")
+	refuse("switch again", s.Switch(t.Context(), 2, "ann"), "generation 2: it is the one that is read")
+	do("switched back", s.Switch(t.Context(), 1, "ann"), "filled read, filled before")
+	do("migrated again", s.Migrate(t.Context()), "filled read, filled before")
+	do("dropped", s.DropGeneration(t.Context(), 2, 0), "filled read, dropped before")
+	do("filled late", s.Filled(t.Context(), 2), "filled read, dropped before")
+	third, err := s.Add(t.Context(), "")
+	do("added", err, "filled read, dropped before, filling")
+	if third.Number() != 3 {
+		t.Errorf("generation %d, want 3", third.Number())
+	}
+	r, err := s.Registry(t.Context())
+	if err != nil || r.Generations[1].Options != `{"a":1}` || r.Generations[2].Made.IsZero() {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func TestRegistry_CoverageIsTheLeast(t *testing.T) {
+	s := open(t).Server
+	a, b := events.Partition{Topic: "t", ID: 0}, events.Partition{Topic: "t", ID: 1}
+	for _, from := range []map[events.Partition]int64{{a: 10}, {a: 7, b: 0}, {a: 8}} {
+		if err := s.Cover(t.Context(), 2, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Covered(t.Context(), 2)
+	if diff := cmp.Diff(map[events.Partition]int64{a: 7, b: 0}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	if got, err := s.Covered(t.Context(), 1); len(got) > 0 || err != nil {
+		t.Errorf("of another generation: %v %v", got, err)
+	}
+}
+
+func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
+	s := open(t).Server
+	live := readmodel.NewLive(s)
+	number := 0
+	write := func() (string, error) {
+		number++
+		user := "user-" + string(rune('a'+number))
+		m := projection.NewModel()
+		m.Erased[projection.UserKey{App: "demo", UserID: user}] = struct{}{}
+		return user, live.Write(t.Context(), m)
+	}
+	has := func(generation int, user string) bool {
+		t.Helper()
+		apps, err := s.Generation(generation).Apps(t.Context(), []string{"demo"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, is := apps["demo"].Erased[user]
+		return is
+	}
+	if _, err := write(); err == nil {
+		t.Error("written before anybody has looked")
+	}
+	at := events.Partition{Topic: "t"}
+	keep := func(offset int64) {
+		t.Helper()
+		if err := live.Keep(t.Context(), map[events.Partition]int64{at: offset}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(1)
+	if _, err := s.Add(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	first, err := write()
+	if err != nil || !has(1, first) || has(2, first) {
+		t.Errorf("before it was looked for the second generation: %v", err)
+	}
+	keep(2)
+	keep(3)
+	if covered, err := s.Covered(t.Context(), 2); err != nil || covered[at] != 2 {
+		t.Errorf("covered %v %v, want from 2 on", covered, err)
+	}
+	second, err := write()
+	if err != nil || !has(1, second) || !has(2, second) {
+		t.Errorf("not in both: %v", err)
+	}
+	if err := s.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := write(); err == nil {
+		t.Error("written to a generation that is gone")
+	}
+	if third, err := write(); err != nil || !has(1, third) {
+		t.Errorf("after the second generation was dropped: %v", err)
+	}
+}

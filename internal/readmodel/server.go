@@ -1,0 +1,85 @@
+package readmodel
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// Server is the ClickHouse server that has the read model: its generations, and the
+// registry of them. It is safe for concurrent use.
+type Server struct {
+	conn     driver.Conn
+	database string // the registry's
+	// slots bounds the queries at one time to the connections. The client's own
+	// pool gives up a wait after the dial timeout; here the caller's context says how long.
+	slots chan struct{}
+}
+
+// Open makes a server. It does not connect before it is used.
+func Open(c Config) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	settings := clickhouse.Settings{
+		// A read after the acknowledgement must see the rows, whatever the server's defaults.
+		"async_insert":                     0,
+		"distributed_foreground_insert":    1,
+		"materialized_views_ignore_errors": 0,
+		// Equal blocks are not the same block: a repeat is meant to be written.
+		"insert_deduplicate": 0,
+	}
+	if c.Nice > 0 { // servers before 26 know no such settings
+		settings["os_threads_nice_value_query"] = c.Nice
+		settings["os_threads_nice_value_materialized_view"] = c.Nice
+	}
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr:         c.Addresses,
+		Auth:         clickhouse.Auth{Database: "default", Username: c.Username, Password: c.Password},
+		DialTimeout:  c.DialTimeout,
+		ReadTimeout:  c.ReadTimeout,
+		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
+		MaxIdleConns: c.MaxConnections,
+		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
+		Settings:     settings,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open clickhouse: %w", err)
+	}
+	return &Server{conn: conn, database: c.Database, slots: make(chan struct{}, c.MaxConnections)}, nil
+}
+
+// Generation gives the store of a generation, whether it is there or not.
+func (s *Server) Generation(number int) *Store {
+	return &Store{Server: s, number: number, db: fmt.Sprintf("%s_g%d", s.database, number)}
+}
+
+// slot waits for leave to use a connection. The caller gives it back by release.
+func (s *Server) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for one of %d connections: %w", cap(s.slots), ctx.Err())
+	}
+}
+
+// Close closes the connections.
+func (s *Server) Close() error { return s.conn.Close() }
+
+// make runs a script of the schema for a database.
+func (s *Server) make(ctx context.Context, db, script string) error {
+	if err := s.conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+db); err != nil {
+		return fmt.Errorf("create database %s: %w", db, classify(ctx, err))
+	}
+	for _, statement := range statements(script, db) {
+		if err := s.conn.Exec(ctx, statement); err != nil {
+			name, _, _ := strings.Cut(statement, "\n")
+			return fmt.Errorf("%s: %w", name, classify(ctx, err))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+// Package rebuild makes a new generation of the read model from the topics, beside
+// the live one.
+//
+// Projectors write everything that is new to every generation that is kept, and say
+// in the registry from which offset of each partition on they do. A rebuild reads
+// what is before, in a consumer group of its own, whose committed offsets say how far
+// it is: killed at any time, it goes on there. Rows that both have written merge.
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/readmodel"
+)
+
+// Config is what a rebuild can be told.
+type Config struct {
+	// Ingest is how Kafka is read. GroupID is that of the projectors; the rebuild's has
+	// the generation's number at the end. There are no dead letters: projectors have
+	// seen to them.
+	Ingest ingest.Config
+	// ProgressInterval is how often progress is told.
+	ProgressInterval time.Duration
+}
+
+// DefaultConfig reads no faster than leaves the live system its latency.
+func DefaultConfig() Config {
+	c := Config{Ingest: ingest.DefaultConfig(), ProgressInterval: time.Second}
+	c.Ingest.MaxRate = 20_000
+	return c
+}
+
+// Validate reports everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	errs := []error{c.Ingest.Validate()}
+	if c.ProgressInterval <= 0 {
+		errs = append(errs, fmt.Errorf("progress interval %v: expected more than 0", c.ProgressInterval))
+	}
+	return errors.Join(errs...)
+}
+
+// Progress is how far a rebuild is.
+type Progress struct {
+	Generation int
+	// Done and Total are offsets: those that were read, and all that are to be; what
+	// compaction and retention have left out counts as read.
+	Done, Total int64
+	// Waiting are partitions of which no projector has said yet from where on it writes them.
+	Waiting []events.Partition
+	// Rate is in offsets a second, lately.
+	Rate float64
+	Took time.Duration
+}
+
+// Left is about how long it will take; 0 if nobody knows.
+func (p Progress) Left() time.Duration {
+	if p.Rate <= 0 {
+		return 0
+	}
+	return time.Duration(float64(p.Total-p.Done) / p.Rate * float64(time.Second))
+}
+
+// Rebuild is one that is under way.
+type Rebuild struct {
+	config Config
+	server *readmodel.Server
+	store  *readmodel.Store
+	log    *slog.Logger
+}
+
+// Begin makes a new generation, or goes on with the one that is being filled.
+func Begin(ctx context.Context, config Config, server *readmodel.Server, log *slog.Logger) (*Rebuild, error) {
+	r, err := server.Registry(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	var store *readmodel.Store
+	for _, g := range r.Generations {
+		if g.State == readmodel.Filling {
+			store = server.Generation(g.Number)
+			log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made)
+		}
+	}
+	if store == nil {
+		if store, err = server.Add(ctx, ""); err != nil {
+			return nil, err //nolint:wrapcheck // as above
+		}
+		log.Info("new generation", "generation", store.Number())
+	}
+	config.Ingest.GroupID = fmt.Sprintf("%s-g%d", config.Ingest.GroupID, store.Number())
+	config.Ingest.DeadTopic = ""
+	if rate := config.Ingest.MaxRate; rate > 0 { // few at a time, or others wait meanwhile
+		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, max(1, rate/batchesPerSecond))
+	}
+	return &Rebuild{config: config, server: server, store: store, log: log}, nil
+}
+
+// batchesPerSecond is into how many batches a bounded rate is divided.
+const batchesPerSecond = 5
+
+// Generation is the number of the generation that is being filled.
+func (r *Rebuild) Generation() int { return r.store.Number() }
+
+// Run fills the generation, and tells of its progress. It returns nil when the
+// generation has everything. Kafka and ClickHouse may be away for any time.
+func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer prometheus.Registerer, tell func(Progress)) error {
+	consumer, err := ingest.New(r.config.Ingest, r.store, decoder, r.log, registerer)
+	if err != nil {
+		return err //nolint:wrapcheck // the configuration's
+	}
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- consumer.Run(reading) }()
+
+	err = r.follow(ctx, consumer, ended, tell)
+	stop()
+	if err != nil {
+		return errors.Join(err, <-ended)
+	}
+	if err := <-ended; err != nil {
+		return fmt.Errorf("fill generation %d: %w", r.Generation(), err)
+	}
+	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // as above
+}
+
+// errEnded says that the consumer has ended although nobody has told it to.
+var errEnded = errors.New("the consumer ended")
+
+// follow looks how far the consumer is until it has read everything.
+func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, ended chan error, tell func(Progress)) error {
+	meter := meter{begun: time.Now(), from: -1}
+	tick := time.NewTicker(r.config.ProgressInterval)
+	defer tick.Stop()
+	for {
+		covered, err := r.server.Covered(ctx, r.Generation())
+		if err != nil {
+			r.log.Warn("cannot see from where on projectors write the generation; trying again", "error", err)
+		} else {
+			p, whole := progress(consumer.Progress(), covered)
+			p.Generation = r.Generation()
+			meter.read(&p)
+			tell(p)
+			if whole {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			ended <- err
+			return errEnded
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// progress compares how far partitions are read with what projectors do not write
+// themselves. It is whole when nothing of that is left.
+func progress(read map[events.Partition]ingest.Progress, covered map[events.Partition]int64) (p Progress, whole bool) {
+	whole = len(read) > 0
+	for partition, at := range read {
+		to, known := covered[partition]
+		if !known {
+			p.Waiting = append(p.Waiting, partition)
+			to, whole = at.End, false
+		}
+		p.Total += max(0, to)
+		p.Done += max(0, min(to, at.Written))
+		whole = whole && at.Written >= to
+	}
+	for partition := range covered {
+		if _, assigned := read[partition]; !assigned {
+			whole = false
+		}
+	}
+	return p, whole
+}
+
+// meter knows how fast it goes.
+type meter struct {
+	begun, at time.Time
+	from      int64 // done at the time at
+	rate      float64
+}
+
+// meterWindow is the time over which a rate is taken.
+const meterWindow = 5 * time.Second
+
+func (m *meter) read(p *Progress) {
+	now := time.Now()
+	p.Took = now.Sub(m.begun)
+	if m.from < 0 {
+		m.from, m.at = p.Done, now
+	}
+	if since := now.Sub(m.at); since > 0 {
+		p.Rate = float64(p.Done-m.from) / since.Seconds()
+		if m.rate > 0 && since < meterWindow/2 {
+			p.Rate = m.rate
+		}
+		if since > meterWindow {
+			m.rate, m.from, m.at = p.Rate, p.Done, now
+		}
+	}
+}

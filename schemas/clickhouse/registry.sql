@@ -1,0 +1,36 @@
+-- The registry of the read model: which generations there are, and which one is read.
+-- {db} is the database that is named in the configuration; a generation n is the
+-- database {db}_g<n>.
+
+CREATE TABLE IF NOT EXISTS {db}.generations
+(
+    generation UInt32 COMMENT 'The number; its tables are in the database with _g and the number at the end of its name',
+    state SimpleAggregateFunction(max, Enum8('filling' = 1, 'filled' = 2, 'dropped' = 3)) COMMENT 'filling: projectors write it, and a rebuild fills in what was before; filled: it has everything; dropped: it is gone',
+    made SimpleAggregateFunction(max, DateTime64(6, 'UTC')) COMMENT 'When it was made',
+    options SimpleAggregateFunction(max, String) COMMENT 'How it is rebuilt, as JSON'
+)
+ENGINE = AggregatingMergeTree
+ORDER BY generation
+COMMENT 'The generations of the read model';
+
+CREATE TABLE IF NOT EXISTS {db}.switches
+(
+    number UInt64 COMMENT 'Counts the switches, from 1',
+    generation UInt32 COMMENT 'The generation that is read from then on, until the next switch',
+    at DateTime64(6, 'UTC') COMMENT 'When',
+    by String COMMENT 'Who, as they say themselves'
+)
+ENGINE = MergeTree
+ORDER BY number
+COMMENT 'Which generation is read: the last one';
+
+CREATE TABLE IF NOT EXISTS {db}.coverage
+(
+    generation UInt32 COMMENT 'The generation',
+    topic String COMMENT 'The topic',
+    partition Int32 COMMENT 'The partition',
+    from_offset SimpleAggregateFunction(min, Int64) COMMENT 'Projectors write everything from this offset on to the generation; a rebuild what is before it'
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (generation, topic, partition)
+COMMENT 'What projectors write to generations that are being filled';
