@@ -21,12 +21,9 @@ import (
 func operate(name, about string, takesNumber bool, args []string, getenv func(string) string, stdout io.Writer, do func(*readmodel.Server, int) error) error {
 	number := 0
 	if takesNumber {
-		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-			n, err := strconv.Atoi(args[0])
-			if err != nil || n < 1 {
-				return fmt.Errorf("generation %q: expected a number, at least 1 (projector generations list)", args[0])
-			}
-			number, args = n, args[1:]
+		var err error
+		if number, args, err = generationOf(args); err != nil {
+			return err
 		}
 	}
 	config := readmodel.DefaultConfig()
@@ -36,7 +33,7 @@ func operate(name, about string, takesNumber bool, args []string, getenv func(st
 		return err
 	}
 	if takesNumber && number == 0 {
-		return errors.New("expected the number of a generation (projector generations list)")
+		return errNoGeneration
 	}
 	if err := config.Validate(); err != nil {
 		return err
@@ -47,6 +44,21 @@ func operate(name, about string, takesNumber bool, args []string, getenv func(st
 	}
 	defer func() { _ = server.Close() }()
 	return do(server, number)
+}
+
+// errNoGeneration says that a command needs one.
+var errNoGeneration = errors.New("expected the number of a generation (projector generations list)")
+
+// generationOf takes the number off the arguments, if it is there.
+func generationOf(args []string) (number int, rest []string, err error) {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return 0, args, nil
+	}
+	number, err = strconv.Atoi(args[0])
+	if err != nil || number < 1 {
+		return 0, nil, fmt.Errorf("generation %q: expected a number, at least 1 (projector generations list)", args[0])
+	}
+	return number, args[1:], nil
 }
 
 func generations(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -89,17 +101,6 @@ func list(ctx context.Context, s *readmodel.Server, stdout io.Writer) error {
 		_, _ = fmt.Fprintf(w, "%d\t%v\t%s\t%s\n", g.Number, g.State, g.Made.UTC().Format(time.DateTime), read)
 	}
 	return w.Flush()
-}
-
-func switchTo(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	return operate("projector switch GENERATION", "Has another generation read, by all query workers.", true, args, getenv, stdout,
-		func(s *readmodel.Server, n int) error {
-			if err := s.Switch(ctx, n, operator()); err != nil {
-				return err
-			}
-			_, err := fmt.Fprintf(stdout, "generation %d is read\n", n)
-			return err
-		})
 }
 
 func rollback(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {

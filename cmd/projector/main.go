@@ -18,6 +18,7 @@ Commands:
   run          consume both topics and maintain the read model, until stopped
   migrate      make the read model's tables where they are missing, and exit
   rebuild      fill a new generation of the read model from the topics
+  verify       compare two generations, and name what differs
   switch       have another generation read
   rollback     have the generation read again that was read before
   generations  list the generations, or drop one
@@ -38,6 +39,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return migrate(ctx, args, getenv, stdout)
 	case "rebuild":
 		return rebuildModel(ctx, args, getenv, stdout)
+	case "verify":
+		return verify(ctx, args, getenv, stdout)
 	case "switch":
 		return switchTo(ctx, args, getenv, stdout)
 	case "rollback":
@@ -48,6 +51,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		_, _ = io.WriteString(stdout, usage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, switch, rollback or generations (projector --help)", command)
+		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, verify, switch, rollback or generations (projector --help)", command)
 	}
 }

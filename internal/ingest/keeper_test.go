@@ -119,6 +119,26 @@ func TestKeeper_FailsLater(t *testing.T) {
 	r.mustStop()
 }
 
+// TestConsumer_MaxRate writes no more events than a second's and a batch's.
+func TestConsumer_MaxRate(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxRate, config.MaxBatchEvents, config.MaxPieceEvents = 1, 20, 20 // the first batch is written at once, the next one takes 20 s
+	config.StopTimeout = time.Second
+	h.produce(messagesTopic, 0, h.messages(50)...)
+	r := h.run(config, h.sink)
+	for len(h.sink.snapshot().Messages) < 20 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * config.FlushInterval)
+	if n := len(h.sink.snapshot().Messages); n != 20 {
+		t.Errorf("%d messages are written at 1 a second", n)
+	}
+	if err := r.stop(); err == nil {
+		t.Error("stopped as if all were written")
+	}
+}
+
 // TestConsumer_WithoutADeadLetterTopic leaves out what is no event.
 func TestConsumer_WithoutADeadLetterTopic(t *testing.T) {
 	h := newHarness(t, 1)

@@ -145,8 +145,10 @@ func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	b := merge(pieces)
 	// 1 write
 	if b.events > 0 {
-		if err := w.limiter.WaitN(ctx, min(b.events, w.limiter.Burst())); err != nil {
-			return fmt.Errorf("write %d events: %w", b.events, context.Cause(ctx))
+		for left := b.events; left > 0; left -= w.limiter.Burst() { // a batch may have a piece too many
+			if err := w.limiter.WaitN(ctx, min(left, w.limiter.Burst())); err != nil {
+				return fmt.Errorf("write %d events: %w", b.events, context.Cause(ctx))
+			}
 		}
 		if err := w.write(ctx, b); err != nil {
 			return err

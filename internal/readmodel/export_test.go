@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"errors"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -32,4 +33,14 @@ func (s *Store) Messages(ctx context.Context, apps []string) (map[projection.Mes
 		return nil
 	})
 	return m.Messages, err
+}
+
+// Ranges divides the keys of a table.
+func (s *Store) Ranges(ctx context.Context, with *Store, table string, rows uint64) ([]string, error) {
+	for _, c := range compareTables {
+		if c.table == table {
+			return s.ranges(ctx, with, &c, rows)
+		}
+	}
+	return nil, errors.New("no such table")
 }

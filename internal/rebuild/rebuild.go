@@ -98,7 +98,9 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 	config.Ingest.GroupID = fmt.Sprintf("%s-g%d", config.Ingest.GroupID, store.Number())
 	config.Ingest.DeadTopic = ""
 	if rate := config.Ingest.MaxRate; rate > 0 { // few at a time, or others wait meanwhile
-		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, max(1, rate/batchesPerSecond))
+		most := max(1, rate/batchesPerSecond)
+		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, most)
+		config.Ingest.MaxPieceEvents = min(config.Ingest.MaxPieceEvents, most)
 	}
 	return &Rebuild{config: config, server: server, store: store, log: log}, nil
 }

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/rebuild"
+)
+
+type verifyConfig struct {
+	against int
+	most    int
+	json    bool
+	check   bool
+	ingest  ingest.Config
+	store   readmodel.Config
+	log     lifecycle.LogConfig
+}
+
+func (c *verifyConfig) validate() error {
+	var errs []error
+	if c.against < 0 {
+		errs = append(errs, fmt.Errorf("against %d: expected the number of a generation, or 0", c.against))
+	}
+	if c.most < 1 {
+		errs = append(errs, fmt.Errorf("max differences %d: expected at least 1", c.most))
+	}
+	return errors.Join(append(errs, c.ingest.Validate(), c.store.Validate(), c.log.Validate())...)
+}
+
+// verified is the last line of the JSON.
+type verified struct {
+	Generation  int  `json:"generation"`
+	Against     int  `json:"against"`
+	Differences int  `json:"differences"`
+	Whole       bool `json:"whole"` // there are no more
+}
+
+// errDiffer says that generations differ, which was told.
+var errDiffer = errors.New("the generations differ")
+
+// registerComparing binds what a comparison needs.
+func (c *verifyConfig) registerComparing(f *lifecycle.Flags) {
+	f.Int(&c.against, "against", "The generation to compare with; 0: the one that is read.")
+	f.Strings(&c.ingest.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
+	f.String(&c.ingest.GroupID, "kafka-group", "Consumer group of the projectors.")
+	f.Strings(&c.ingest.Topics, "kafka-topics", "Topics that are projected, separated by commas.")
+	c.store.Register(f)
+	c.log.Register(f)
+	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
+}
+
+func defaultVerifyConfig() verifyConfig {
+	return verifyConfig{most: 1000, ingest: ingest.DefaultConfig(), store: readmodel.DefaultConfig(), log: lifecycle.DefaultLogConfig()}
+}
+
+func verify(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	number, args, err := generationOf(args)
+	if err != nil {
+		return err
+	}
+	config := defaultVerifyConfig()
+	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares all registers of two generations of the read model, and names what differs. It fails when anything does.", getenv, stdout)
+	flags.Int(&config.most, "max-differences", "Most differing rows that are named.")
+	flags.Bool(&config.json, "json", "Write the result as JSON: a line for each differing row, and one in the end.")
+	config.registerComparing(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := config.validate(); err != nil {
+		return err
+	}
+	if config.check {
+		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+		return err
+	}
+	if number == 0 {
+		return errNoGeneration
+	}
+	server, err := readmodel.Open(config.store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	found, err := compare(ctx, config, server, number)
+	if err != nil {
+		return err
+	}
+	if config.json {
+		err = found.tellJSON(stdout)
+	} else {
+		err = found.tell(stdout)
+	}
+	if err == nil && !found.equal() {
+		return errDiffer
+	}
+	return err
+}
+
+// comparison is what a comparison has found.
+type comparison struct {
+	ours, theirs int
+	rows         uint64
+	differences  []readmodel.Difference
+	whole        bool // there are no more
+}
+
+func (c *comparison) equal() bool { return c.whole && len(c.differences) == 0 }
+
+// compare compares a generation with another one, and logs how far it is.
+func compare(ctx context.Context, config verifyConfig, server *readmodel.Server, number int) (*comparison, error) {
+	log := lifecycle.NewLogger(config.log, os.Stderr)
+	offsets, err := ingest.NewOffsets(config.ingest)
+	if err != nil {
+		return nil, err
+	}
+	defer offsets.Close()
+	r, err := server.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{ours: number, theirs: config.against}
+	if c.theirs == 0 {
+		c.theirs = r.Current
+	}
+	if c.theirs == number {
+		return nil, fmt.Errorf("generation %d: expected another one than it is compared with (--against)", number)
+	}
+	for _, n := range []int{c.ours, c.theirs} {
+		if g, ok := r.Find(n); !ok || g.State != readmodel.Filled {
+			return nil, fmt.Errorf("generation %d: expected one that is filled (projector generations list)", n)
+		}
+	}
+	table, told := "", time.Now()
+	v := &rebuild.Verify{
+		Ours: server.Generation(c.ours), Theirs: server.Generation(c.theirs), Offsets: offsets,
+		MaxDifferences: config.most, Interval: time.Second, Log: log,
+		Progress: func(at readmodel.Compared) {
+			if at.Ranges == at.Of {
+				c.rows += at.Rows
+			}
+			if at.Table != table || time.Since(told) > time.Second {
+				table, told = at.Table, time.Now()
+				log.Info("comparing", "table", at.Table, "rows", at.Rows, "ranges", at.Ranges, "of", at.Of, "tables_left", at.TablesLeft, "differences_seen", at.Differences)
+			}
+		},
+	}
+	if c.differences, c.whole, err = v.Run(ctx); err != nil {
+		return nil, fmt.Errorf("compare generation %d with %d: %w", c.ours, c.theirs, err)
+	}
+	return c, nil
+}
+
+// tellJSON writes a line for each difference, and one in the end.
+func (c *comparison) tellJSON(stdout io.Writer) error {
+	lines := json.NewEncoder(stdout)
+	lines.SetEscapeHTML(false)
+	for _, d := range c.differences {
+		if err := lines.Encode(d); err != nil {
+			return err
+		}
+	}
+	return lines.Encode(verified{c.ours, c.theirs, len(c.differences), c.whole})
+}
+
+// tell writes the same for people.
+func (c *comparison) tell(stdout io.Writer) error {
+	value := func(v string) string { return cmp.Or(v, "no row") }
+	for _, d := range c.differences {
+		if _, err := fmt.Fprintf(stdout, "%s %s\n  generation %d: %s\n  generation %d: %s\n", d.Table, d.Key, c.ours, value(d.Ours), c.theirs, value(d.Theirs)); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch {
+	case !c.whole:
+		_, err = fmt.Fprintf(stdout, "generations %d and %d differ in %d rows, and perhaps in more (--max-differences)\n", c.ours, c.theirs, len(c.differences))
+	case len(c.differences) > 0:
+		_, err = fmt.Fprintf(stdout, "generations %d and %d differ in %d rows of %d\n", c.ours, c.theirs, len(c.differences), c.rows)
+	default:
+		_, err = fmt.Fprintf(stdout, "generations %d and %d are equal: %d rows\n", c.ours, c.theirs, c.rows)
+	}
+	return err
+}
+
+func switchTo(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	number, args, err := generationOf(args)
+	if err != nil {
+		return err
+	}
+	config := defaultVerifyConfig()
+	config.most = 1
+	force := false
+	flags := lifecycle.NewFlags("projector switch GENERATION", "Has another generation read, by all query workers. It is compared with the one that is read first, and refused if they differ.", getenv, stdout)
+	flags.Bool(&force, "force", "Switch without comparing.")
+	config.registerComparing(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := config.validate(); err != nil {
+		return err
+	}
+	if config.check {
+		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+		return err
+	}
+	if number == 0 {
+		return errNoGeneration
+	}
+	server, err := readmodel.Open(config.store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	if !force {
+		found, err := compare(ctx, config, server, number)
+		if err != nil {
+			return err
+		}
+		switch {
+		case found.equal():
+		case len(found.differences) == 0:
+			return fmt.Errorf("generation %d was not compared with %d to the end: too many rows change (--force switches without)", number, found.theirs)
+		default:
+			return fmt.Errorf("generation %d differs from %d, first in %s %s (projector verify %d names all; --force switches to it as it is)",
+				number, found.theirs, found.differences[0].Table, found.differences[0].Key, number)
+		}
+	}
+	if err := server.Switch(ctx, number, operator()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "generation %d is read\n", number)
+	return err
+}

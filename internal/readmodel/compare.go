@@ -1,0 +1,236 @@
+package readmodel
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// compared says how the merged rows of a table are compared.
+type compared struct {
+	table string
+	// keys are the sorting key, as expressions that give texts or numbers; the
+	// first of them, texts, are by what the table is divided into ranges.
+	keys    []string
+	divided int
+	value   string // an expression that gives the merged value
+}
+
+// compareTables are all tables of a generation.
+var compareTables = []compared{
+	{"registers", []string{"app", "owner", "conversation_id", "register"}, 3, "max(greatest)"},
+	// The states of equal sets may differ; their elements do not.
+	{"sequences", []string{"app", "owner", "conversation_id", "day", "kind"}, 3, "arraySort(bitmapToArray(groupBitmapMergeState(sequences)))"},
+	{"edits", []string{"app", "type", "a", "b", "sequence", "edit"}, 4, "max(greatest)"},
+	{
+		"messages", []string{"app", "type", "a", "b", "day", "sequence", "time", "id"}, 4,
+		"(max(sender), max(recipient), max(message_id), max(message_type), max(text), max(mentions), max(mentions_all), max(counted), max(shown))",
+	},
+	{"user_profiles", []string{"app", "user_id"}, 2, "max(profile)"},
+	{"group_profiles", []string{"app", "group_id"}, 2, "max(profile)"},
+	{"plans", []string{"app"}, 1, "max(plan)"},
+	{"erased_users", []string{"app", "user_id"}, 2, "1"},
+}
+
+// Difference is a key whose merged row is not the same in two generations.
+type Difference struct {
+	// Table and Key name the row; Key is a condition of SQL that finds it.
+	Table string `json:"table"`
+	Key   string `json:"key"`
+	// Ours and Theirs are the values as ClickHouse writes them; "" is no row.
+	Ours   string `json:"ours"`
+	Theirs string `json:"theirs"`
+}
+
+// Compared is how far a comparison is.
+type Compared struct {
+	Table         string
+	Rows          uint64 // merged ones of ours, so far
+	Ranges, Of    int    // of the table
+	Differences   int    // of all tables, so far
+	TablesLeft    int
+	WholeTableDue bool
+}
+
+// compareRows is about how many rows, not yet merged, are in a range.
+const compareRows = 200_000
+
+// Compare compares all registers of two generations: counts and checksums range by
+// range, in ClickHouse, and where they differ row by row. What differs is told one
+// after the other, and progress after each range. While projectors write, rows may
+// differ that will not when both have the same events; see Again.
+func (s *Store) Compare(ctx context.Context, with *Store, tell func(Difference) error, progress func(Compared)) error {
+	at := Compared{}
+	for i, c := range compareTables {
+		at.Table, at.TablesLeft, at.Rows = c.table, len(compareTables)-i-1, 0
+		ranges, err := s.ranges(ctx, with, &c, compareRows)
+		if err != nil {
+			return fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
+		}
+		for j, where := range ranges {
+			rows, differences, err := s.compareRange(ctx, with, &c, where)
+			if err != nil {
+				return fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
+			}
+			for _, d := range differences {
+				if err := tell(d); err != nil {
+					return err
+				}
+			}
+			at.Rows += rows
+			at.Differences += len(differences)
+			at.Ranges, at.Of = j+1, len(ranges)
+			progress(at)
+		}
+	}
+	return nil
+}
+
+// ranges divides the keys that either generation has into ranges of about so many rows,
+// not yet merged; each is a condition.
+func (s *Store) ranges(ctx context.Context, with *Store, c *compared, rowsPerRange uint64) ([]string, error) {
+	by := strings.Join(c.keys[:c.divided], ", ")
+	var rows uint64
+	if err := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT max(n) FROM (SELECT count() AS n FROM %s.%s UNION ALL SELECT count() AS n FROM %s.%s)", s.db, c.table, with.db, c.table)).Scan(&rows); err != nil {
+		return nil, err //nolint:wrapcheck // Compare says what it was
+	}
+	bounds := []string{}
+	if n := rows / rowsPerRange; n > 0 {
+		// A key in so many begins a range, whichever they are.
+		err := s.each(ctx, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s FROM %[2]s.%[4]s UNION ALL SELECT %[1]s FROM %[3]s.%[4]s) WHERE cityHash64(%[1]s) %% greatest(1, intDiv((SELECT uniq(%[1]s) FROM %[2]s.%[4]s), %[5]d)) = 0 ORDER BY %[1]s",
+			by, s.db, with.db, c.table, n), func(scan func(...any) error) error {
+			texts := make([]string, c.divided)
+			dests := make([]any, c.divided)
+			for i := range texts {
+				dests[i] = &texts[i]
+			}
+			err := scan(dests...)
+			for i, text := range texts {
+				texts[i] = quoted(text)
+			}
+			bounds = append(bounds, "("+strings.Join(texts, ", ")+")")
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	var all []string
+	for i := range len(bounds) + 1 {
+		var conditions []string
+		if i > 0 {
+			conditions = append(conditions, "("+by+") >= "+bounds[i-1])
+		}
+		if i < len(bounds) {
+			conditions = append(conditions, "("+by+") < "+bounds[i])
+		}
+		if len(conditions) == 0 {
+			conditions = append(conditions, "1")
+		}
+		all = append(all, strings.Join(conditions, " AND "))
+	}
+	return all, nil
+}
+
+// quoted is a text as ClickHouse reads it.
+func quoted(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+}
+
+// checksum is of the merged rows of a range.
+type checksum struct{ rows, sum uint64 }
+
+// compareRange compares the rows of one range, and gives how many we have of them.
+func (s *Store) compareRange(ctx context.Context, with *Store, c *compared, where string) (rows uint64, differences []Difference, err error) {
+	var ours, theirs checksum
+	if err := both(ctx, func(ctx context.Context) error { return s.sum(ctx, c, where, &ours) }, func(ctx context.Context) error { return with.sum(ctx, c, where, &theirs) }); err != nil || ours == theirs {
+		return ours.rows, nil, err
+	}
+	var ourRows, theirRows map[string]uint64
+	err = both(ctx,
+		func(ctx context.Context) (err error) { ourRows, err = s.sums(ctx, c, where); return err },
+		func(ctx context.Context) (err error) { theirRows, err = with.sums(ctx, c, where); return err })
+	if err != nil {
+		return ours.rows, nil, err
+	}
+	var keys []string
+	for k, sum := range ourRows {
+		if other, ok := theirRows[k]; !ok || other != sum {
+			keys = append(keys, k)
+		}
+	}
+	for k := range theirRows {
+		if _, ok := ourRows[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		d := Difference{Table: c.table, Key: "(" + strings.Join(c.keys, ", ") + ") = " + k}
+		if err := s.look(ctx, with, c, &d); err != nil {
+			return ours.rows, nil, err
+		}
+		if d.Ours != d.Theirs { // else it was written meanwhile
+			differences = append(differences, d)
+		}
+	}
+	return ours.rows, differences, nil
+}
+
+func both(ctx context.Context, ours, theirs func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ours(ctx) })
+	g.Go(func() error { return theirs(ctx) })
+	return g.Wait() //nolint:wrapcheck // Compare says what it was
+}
+
+// merged selects something of the merged rows of a range.
+func (s *Store) merged(c *compared, what, where string) string {
+	return fmt.Sprintf("SELECT %s FROM %s.%s WHERE %s GROUP BY %s SETTINGS optimize_aggregation_in_order = 1",
+		what, s.db, c.table, where, strings.Join(c.keys, ", "))
+}
+
+func (c *compared) hash() string {
+	return "cityHash64(" + strings.Join(c.keys, ", ") + ", " + c.value + ")"
+}
+
+func (s *Store) sum(ctx context.Context, c *compared, where string, to *checksum) error {
+	query := "SELECT count(), sum(h) FROM (" + s.merged(c, c.hash()+" AS h", where) + ")"
+	return s.conn.QueryRow(ctx, query).Scan(&to.rows, &to.sum) //nolint:wrapcheck // as above
+}
+
+// sums gives the checksum of each row, by its key as ClickHouse reads it.
+func (s *Store) sums(ctx context.Context, c *compared, where string) (map[string]uint64, error) {
+	all := map[string]uint64{}
+	err := s.each(ctx, s.merged(c, "toString(tuple("+strings.Join(c.keys, ", ")+")), "+c.hash(), where), func(scan func(...any) error) error {
+		var key string
+		var sum uint64
+		err := scan(&key, &sum)
+		all[key] = sum
+		return err
+	})
+	return all, err
+}
+
+// look reads the values of a difference.
+func (s *Store) look(ctx context.Context, with *Store, c *compared, d *Difference) error {
+	read := func(store *Store, to *string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			*to = ""
+			return store.each(ctx, store.merged(c, "toString("+c.value+")", d.Key), func(scan func(...any) error) error { return scan(to) })
+		}
+	}
+	return both(ctx, read(s, &d.Ours), read(with, &d.Theirs))
+}
+
+// Again reports whether a difference is still there.
+func (s *Store) Again(ctx context.Context, with *Store, d *Difference) (bool, error) {
+	i := slices.IndexFunc(compareTables, func(c compared) bool { return c.table == d.Table })
+	if err := s.look(ctx, with, &compareTables[i], d); err != nil {
+		return false, fmt.Errorf("compare %s: %w", d.Table, classify(ctx, err))
+	}
+	return d.Ours != d.Theirs, nil
+}
