@@ -26,7 +26,9 @@ var compareTables = []compared{
 	{"sequences", []string{"app", "owner", "conversation_id", "day", "kind"}, 3, "arraySort(bitmapToArray(groupBitmapMergeState(sequences)))"},
 	{"edits", []string{"app", "type", "a", "b", "sequence", "edit"}, 4, "max(greatest)"},
 	{
-		"messages", []string{"app", "type", "a", "b", "day", "sequence", "time", "id"}, 4,
+		"messages",
+		[]string{"app", "type", "a", "b", "day", "sequence", "time", "id"},
+		4,
 		"(max(sender), max(recipient), max(message_id), max(message_type), max(text), max(mentions), max(mentions_all), max(counted), max(shown))",
 	},
 	{"user_profiles", []string{"app", "user_id"}, 2, "max(profile)"},
