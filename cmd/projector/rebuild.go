@@ -26,6 +26,7 @@ type rebuildConfig struct {
 func (c *rebuildConfig) register(f *lifecycle.Flags) {
 	registerReading(f, &c.rebuild.Ingest, &c.limits)
 	f.Int(&c.rebuild.Ingest.MaxRate, "max-rate", "Most events a second, so that the live system keeps its latency; 0: as many as there can be.")
+	f.Bool(&c.rebuild.Incomplete, "incomplete", "Rebuild although the topics do not have everything any more.")
 	f.Duration(&c.rebuild.ProgressInterval, "progress-interval", "How often progress is looked at.")
 	c.store.Register(f)
 	c.admin.Register(f)
@@ -67,6 +68,9 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	}
 	defer func() { _ = server.Close() }()
 	r, err := rebuild.Begin(ctx, config.rebuild, server, log)
+	if lacking := (*rebuild.IncompleteError)(nil); errors.As(err, &lacking) {
+		return fmt.Errorf("%w (--incomplete rebuilds all the same)", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,12 +71,51 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	s.settle()
 }
 
+// TestRebuild_OneAtATime tells the second one who fills a generation that somebody
+// is at it, and goes on when they are not any more.
+func TestRebuild_OneAtATime(t *testing.T) {
+	s := newSystem(t) // no projector: the first one waits
+	at := make(chan struct{})
+	first := make(chan error, 1)
+	leave := make(chan struct{})
+	go func() {
+		first <- s.rebuild(func(p rebuild.Progress) bool {
+			if len(p.Waiting) == len(s.partitions) {
+				select {
+				case <-at:
+				default:
+					close(at)
+				}
+			}
+			select {
+			case <-leave:
+				return true
+			default:
+				return false
+			}
+		})
+	}()
+	<-at
+	if err := s.rebuild(nil); err == nil || !strings.Contains(err.Error(), "generation 2 is being filled by somebody else: convoview-projector at ") {
+		t.Errorf("got %v", err)
+	}
+	close(leave)
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	s.project()
+	if err := s.rebuild(func(rebuild.Progress) bool { return false }); err != nil {
+		t.Error(err)
+	}
+}
+
 // rebuild fills a new generation, or goes on with it, unless it is to be broken off.
 func (s *system) rebuild(breakOff func(rebuild.Progress) bool) error {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
 	config := rebuild.DefaultConfig()
 	config.Ingest = s.ingest()
+	config.Ingest.SessionTimeout, config.Ingest.HeartbeatInterval = time.Second, 100*time.Millisecond
 	config.ProgressInterval = 10 * time.Millisecond
 	r, err := rebuild.Begin(ctx, config, s.readModel, s.log())
 	if err != nil {

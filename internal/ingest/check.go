@@ -20,6 +20,7 @@ const deadLetterMargin = 64 << 10
 const (
 	settingTimestampType = "message.timestamp.type"
 	settingMaxBytes      = "max.message.bytes"
+	settingCleanupPolicy = "cleanup.policy"
 	logAppendTime        = "LogAppendTime"
 )
 

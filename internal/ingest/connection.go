@@ -95,26 +95,33 @@ func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, 
 
 // ends gives the high-water marks of partitions.
 func (c *cluster) ends(ctx context.Context, partitions map[string][]int) (map[string]map[int]int64, error) {
+	return c.offsets(ctx, partitions, kafka.LastOffsetOf, func(o kafka.PartitionOffsets) int64 { return o.LastOffset })
+}
+
+// offsets asks for an offset of each partition.
+func (c *cluster) offsets(
+	ctx context.Context, partitions map[string][]int, which func(id int) kafka.OffsetRequest, of func(kafka.PartitionOffsets) int64,
+) (map[string]map[int]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
 	defer cancel()
 	req := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{}}
 	for topic, ids := range partitions {
 		for _, id := range ids {
-			req.Topics[topic] = append(req.Topics[topic], kafka.LastOffsetOf(id))
+			req.Topics[topic] = append(req.Topics[topic], which(id))
 		}
 	}
 	res, err := c.client.ListOffsets(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("ask for the ends of partitions: %w", err)
+		return nil, fmt.Errorf("ask for the offsets of partitions: %w", err)
 	}
-	ends := map[string]map[int]int64{}
+	found := map[string]map[int]int64{}
 	for topic, offsets := range res.Topics {
-		ends[topic] = map[int]int64{}
+		found[topic] = map[int]int64{}
 		for _, o := range offsets {
 			if o.Error == nil {
-				ends[topic][o.Partition] = o.LastOffset
+				found[topic][o.Partition] = of(o)
 			}
 		}
 	}
-	return ends, nil
+	return found, nil
 }

@@ -2,7 +2,10 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -56,25 +59,79 @@ func (o *Offsets) Behind(ctx context.Context, before map[events.Partition]int64)
 
 // Ends gives the offset after the last record of each partition.
 func (o *Offsets) Ends(ctx context.Context) (map[events.Partition]int64, error) {
+	return o.ask(ctx, kafka.LastOffsetOf, func(at kafka.PartitionOffsets) int64 { return at.LastOffset })
+}
+
+// Starts gives the offset of the first record of each partition; of an empty one, its end.
+func (o *Offsets) Starts(ctx context.Context) (map[events.Partition]int64, error) {
+	return o.ask(ctx, kafka.FirstOffsetOf, func(at kafka.PartitionOffsets) int64 { return at.FirstOffset })
+}
+
+// Since gives the offset of the first record of each partition that is no older than
+// a time, as the brokers see it; -1 if all are older.
+func (o *Offsets) Since(ctx context.Context, t time.Time) (map[events.Partition]int64, error) {
+	return o.ask(ctx, func(id int) kafka.OffsetRequest { return kafka.TimeOffsetOf(id, t) }, func(at kafka.PartitionOffsets) int64 {
+		for offset := range at.Offsets {
+			return offset
+		}
+		return -1
+	})
+}
+
+// Members are the client IDs and hosts of those who are in the group.
+func (o *Offsets) Members(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
+	defer cancel()
+	res, err := o.cluster.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{o.cluster.config.GroupID}})
+	if err != nil {
+		return nil, fmt.Errorf("ask who is in group %s: %w", o.cluster.config.GroupID, err)
+	}
+	var members []string
+	for _, g := range res.Groups {
+		if g.Error != nil && !errors.Is(g.Error, kafka.GroupIdNotFound) {
+			return nil, fmt.Errorf("ask who is in group %s: %w", o.cluster.config.GroupID, g.Error)
+		}
+		for _, m := range g.Members {
+			members = append(members, m.ClientID+" at "+m.ClientHost)
+		}
+	}
+	return members, nil
+}
+
+// Compacted reports of each topic whether it is compacted.
+func (o *Offsets) Compacted(ctx context.Context) (map[string]bool, error) {
+	settings, err := o.cluster.settings(ctx, o.cluster.config.Topics, settingCleanupPolicy)
+	if err != nil {
+		return nil, err
+	}
+	compacted := map[string]bool{}
+	for topic, of := range settings {
+		compacted[topic] = strings.Contains(of[settingCleanupPolicy], "compact")
+	}
+	return compacted, nil
+}
+
+// ask asks for an offset of each partition.
+func (o *Offsets) ask(ctx context.Context, which func(id int) kafka.OffsetRequest, of func(kafka.PartitionOffsets) int64) (map[events.Partition]int64, error) {
 	ids, err := o.partitions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found, err := o.cluster.ends(ctx, ids)
+	found, err := o.cluster.offsets(ctx, ids, which, of)
 	if err != nil {
 		return nil, err
 	}
-	ends := map[events.Partition]int64{}
+	all := map[events.Partition]int64{}
 	for topic, list := range ids {
 		for _, id := range list {
-			end, known := found[topic][id]
+			offset, known := found[topic][id]
 			if !known {
-				return nil, fmt.Errorf("ask for the end of %s/%d: there is no answer", topic, id)
+				return nil, fmt.Errorf("ask for an offset of %s/%d: there is no answer", topic, id)
 			}
-			ends[events.Partition{Topic: topic, ID: id}] = end
+			all[events.Partition{Topic: topic, ID: id}] = offset
 		}
 	}
-	return ends, nil
+	return all, nil
 }
 
 // partitions gives the IDs of the partitions of each topic.

@@ -27,6 +27,8 @@ type Config struct {
 	// the generation's number at the end. There are no dead letters: projectors have
 	// seen to them.
 	Ingest ingest.Config
+	// Incomplete says to rebuild although the topics lack something.
+	Incomplete bool
 	// ProgressInterval is how often progress is told.
 	ProgressInterval time.Duration
 }
@@ -76,7 +78,8 @@ type Rebuild struct {
 	log    *slog.Logger
 }
 
-// Begin makes a new generation, or goes on with the one that is being filled.
+// Begin makes a new generation, or goes on with the one that is being filled. Its error
+// is an *IncompleteError when the topics do not have everything any more.
 func Begin(ctx context.Context, config Config, server *readmodel.Server, log *slog.Logger) (*Rebuild, error) {
 	r, err := server.Registry(ctx)
 	if err != nil {
@@ -90,6 +93,9 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		}
 	}
 	if store == nil {
+		if err := check(ctx, config, server.Generation(r.Current), log); err != nil {
+			return nil, err
+		}
 		if store, err = server.Add(ctx, ""); err != nil {
 			return nil, err //nolint:wrapcheck // as above
 		}
@@ -102,7 +108,54 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, most)
 		config.Ingest.MaxPieceEvents = min(config.Ingest.MaxPieceEvents, most)
 	}
-	return &Rebuild{config: config, server: server, store: store, log: log}, nil
+	b := &Rebuild{config: config, server: server, store: store, log: log}
+	return b, b.alone(ctx)
+}
+
+// alone holds that nobody else fills the generation. Who was killed is in the
+// consumer group for another session timeout.
+func (r *Rebuild) alone(ctx context.Context) error {
+	offsets, err := ingest.NewOffsets(r.config.Ingest)
+	if err != nil {
+		return err //nolint:wrapcheck // the configuration's
+	}
+	defer offsets.Close()
+	for begin := time.Now(); ; {
+		others, err := offsets.Members(ctx)
+		switch {
+		case err != nil:
+			return err //nolint:wrapcheck // it says what it is about
+		case len(others) == 0:
+			return nil
+		case time.Since(begin) > r.config.Ingest.SessionTimeout+r.config.ProgressInterval:
+			return fmt.Errorf("generation %d is being filled by somebody else: %s", r.Generation(), others[0])
+		}
+		r.log.Info("somebody is in the consumer group; waiting whether they are alive", "group", r.config.Ingest.GroupID, "who", others[0])
+		select {
+		case <-time.After(r.config.ProgressInterval):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// check looks whether the topics have everything.
+func check(ctx context.Context, config Config, current *readmodel.Store, log *slog.Logger) error {
+	offsets, err := ingest.NewOffsets(config.Ingest)
+	if err != nil {
+		return err //nolint:wrapcheck // the configuration's
+	}
+	defer offsets.Close()
+	retention, err := current.Retention(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it is about
+	}
+	err = complete(ctx, offsets, retention, time.Now())
+	if lacking := (*IncompleteError)(nil); config.Incomplete && errors.As(err, &lacking) {
+		log.Warn("rebuilding all the same", "error", err)
+		return nil
+	}
+	return err
 }
 
 // batchesPerSecond is into how many batches a bounded rate is divided.

@@ -1,0 +1,165 @@
+package rebuild_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/rebuild"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { sandboxtest.Main(m) }
+
+// topics are those of a test: two partitions of messages and one of states, ten
+// records in each.
+type topics struct {
+	messages, state string
+	client          *kgo.Client
+}
+
+// newTopics makes topics whose first records in each partition are from long ago and
+// whose other ones are of now.
+func newTopics(t *testing.T, old int) *topics {
+	t.Helper()
+	s := &topics{
+		messages: sandboxtest.Topic(t, 2, "message.timestamp.type", "CreateTime"),
+		state:    sandboxtest.Topic(t, 1, "message.timestamp.type", "CreateTime", "cleanup.policy", "compact"),
+	}
+	var err error
+	if s.client, err = kgo.NewClient(kgo.SeedBrokers(sandboxtest.Start(t).KafkaAddr()), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.client.Close)
+	for i := range 10 {
+		at := time.Now()
+		if i < old {
+			at = at.Add(-30 * 24 * time.Hour)
+		}
+		record := func(topic string, partition int32) *kgo.Record {
+			return &kgo.Record{Topic: topic, Partition: partition, Key: fmt.Append(nil, i), Value: []byte("{}"), Timestamp: at}
+		}
+		if err := s.client.ProduceSync(t.Context(), record(s.messages, 0), record(s.messages, 1), record(s.state, 0)).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// forget deletes what is before an offset.
+func (s *topics) forget(t *testing.T, topic string, partition int32, before int64) {
+	t.Helper()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 10_000
+	p := kmsg.NewDeleteRecordsRequestTopicPartition()
+	p.Partition, p.Offset = partition, before
+	of := kmsg.NewDeleteRecordsRequestTopic()
+	of.Topic, of.Partitions = topic, append(of.Partitions, p)
+	req.Topics = append(req.Topics, of)
+	if _, err := req.RequestWith(t.Context(), s.client); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBegin_NamesWhatTheTopicsLack refuses a rebuild that would lack what may matter,
+// before it makes anything.
+func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
+	for name, c := range map[string]struct {
+		old       int
+		retention uint64 // of one app; others have the default
+		forget    map[string]int64
+		lacking   string // "": nothing
+	}{
+		"everything is there":          {0, 0, nil, ""},
+		"recent messages are gone":     {0, 1000, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
+		"only expired messages":        {5, 1000, map[string]int64{"messages": 3}, ""},
+		"all that was expired":         {5, 1000, map[string]int64{"messages": 5}, "messages/1 begins at offset 5"},
+		"nothing is left":              {5, 1000, map[string]int64{"messages": 10}, "messages/1 begins at offset 10"},
+		"all that is left is expired":  {10, 1000, map[string]int64{"messages": 3}, ""},
+		"shown for ever":               {5, 0, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
+		"shown longer than all is old": {5, 40 * 86_400, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
+		"states are gone, however old": {5, 1000, map[string]int64{"state": 3}, "state/0 begins at offset 3"},
+		"messages and states are gone": {0, 1000, map[string]int64{"messages": 1, "state": 2}, "messages/1 begins at offset 1, state/0 begins at offset 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTopics(t, c.old)
+			for topic, before := range c.forget {
+				if topic == "messages" {
+					s.forget(t, s.messages, 1, before)
+				} else {
+					s.forget(t, s.state, 0, before)
+				}
+			}
+			config := readmodel.DefaultConfig()
+			config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+			config.Database = sandboxtest.Database(t)
+			server, err := readmodel.Open(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
+					t.Error(err)
+				}
+				_ = server.Close()
+			})
+			if err := server.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(c.forget) > 0 {
+				m := projection.NewModel()
+				m.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.AppPlanChanged{MaxConversations: 100, Retention: c.retention}})
+				if err := server.Generation(1).Write(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			of := rebuild.DefaultConfig()
+			of.Ingest.Brokers = []string{sandboxtest.Start(t).KafkaAddr()}
+			of.Ingest.Topics = []string{s.messages, s.state}
+			of.Ingest.GroupID = s.messages
+			begin := func() error {
+				_, err := rebuild.Begin(t.Context(), of, server, slog.New(slog.DiscardHandler))
+				return err
+			}
+			err = begin()
+			var lacking *rebuild.IncompleteError
+			if (c.lacking == "") != (err == nil) || err != nil && !errors.As(err, &lacking) {
+				t.Fatalf("got %v, want %q", err, c.lacking)
+			}
+			if lacking == nil {
+				return
+			}
+			got := ""
+			for i, l := range lacking.Lacking {
+				if i > 0 {
+					got += ", "
+				}
+				name := "messages"
+				if l.Topic == s.state {
+					name = "state"
+				}
+				got += fmt.Sprintf("%s/%d begins at offset %d", name, l.ID, l.First)
+			}
+			if got != c.lacking {
+				t.Errorf("lacking %s, want %s (%v)", got, c.lacking, err)
+			}
+			if r, err := server.Registry(t.Context()); err != nil || len(r.Generations) != 1 {
+				t.Errorf("%d generations, %v", len(r.Generations), err)
+			}
+			of.Incomplete = true
+			if err := begin(); err != nil {
+				t.Errorf("all the same: %v", err)
+			}
+		})
+	}
+}
