@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,8 @@ type system struct {
 	feed            *feed.Follower // of the query worker, once there is one
 	client          *kafka.Client
 	writer          *kafka.Writer
-	rng             *rand.Rand // draws encodings
+	rng             *rand.Rand   // draws encodings
+	refused         atomic.Int64 // requests that were asked again
 }
 
 func newSystem(t testing.TB) *system {
@@ -323,6 +325,7 @@ func (s *system) request(operation, app string, request any) (reply, error) {
 		if err != nil || !slices.Contains(askAgain, r.code) {
 			return r, err
 		}
+		s.refused.Add(1)
 	}
 }
 

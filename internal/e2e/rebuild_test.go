@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection/bruteforce"
@@ -19,8 +22,8 @@ import (
 
 // TestRebuild_BesideTheLiveSystem rebuilds the read model while a chat goes on, breaks
 // the rebuild off and goes on with it, switches, rolls back and switches again. Every
-// reply is that of the brute force before, between and after, and in the end
-// when the first generation is gone.
+// reply is that of the brute force before, meanwhile and after, and in the end
+// when the first generation is gone; nobody is refused meanwhile.
 func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	rng := newRand(t)
 	chat := drawChat(t, rng)
@@ -52,16 +55,17 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	s.settle()
 	want := bruteforce.New(chat, events.MicrosOf(now))
 	compareAll(t, people, want, s)
+	stop := s.askAlways(people, want)
 	for _, generation := range []int{2, 1, 2} {
 		if err := s.readModel.Switch(t.Context(), generation, t.Name()); err != nil {
 			t.Fatal(err)
 		}
 		s.awaitGeneration(generation)
-		compareAll(t, people, want, s)
 	}
 	if err := s.readModel.DropGeneration(t.Context(), 1, 0); err != nil {
 		t.Fatal(err)
 	}
+	stop()
 	compareAll(t, people, want, s)
 
 	// Projectors have noticed, too.
@@ -69,6 +73,45 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	last.ID += "-again"
 	s.send(last)
 	s.settle()
+}
+
+// askers ask at the same time, one question after the other.
+const askers = 8
+
+// askAlways asks for lists and profiles, all the time until stop, which fails the test
+// when one was not right, or refused.
+func (s *system) askAlways(people []person, want *bruteforce.Chat) (stop func()) {
+	c := &comparison{systems: []*system{s}, want: want}
+	ctx, cancel := context.WithCancel(s.t.Context())
+	refused := s.refused.Load()
+	var g errgroup.Group
+	for i := range askers {
+		rng := rand.New(rand.NewPCG(s.rng.Uint64(), uint64(i)))
+		g.Go(func() error {
+			for ctx.Err() == nil {
+				u := people[rng.IntN(len(people))]
+				err := c.list(u, bruteforce.Filter{})
+				if n := len(u.conversationIDs); err == nil && n > 0 {
+					err = c.profile(u, u.conversationIDs[rng.IntN(n)])
+				}
+				if err != nil {
+					return fmt.Errorf("user %q of app %s: %w", u.id, u.app, err)
+				}
+			}
+			return nil
+		})
+	}
+	return func() {
+		s.t.Helper()
+		cancel()
+		if err := g.Wait(); err != nil {
+			s.t.Error(err)
+		}
+		if n := s.refused.Load() - refused; n > 0 {
+			s.t.Errorf("%d requests were refused meanwhile", n)
+		}
+		s.t.Logf("%d replies meanwhile", c.replies.Load())
+	}
 }
 
 // TestRebuild_OneAtATime tells the second one who fills a generation that somebody
