@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -80,7 +81,10 @@ func (s *Server) Migrate(ctx context.Context) error {
 		if err := s.register(ctx, Generation{Number: 1, State: Filled, Made: time.Now()}); err != nil {
 			return err
 		}
-		return s.addSwitch(ctx, 1, 1, "projector migrate")
+		if err := s.addSwitch(ctx, 1, 1, "projector migrate"); !errors.Is(err, errSwitched) {
+			return err
+		}
+		return nil // somebody else migrates, too
 	}
 	if err != nil {
 		return err
@@ -116,12 +120,19 @@ func (s *Server) Registry(ctx context.Context) (Registry, error) {
 			return nil
 		})
 	if err == nil {
-		err = s.each(ctx, "SELECT number, generation FROM "+s.database+".switches ORDER BY number", func(scan func(...any) error) error {
-			var number uint64
-			var generation uint32
-			err := scan(&number, &generation)
-			r.Switches, r.Before, r.Current = int(number), r.Current, int(generation) //nolint:gosec // nobody switches that often
-			return err
+		query := "SELECT toInt64(substring(name, 8)) AS number, comment FROM system.tables WHERE database = '" + s.database + "' AND match(name, '^switch_[0-9]+$') ORDER BY number"
+		err = s.each(ctx, query, func(scan func(...any) error) error {
+			var number int64
+			var comment string
+			if err := scan(&number, &comment); err != nil {
+				return err
+			}
+			var to change
+			if err := json.Unmarshal([]byte(comment), &to); err != nil {
+				return fmt.Errorf("table switch_%d: its comment is no switch: %w", number, err)
+			}
+			r.Switches, r.Before, r.Current = int(number), r.Current, to.Generation
+			return nil
 		})
 	}
 	if err != nil {
@@ -149,8 +160,9 @@ func (s *Server) Check(ctx context.Context) error {
 	return s.Generation(current).Check(ctx)
 }
 
-// The engine's codes for what projector migrate makes.
+// The engine's codes for tables and databases that are there, or are not.
 const (
+	tableExists     = 57
 	unknownTable    = 60
 	unknownDatabase = 81
 )
@@ -189,11 +201,28 @@ func (s *Server) register(ctx context.Context, g Generation) error {
 	return nil
 }
 
+// change is a switch as the comment of its table.
+type change struct {
+	Generation int       `json:"generation"`
+	At         time.Time `json:"at"`
+	By         string    `json:"by"`
+}
+
+// errSwitched says that somebody else was first.
+var errSwitched = errors.New("somebody else has just switched")
+
+// addSwitch makes the table of a switch, unless somebody has made it before.
 func (s *Server) addSwitch(ctx context.Context, number, generation int, by string) error {
-	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.switches SELECT %d, %d, now64(6), {by:String}", s.database, number, generation),
-		clickhouse.Named("by", by))
+	comment, err := json.Marshal(change{generation, time.Now().UTC(), by})
 	if err != nil {
-		return fmt.Errorf("register the switch to generation %d: %w", generation, classify(ctx, err))
+		return fmt.Errorf("switch to generation %d: %w", generation, err)
+	}
+	err = s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s.switch_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, number, quoted(string(comment))))
+	if exception := (*clickhouse.Exception)(nil); errors.As(err, &exception) && exception.Code == tableExists {
+		return fmt.Errorf("switch to generation %d: %w (projector generations list)", generation, errSwitched)
+	}
+	if err != nil {
+		return fmt.Errorf("switch to generation %d: %w", generation, classify(ctx, err))
 	}
 	return nil
 }
@@ -316,6 +345,13 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	case <-time.After(grace):
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	now, err := s.Current(ctx)
+	if err != nil {
+		return err
+	}
+	if now == generation {
+		return fmt.Errorf("generation %d: somebody has switched to it meanwhile, and projectors do not write it any more; switch to another one", generation)
 	}
 	return s.Generation(generation).Drop(ctx)
 }

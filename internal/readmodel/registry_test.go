@@ -2,9 +2,11 @@ package readmodel_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -73,6 +75,59 @@ func TestRegistry(t *testing.T) {
 	r, err := s.Registry(t.Context())
 	if err != nil || r.Generations[1].Options != `{"a":1}` || r.Generations[2].Made.IsZero() {
 		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// TestRegistry_OneSwitchAtATime has several switch at the same time: each switch is
+// somebody's, and whoever was too late is told.
+func TestRegistry_OneSwitchAtATime(t *testing.T) {
+	s := open(t).Server
+	const others = 6
+	for number := 2; number <= 1+others; number++ {
+		if _, err := s.Add(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Filled(t.Context(), number); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var done atomic.Int64
+	var g errgroup.Group
+	for number := 2; number <= 1+others; number++ {
+		g.Go(func() error {
+			err := s.Switch(t.Context(), number, "ann")
+			if err == nil {
+				done.Add(1)
+			} else if want := "somebody else has just switched"; !strings.Contains(err.Error(), want) {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	r, err := s.Registry(t.Context())
+	if err != nil || r.Switches != 1+int(done.Load()) || done.Load() == 0 {
+		t.Errorf("%d switches, %d of them by somebody who was told so, %v", r.Switches-1, done.Load(), err)
+	}
+}
+
+// TestMigrate_SeveralAtOnce begins with nothing.
+func TestMigrate_SeveralAtOnce(t *testing.T) {
+	s := open(t).Server
+	if err := s.DropAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var g errgroup.Group
+	for range 4 {
+		g.Go(func() error { return s.Migrate(t.Context()) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if got := states(t, s); got != "filled read" {
+		t.Errorf("got %s", got)
 	}
 }
 

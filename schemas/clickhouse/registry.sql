@@ -1,6 +1,10 @@
 -- The registry of the read model: which generations there are, and which one is read.
 -- {db} is the database that is named in the configuration; a generation n is the
 -- database {db}_g<n>.
+--
+-- Which one is read says the last of the tables switch_1, switch_2, …: a switch
+-- makes one, whose comment is the switch as JSON. Of two who switch at the same time,
+-- only one can make it.
 
 CREATE TABLE IF NOT EXISTS {db}.generations
 (
@@ -12,17 +16,6 @@ CREATE TABLE IF NOT EXISTS {db}.generations
 ENGINE = AggregatingMergeTree
 ORDER BY generation
 COMMENT 'The generations of the read model';
-
-CREATE TABLE IF NOT EXISTS {db}.switches
-(
-    number UInt64 COMMENT 'Counts the switches, from 1',
-    generation UInt32 COMMENT 'The generation that is read from then on, until the next switch',
-    at DateTime64(6, 'UTC') COMMENT 'When',
-    by String COMMENT 'Who, as they say themselves'
-)
-ENGINE = MergeTree
-ORDER BY number
-COMMENT 'Which generation is read: the last one';
 
 CREATE TABLE IF NOT EXISTS {db}.coverage
 (
