@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
@@ -164,11 +165,25 @@ func (s *system) rebuild(breakOff func(rebuild.Progress) bool) error {
 	if err != nil {
 		return err
 	}
-	return r.Run(ctx, events.NewDecoder(events.DefaultLimits()), prometheus.NewRegistry(), func(p rebuild.Progress) {
-		if breakOff(p) {
+	registry := prometheus.NewRegistry()
+	var last rebuild.Progress
+	err = r.Run(ctx, events.NewDecoder(events.DefaultLimits()), registry, func(p rebuild.Progress) {
+		if last = p; breakOff(p) {
 			cancel()
 		}
 	})
+	if err != nil {
+		return err
+	}
+	const want = `
+# HELP convoview_rebuild_all_offsets Offsets that are to be read.
+# TYPE convoview_rebuild_all_offsets gauge
+convoview_rebuild_all_offsets %[1]d
+# HELP convoview_rebuild_done_offsets Offsets that were read; what compaction and retention have left out counts as read.
+# TYPE convoview_rebuild_done_offsets gauge
+convoview_rebuild_done_offsets %[1]d
+`
+	return testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(want, last.Total)), "convoview_rebuild_all_offsets", "convoview_rebuild_done_offsets")
 }
 
 // awaitGeneration waits until the query worker reads a generation.

@@ -171,12 +171,16 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	if err != nil {
 		return err //nolint:wrapcheck // the configuration's
 	}
+	show := newMetrics(registerer)
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- consumer.Run(reading) }()
 
-	err = r.follow(ctx, consumer, ended, tell)
+	err = r.follow(ctx, consumer, ended, func(p Progress) {
+		show.progress(p)
+		tell(p)
+	})
 	stop()
 	if err != nil {
 		return errors.Join(err, <-ended)
