@@ -182,6 +182,8 @@ func (c *comparison) tell(stdout io.Writer) error {
 	}
 	var err error
 	switch {
+	case !c.whole && len(c.differences) == 0:
+		_, err = fmt.Fprintf(stdout, "generations %d and %d were not compared to the end: too many rows change\n", c.ours, c.theirs)
 	case !c.whole:
 		_, err = fmt.Fprintf(stdout, "generations %d and %d differ in %d rows, and perhaps in more (--max-differences)\n", c.ours, c.theirs, len(c.differences))
 	case len(c.differences) > 0:

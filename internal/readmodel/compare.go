@@ -45,6 +45,8 @@ type Difference struct {
 	// Ours and Theirs are the values as ClickHouse writes them; "" is no row.
 	Ours   string `json:"ours"`
 	Theirs string `json:"theirs"`
+
+	key string // alone
 }
 
 // Compared is how far a comparison is.
@@ -170,16 +172,8 @@ func (s *Store) compareRange(ctx context.Context, with *Store, c *compared, wher
 		}
 	}
 	slices.Sort(keys)
-	for _, k := range keys {
-		d := Difference{Table: c.table, Key: "(" + strings.Join(c.keys, ", ") + ") = " + k}
-		if err := s.look(ctx, with, c, &d); err != nil {
-			return ours.rows, nil, err
-		}
-		if d.Ours != d.Theirs { // else it was written meanwhile
-			differences = append(differences, d)
-		}
-	}
-	return ours.rows, differences, nil
+	differences, err = s.look(ctx, with, c, keys)
+	return ours.rows, differences, err
 }
 
 func both(ctx context.Context, ours, theirs func(context.Context) error) error {
@@ -195,6 +189,9 @@ func (s *Store) merged(c *compared, what, where string) string {
 		what, s.db, c.table, where, strings.Join(c.keys, ", "))
 }
 
+// text gives a key as ClickHouse reads it.
+func (c *compared) text() string { return "toString(tuple(" + strings.Join(c.keys, ", ") + "))" }
+
 func (c *compared) hash() string {
 	return "cityHash64(" + strings.Join(c.keys, ", ") + ", " + c.value + ")"
 }
@@ -207,7 +204,7 @@ func (s *Store) sum(ctx context.Context, c *compared, where string, to *checksum
 // sums gives the checksum of each row, by its key as ClickHouse reads it.
 func (s *Store) sums(ctx context.Context, c *compared, where string) (map[string]uint64, error) {
 	all := map[string]uint64{}
-	err := s.each(ctx, s.merged(c, "toString(tuple("+strings.Join(c.keys, ", ")+")), "+c.hash(), where), func(scan func(...any) error) error {
+	err := s.each(ctx, s.merged(c, c.text()+", "+c.hash(), where), func(scan func(...any) error) error {
 		var key string
 		var sum uint64
 		err := scan(&key, &sum)
@@ -217,22 +214,57 @@ func (s *Store) sums(ctx context.Context, c *compared, where string) (map[string
 	return all, err
 }
 
-// look reads the values of a difference.
-func (s *Store) look(ctx context.Context, with *Store, c *compared, d *Difference) error {
-	read := func(store *Store, to *string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			*to = ""
-			return store.each(ctx, store.merged(c, "toString("+c.value+")", d.Key), func(scan func(...any) error) error { return scan(to) })
+// lookAtOnce is how many rows one query reads.
+const lookAtOnce = 500
+
+// look reads the values of rows that differed, and gives those that do.
+func (s *Store) look(ctx context.Context, with *Store, c *compared, keys []string) (differences []Difference, err error) {
+	for some := range slices.Chunk(keys, lookAtOnce) {
+		var ours, theirs map[string]string
+		err := both(ctx,
+			func(ctx context.Context) (err error) { ours, err = s.values(ctx, c, some); return err },
+			func(ctx context.Context) (err error) { theirs, err = with.values(ctx, c, some); return err })
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range some {
+			if ours[k] != theirs[k] { // else it was written meanwhile
+				differences = append(differences, Difference{
+					Table: c.table, Key: "(" + strings.Join(c.keys, ", ") + ") = " + k, Ours: ours[k], Theirs: theirs[k], key: k,
+				})
+			}
 		}
 	}
-	return both(ctx, read(s, &d.Ours), read(with, &d.Theirs))
+	return differences, nil
 }
 
-// Again reports whether a difference is still there.
-func (s *Store) Again(ctx context.Context, with *Store, d *Difference) (bool, error) {
-	i := slices.IndexFunc(compareTables, func(c compared) bool { return c.table == d.Table })
-	if err := s.look(ctx, with, &compareTables[i], d); err != nil {
-		return false, fmt.Errorf("compare %s: %w", d.Table, classify(ctx, err))
+// values gives the merged values of rows by their keys.
+func (s *Store) values(ctx context.Context, c *compared, keys []string) (map[string]string, error) {
+	values := map[string]string{}
+	where := "(" + strings.Join(c.keys, ", ") + ") IN (" + strings.Join(keys, ", ") + ")"
+	err := s.each(ctx, s.merged(c, c.text()+", toString("+c.value+")", where), func(scan func(...any) error) error {
+		var key, value string
+		err := scan(&key, &value)
+		values[key] = value
+		return err
+	})
+	return values, err
+}
+
+// Again looks again at rows that differed, and gives those that still do, or do now.
+func (s *Store) Again(ctx context.Context, with *Store, before []Difference) (now []Difference, err error) {
+	for _, c := range compareTables {
+		var keys []string
+		for _, d := range before {
+			if d.Table == c.table {
+				keys = append(keys, d.key)
+			}
+		}
+		differences, err := s.look(ctx, with, &c, keys)
+		if err != nil {
+			return nil, fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
+		}
+		now = append(now, differences...)
 	}
-	return d.Ours != d.Theirs, nil
+	return now, nil
 }

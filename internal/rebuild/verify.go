@@ -34,6 +34,10 @@ var errEnough = errors.New("enough")
 // rows differ that one generation has and the other one not yet: a difference counts
 // if it is the same after both have all that was in the topics when it was seen.
 func (v *Verify) Run(ctx context.Context) (differences []readmodel.Difference, whole bool, err error) {
+	// What projectors are behind would only be seen to differ.
+	if err := v.settle(ctx); err != nil {
+		return nil, false, err
+	}
 	var seen []readmodel.Difference
 	err = v.Ours.Compare(ctx, v.Theirs, func(d readmodel.Difference) error {
 		if seen = append(seen, d); len(seen) >= max(v.MaxDifferences, seenAtOnce) {
@@ -49,21 +53,22 @@ func (v *Verify) Run(ctx context.Context) (differences []readmodel.Difference, w
 		if err := v.settle(ctx); err != nil {
 			return nil, false, err
 		}
-		var moving []readmodel.Difference
-		for _, before := range seen {
-			now := before
-			differs, err := v.Ours.Again(ctx, v.Theirs, &now)
-			switch {
-			case err != nil:
-				return nil, false, err //nolint:wrapcheck // as above
-			case !differs:
-			case now == before:
-				differences = append(differences, now)
-			default: // it has been written since
-				moving = append(moving, now)
+		now, err := v.Ours.Again(ctx, v.Theirs, seen)
+		if err != nil {
+			return nil, false, err //nolint:wrapcheck // as above
+		}
+		before := map[readmodel.Difference]bool{}
+		for _, d := range seen {
+			before[d] = true
+		}
+		seen = nil
+		for _, d := range now {
+			if before[d] {
+				differences = append(differences, d)
+			} else { // it has been written since
+				seen = append(seen, d)
 			}
 		}
-		seen = moving
 	}
 	if len(differences) > v.MaxDifferences {
 		differences, whole = differences[:v.MaxDifferences], false
@@ -75,7 +80,7 @@ func (v *Verify) Run(ctx context.Context) (differences []readmodel.Difference, w
 // nothing more is looked for. Most of them are only being written, while much happens.
 const seenAtOnce = 10_000
 
-// settle waits until projectors have written all that is in the topics now.
+// settle waits until projectors have written what is in the topics when it begins.
 func (v *Verify) settle(ctx context.Context) error {
 	ends, err := v.Offsets.Ends(ctx)
 	if err != nil {
@@ -92,7 +97,7 @@ func (v *Verify) settle(ctx context.Context) error {
 		}
 		if time.Since(told) > settleTold {
 			told = time.Now()
-			v.Log.Warn("waiting until projectors have written what was there when rows were seen to differ", "partitions", len(behind), "first", behind[0].String())
+			v.Log.Warn("waiting until projectors have written what is in the topics", "partitions", len(behind), "first", behind[0].String())
 		}
 		select {
 		case <-time.After(v.Interval):
