@@ -25,7 +25,9 @@ var compareTables = []compared{
 	// The states of equal sets may differ; their elements do not. Which rows a day has
 	// depends on how its messages came in batches: it is known by any of those that count.
 	{
-		"sequences", []string{"app", "owner", "conversation_id", "day"}, 3,
+		"sequences",
+		[]string{"app", "owner", "conversation_id", "day"},
+		3,
 		"(max(kind IN ('counted', 'uncounted')), " + elements("counted") + ", " + elements("uncounted") + ", " + elements("recalled") + ", " + elements("mentioning") + ")",
 	},
 	{"edits", []string{"app", "type", "a", "b", "sequence", "edit"}, 4, "max(greatest)"},
