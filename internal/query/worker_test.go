@@ -138,6 +138,25 @@ func TestWorker_Overload(t *testing.T) {
 	}
 }
 
+// Whoever has a reply may ask the next thing: there must be room for it by then.
+func TestWorker_LeavesBeforeItReplies(t *testing.T) {
+	w := New(DefaultConfig(), connect(t, startServer(t, 0)), Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	var taken []int64
+	e := w.endpoints[0]
+	e.seconds = prometheus.ObserverFunc(func(float64) { taken = append(taken, w.hall.taken.Load()) }) // as the reply goes out
+	j := &job{endpoint: e, subject: e.subject, reply: "somebody", data: []byte(`{"userID":"ann"}`), maxBytes: minPayload, in: &w.hall}
+	if err := w.accept(j); err != nil {
+		t.Fatal(err)
+	}
+	if w.hall.taken.Load() != 1 {
+		t.Fatal("it takes no place")
+	}
+	w.finish(<-w.queue, []byte("{}"), nil)
+	if diff := cmp.Diff([]int64{0}, taken); diff != "" {
+		t.Errorf("places taken as the reply goes out (-want +got)\n%s", diff)
+	}
+}
+
 // However many requests wait for a store that does not answer, or for offsets
 // that nobody applies: what is in memory is answered.
 func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
