@@ -77,20 +77,24 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	admin.AddCheck("clickhouse", server.Check)
-	running, stop := context.WithCancel(ctx)
-	defer stop()
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	served := make(chan error, 1)
-	go func() { served <- admin.Component().Run(running) }()
+	go func() {
+		err := admin.Component().Run(running)
+		stop(err) // nobody could see how far it is
+		served <- err
+	}()
 
 	begin := time.Now()
-	err = r.Run(ctx, events.NewDecoder(config.limits), registry, func(p rebuild.Progress) {
+	err = r.Run(running, events.NewDecoder(config.limits), registry, func(p rebuild.Progress) {
 		line := log.With("generation", p.Generation, "done", p.Done, "of", p.Total, "per_second", int(p.Rate), "left", p.Left().Round(time.Second).String())
 		if len(p.Waiting) > 0 {
 			line = line.With("waiting_for_projectors_of", len(p.Waiting), "first", p.Waiting[0].String())
 		}
 		line.Info("rebuilding")
 	})
-	stop()
+	stop(nil)
 	if err := errors.Join(err, <-served); err != nil {
 		return fmt.Errorf("rebuild generation %d: %w", r.Generation(), err)
 	}

@@ -42,16 +42,19 @@ func (o *Offsets) Behind(ctx context.Context, before map[events.Partition]int64)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the offsets of group %s: %w", o.cluster.config.GroupID, err)
 	}
-	var behind []events.Partition
+	committed := map[events.Partition]int64{}
 	for topic, list := range res.Topics {
 		for _, at := range list {
 			if at.Error != nil {
 				return nil, fmt.Errorf("ask for the offset of %s/%d: %w", topic, at.Partition, at.Error)
 			}
-			p := events.Partition{Topic: topic, ID: at.Partition}
-			if max(0, at.CommittedOffset) < before[p] {
-				behind = append(behind, p)
-			}
+			committed[events.Partition{Topic: topic, ID: at.Partition}] = at.CommittedOffset // -1: nothing yet
+		}
+	}
+	var behind []events.Partition
+	for p, offset := range before {
+		if committed[p] < offset && offset > 0 {
+			behind = append(behind, p)
 		}
 	}
 	return behind, nil

@@ -39,7 +39,7 @@ func (w *Worker) open(generation int) *cache {
 	return c
 }
 
-// close has a cache hear of nothing any more. Requests that have taken it came
+// discard has a cache hear of nothing any more. Requests that have taken it came
 // before, and see no less than they would have seen then.
 func (w *Worker) discard(c *cache) {
 	w.hearing.Lock()

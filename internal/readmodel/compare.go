@@ -62,12 +62,11 @@ type Difference struct {
 
 // Compared is how far a comparison is.
 type Compared struct {
-	Table         string
-	Rows          uint64 // merged ones of ours, so far
-	Ranges, Of    int    // of the table
-	Differences   int    // of all tables, so far
-	TablesLeft    int
-	WholeTableDue bool
+	Table       string
+	Rows        uint64 // merged ones of ours, so far
+	Ranges, Of  int    // of the table
+	Differences int    // of all tables, so far
+	TablesLeft  int
 }
 
 // compareRows is about how many rows, not yet merged, are in a range.
@@ -152,7 +151,9 @@ func (s *Store) ranges(ctx context.Context, with *Store, c *compared, rowsPerRan
 
 // quoted is a text as ClickHouse reads it.
 func quoted(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+	var l keyList
+	l.text(s)
+	return l.b.String()
 }
 
 // checksum is of the merged rows of a range.

@@ -138,7 +138,7 @@ func (s *Server) Registry(ctx context.Context) (Registry, error) {
 	if err != nil {
 		return Registry{}, s.notMigrated(ctx, err)
 	}
-	if r.Current == 0 {
+	if r.Current == 0 || len(r.Generations) == 0 {
 		return Registry{}, fmt.Errorf("%w: database %s says of no generation that it is read, run projector migrate", ErrNotMigrated, s.database)
 	}
 	return r, nil
@@ -235,10 +235,8 @@ func (s *Server) Add(ctx context.Context, options string) (*Store, error) {
 	}
 	g := Generation{Number: r.Generations[len(r.Generations)-1].Number + 1, State: Filling, Made: time.Now(), Options: options}
 	store := s.Generation(g.Number)
-	// Of two who do this at the same time, one makes the database.
-	if err := s.conn.Exec(ctx, "CREATE DATABASE "+store.db); err != nil {
-		return nil, fmt.Errorf("make generation %d: %w", g.Number, classify(ctx, err))
-	}
+	// In this order: once it is registered projectors write it. What somebody has left
+	// who was killed in between is made whole.
 	if err := store.migrate(ctx); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 // states gives the generations and their states in short.
@@ -128,6 +129,25 @@ func TestMigrate_SeveralAtOnce(t *testing.T) {
 	}
 	if got := states(t, s); got != "filled read" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestRegistry_AddAfterAKill makes the generation of somebody who was killed before it
+// was registered.
+func TestRegistry_AddAfterAKill(t *testing.T) {
+	s := open(t).Server
+	db := s.Generation(2).Database()
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "CREATE DATABASE "+db); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Add(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, s); got != "filled read, filling" {
+		t.Errorf("got %s", got)
+	}
+	if err := s.Generation(2).Check(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
