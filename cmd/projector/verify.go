@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/convoview/convoview/internal/ingest"
@@ -18,6 +19,7 @@ import (
 
 type verifyConfig struct {
 	against int
+	strict  bool
 	most    int
 	json    bool
 	check   bool
@@ -42,7 +44,8 @@ type verified struct {
 	Generation  int  `json:"generation"`
 	Against     int  `json:"against"`
 	Differences int  `json:"differences"`
-	Whole       bool `json:"whole"` // there are no more
+	Unshown     int  `json:"unshown"` // rows that differ, too, but no reply does
+	Whole       bool `json:"whole"`   // there are no more
 }
 
 // errDiffer says that generations differ, which was told.
@@ -51,6 +54,7 @@ var errDiffer = errors.New("the generations differ")
 // registerComparing binds what a comparison needs.
 func (c *verifyConfig) registerComparing(f *lifecycle.Flags) {
 	f.Int(&c.against, "against", "The generation to compare with; 0: the one that is read.")
+	f.Bool(&c.strict, "strict", "Compare all registers. Else only what replies show counts: not what is left of expired messages.")
 	f.Strings(&c.ingest.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
 	f.String(&c.ingest.GroupID, "kafka-group", "Consumer group of the projectors.")
 	f.Strings(&c.ingest.Topics, "kafka-topics", "Topics that are projected, separated by commas.")
@@ -69,7 +73,7 @@ func verify(ctx context.Context, args []string, getenv func(string) string, stdo
 		return err
 	}
 	config := defaultVerifyConfig()
-	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares all registers of two generations of the read model, and names what differs. It fails when anything does.", getenv, stdout)
+	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares two generations of the read model, and names what differs. It fails when anything does.", getenv, stdout)
 	flags.Int(&config.most, "max-differences", "Most differing rows that are named.")
 	flags.Bool(&config.json, "json", "Write the result as JSON: a line for each differing row, and one in the end.")
 	config.registerComparing(flags)
@@ -110,11 +114,10 @@ func verify(ctx context.Context, args []string, getenv func(string) string, stdo
 type comparison struct {
 	ours, theirs int
 	rows         uint64
-	differences  []readmodel.Difference
-	whole        bool // there are no more
+	rebuild.Verified
 }
 
-func (c *comparison) equal() bool { return c.whole && len(c.differences) == 0 }
+func (c *comparison) equal() bool { return c.Whole && len(c.Differences) == 0 }
 
 // compare compares a generation with another one, and logs how far it is.
 func compare(ctx context.Context, config verifyConfig, server *readmodel.Server, number int) (*comparison, error) {
@@ -143,7 +146,7 @@ func compare(ctx context.Context, config verifyConfig, server *readmodel.Server,
 	table, told := "", time.Now()
 	v := &rebuild.Verify{
 		Ours: server.Generation(c.ours), Theirs: server.Generation(c.theirs), Offsets: offsets,
-		MaxDifferences: config.most, Interval: time.Second, Log: log,
+		Strict: config.strict, Now: time.Now(), MaxDifferences: config.most, Interval: time.Second, Log: log,
 		Progress: func(at readmodel.Compared) {
 			if at.Ranges == at.Of {
 				c.rows += at.Rows
@@ -154,9 +157,11 @@ func compare(ctx context.Context, config verifyConfig, server *readmodel.Server,
 			}
 		},
 	}
-	if c.differences, c.whole, err = v.Run(ctx); err != nil {
+	found, err := v.Run(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("compare generation %d with %d: %w", c.ours, c.theirs, err)
 	}
+	c.Verified = *found
 	return c, nil
 }
 
@@ -164,33 +169,41 @@ func compare(ctx context.Context, config verifyConfig, server *readmodel.Server,
 func (c *comparison) tellJSON(stdout io.Writer) error {
 	lines := json.NewEncoder(stdout)
 	lines.SetEscapeHTML(false)
-	for _, d := range c.differences {
+	for _, d := range c.Differences {
 		if err := lines.Encode(d); err != nil {
 			return err
 		}
 	}
-	return lines.Encode(verified{c.ours, c.theirs, len(c.differences), c.whole})
+	return lines.Encode(verified{c.ours, c.theirs, len(c.Differences), c.Unshown, c.Whole})
 }
 
 // tell writes the same for people.
 func (c *comparison) tell(stdout io.Writer) error {
-	value := func(v string) string { return cmp.Or(v, "no row") }
-	for _, d := range c.differences {
-		if _, err := fmt.Fprintf(stdout, "%s %s\n  generation %d: %s\n  generation %d: %s\n", d.Table, d.Key, c.ours, value(d.Ours), c.theirs, value(d.Theirs)); err != nil {
-			return err
+	var b strings.Builder
+	value := func(v, none string) string { return cmp.Or(v, none) }
+	for _, d := range c.Differences {
+		fmt.Fprintf(&b, "%s %s\n  generation %d: %s\n  generation %d: %s\n", d.Table, d.Key, c.ours, value(d.Ours, "no row"), c.theirs, value(d.Theirs, "no row"))
+		if d.Shown == nil {
+			continue
+		}
+		fmt.Fprintf(&b, "  user %q of app %s is shown of %q\n", d.Shown.UserID, d.Shown.App, d.Shown.ConversationID)
+		for _, f := range d.Shown.Fields {
+			fmt.Fprintf(&b, "    %s: %s, %s\n", f.Field, value(f.Ours, "nothing"), value(f.Theirs, "nothing"))
 		}
 	}
-	var err error
-	switch {
-	case !c.whole && len(c.differences) == 0:
-		_, err = fmt.Fprintf(stdout, "generations %d and %d were not compared to the end: too many rows change\n", c.ours, c.theirs)
-	case !c.whole:
-		_, err = fmt.Fprintf(stdout, "generations %d and %d differ in %d rows, and perhaps in more (--max-differences)\n", c.ours, c.theirs, len(c.differences))
-	case len(c.differences) > 0:
-		_, err = fmt.Fprintf(stdout, "generations %d and %d differ in %d rows of %d\n", c.ours, c.theirs, len(c.differences), c.rows)
+	switch n := len(c.Differences); {
+	case !c.Whole:
+		fmt.Fprintf(&b, "generations %d and %d differ in %d rows, and in more (--max-differences)", c.ours, c.theirs, n)
+	case n > 0:
+		fmt.Fprintf(&b, "generations %d and %d differ in %d rows of %d", c.ours, c.theirs, n, c.rows)
 	default:
-		_, err = fmt.Fprintf(stdout, "generations %d and %d are equal: %d rows\n", c.ours, c.theirs, c.rows)
+		fmt.Fprintf(&b, "generations %d and %d are equal: %d rows", c.ours, c.theirs, c.rows)
 	}
+	if c.Unshown > 0 {
+		fmt.Fprintf(&b, "; %d that no reply shows differ (--strict)", c.Unshown)
+	}
+	b.WriteString("\n")
+	_, err := io.WriteString(stdout, b.String())
 	return err
 }
 
@@ -228,13 +241,9 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 		if err != nil {
 			return err
 		}
-		switch {
-		case found.equal():
-		case len(found.differences) == 0:
-			return fmt.Errorf("generation %d was not compared with %d to the end: too many rows change (--force switches without)", number, found.theirs)
-		default:
+		if !found.equal() {
 			return fmt.Errorf("generation %d differs from %d, first in %s %s (projector verify %d names all; --force switches to it as it is)",
-				number, found.theirs, found.differences[0].Table, found.differences[0].Key, number)
+				number, found.theirs, found.Differences[0].Table, found.Differences[0].Key, number)
 		}
 	}
 	if err := server.Switch(ctx, number, operator()); err != nil {

@@ -119,6 +119,9 @@ func (c *Conversation) head(r Rules) *Head {
 	return h
 }
 
+// Headed reports whether the conversation has a head that is not expired.
+func (c *Conversation) Headed(r Rules) bool { return c.head(r) != nil }
+
 // Listed reports whether the conversation is in the user's list, hidden or not.
 func (c *Conversation) Listed(r Rules) bool {
 	h := c.head(r)

@@ -4,9 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // compared says how the merged rows of a table are compared.
@@ -17,11 +22,12 @@ type compared struct {
 	keys    []string
 	divided int
 	value   string // an expression that gives the merged value
+	expires bool   // rows of days whose messages are expired show nowhere
 }
 
 // compareTables are all tables of a generation.
 var compareTables = []compared{
-	{"registers", []string{"app", "owner", "conversation_id", "register"}, 3, "max(greatest)"},
+	{"registers", []string{"app", "owner", "conversation_id", "register"}, 3, "max(greatest)", false},
 	// The states of equal sets may differ; their elements do not. Which rows a day has
 	// depends on how its messages came in batches: it is known by any of those that count.
 	{
@@ -29,18 +35,20 @@ var compareTables = []compared{
 		[]string{"app", "owner", "conversation_id", "day"},
 		3,
 		"(max(kind IN ('counted', 'uncounted')), " + elements("counted") + ", " + elements("uncounted") + ", " + elements("recalled") + ", " + elements("mentioning") + ")",
+		true,
 	},
-	{"edits", []string{"app", "type", "a", "b", "sequence", "edit"}, 4, "max(greatest)"},
+	{"edits", []string{"app", "type", "a", "b", "sequence", "edit"}, 4, "max(greatest)", false},
 	{
 		"messages",
 		[]string{"app", "type", "a", "b", "day", "sequence", "time", "id"},
 		4,
 		"(max(sender), max(recipient), max(message_id), max(message_type), max(text), max(mentions), max(mentions_all), max(counted), max(shown))",
+		true,
 	},
-	{"user_profiles", []string{"app", "user_id"}, 2, "max(profile)"},
-	{"group_profiles", []string{"app", "group_id"}, 2, "max(profile)"},
-	{"plans", []string{"app"}, 1, "max(plan)"},
-	{"erased_users", []string{"app", "user_id"}, 2, "1"},
+	{"user_profiles", []string{"app", "user_id"}, 2, "max(profile)", false},
+	{"group_profiles", []string{"app", "group_id"}, 2, "max(profile)", false},
+	{"plans", []string{"app"}, 1, "max(plan)", false},
+	{"erased_users", []string{"app", "user_id"}, 2, "1", false},
 }
 
 // elements are those of the sets of a kind.
@@ -57,7 +65,10 @@ type Difference struct {
 	Ours   string `json:"ours"`
 	Theirs string `json:"theirs"`
 
-	key string // alone
+	// Columns are the values of the key's columns, as texts.
+	Columns []string `json:"-"`
+
+	key string // alone, as ClickHouse reads it
 }
 
 // Compared is how far a comparison is.
@@ -72,19 +83,31 @@ type Compared struct {
 // compareRows is about how many rows, not yet merged, are in a range.
 const compareRows = 200_000
 
-// Compare compares all registers of two generations: counts and checksums range by
+// Compare compares the registers of two generations: counts and checksums range by
 // range, in ClickHouse, and where they differ row by row. What differs is told one
 // after the other, and progress after each range. While projectors write, rows may
 // differ that will not when both have the same events; see Again.
-func (s *Store) Compare(ctx context.Context, with *Store, tell func(Difference) error, progress func(Compared)) error {
-	at := Compared{}
+//
+// With a time, messages that are expired then are left out. The zero time leaves out nothing.
+func (s *Store) Compare(ctx context.Context, with *Store, at time.Time, tell func(Difference) error, progress func(Compared)) error {
+	unexpired := ""
+	if !at.IsZero() {
+		var err error
+		if unexpired, err = s.unexpired(ctx, with, at); err != nil {
+			return fmt.Errorf("read the plans of apps: %w", classify(ctx, err))
+		}
+	}
+	so := Compared{}
 	for i, c := range compareTables {
-		at.Table, at.TablesLeft, at.Rows = c.table, len(compareTables)-i-1, 0
+		so.Table, so.TablesLeft, so.Rows = c.table, len(compareTables)-i-1, 0
 		ranges, err := s.ranges(ctx, with, &c, compareRows)
 		if err != nil {
 			return fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
 		}
 		for j, where := range ranges {
+			if c.expires && unexpired != "" {
+				where += " AND " + unexpired
+			}
 			rows, differences, err := s.compareRange(ctx, with, &c, where)
 			if err != nil {
 				return fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
@@ -94,13 +117,59 @@ func (s *Store) Compare(ctx context.Context, with *Store, tell func(Difference) 
 					return err
 				}
 			}
-			at.Rows += rows
-			at.Differences += len(differences)
-			at.Ranges, at.Of = j+1, len(ranges)
-			progress(at)
+			so.Rows += rows
+			so.Differences += len(differences)
+			so.Ranges, so.Of = j+1, len(ranges)
+			progress(so)
 		}
 	}
 	return nil
+}
+
+// unexpired is the condition that a row's day is not expired in its app at a time, by
+// the plan of either generation. Recalls, which do not know their day, have the day 0.
+func (s *Store) unexpired(ctx context.Context, with *Store, at time.Time) (string, error) {
+	firstDay := func(plan projection.Plan) int64 {
+		return projection.NewRules(plan, events.MicrosOf(at), nil).FirstDay()
+	}
+	ours, err := s.plans(ctx)
+	if err != nil {
+		return "", err
+	}
+	theirs, err := with.plans(ctx)
+	if err != nil {
+		return "", err
+	}
+	usual := firstDay(projection.Plan{})
+	apps, days := []string{"''"}, []string{strconv.FormatInt(usual, 10)}
+	add := func(app string, one, other map[string]*projection.Plan) {
+		day := usual
+		if p := other[app]; p != nil {
+			day = firstDay(*p)
+		}
+		apps = append(apps, quoted(app))
+		days = append(days, strconv.FormatInt(min(day, firstDay(*one[app])), 10))
+	}
+	for app := range ours {
+		add(app, ours, theirs)
+	}
+	for app := range theirs {
+		if ours[app] == nil {
+			add(app, theirs, ours)
+		}
+	}
+	return fmt.Sprintf("(day = '1970-01-01' OR toInt64(toInt32(day)) >= transform(app, [%s], [%s], toInt64(%d)))", strings.Join(apps, ", "), strings.Join(days, ", "), usual), nil
+}
+
+// plans gives the plans of all apps that have one.
+func (s *Store) plans(ctx context.Context) (map[string]*projection.Plan, error) {
+	m := projection.NewModel()
+	err := plansTable.load(ctx, s, plansTable.selectQuery(s.db, true), true, func(r *planRow) error {
+		plan := r.Plan
+		m.Merge(&projection.Model{Plans: map[string]*projection.Plan{r.App: &plan}})
+		return nil
+	})
+	return m.Plans, err
 }
 
 // ranges divides the keys that either generation has into ranges of about so many rows,
@@ -232,7 +301,7 @@ const lookAtOnce = 500
 // look reads the values of rows that differed, and gives those that do.
 func (s *Store) look(ctx context.Context, with *Store, c *compared, keys []string) (differences []Difference, err error) {
 	for some := range slices.Chunk(keys, lookAtOnce) {
-		var ours, theirs map[string]string
+		var ours, theirs map[string]rowValue
 		err := both(ctx,
 			func(ctx context.Context) (err error) { ours, err = s.values(ctx, c, some); return err },
 			func(ctx context.Context) (err error) { theirs, err = with.values(ctx, c, some); return err })
@@ -240,24 +309,41 @@ func (s *Store) look(ctx context.Context, with *Store, c *compared, keys []strin
 			return nil, err
 		}
 		for _, k := range some {
-			if ours[k] != theirs[k] { // else it was written meanwhile
-				differences = append(differences, Difference{
-					Table: c.table, Key: "(" + strings.Join(c.keys, ", ") + ") = " + k, Ours: ours[k], Theirs: theirs[k], key: k,
-				})
+			if a, b := ours[k], theirs[k]; a.value != b.value { // else it was written meanwhile
+				d := Difference{
+					Table: c.table, Key: "(" + strings.Join(c.keys, ", ") + ") = " + k,
+					Ours: a.value, Theirs: b.value, Columns: a.columns, key: k,
+				}
+				if d.Columns == nil {
+					d.Columns = b.columns
+				}
+				differences = append(differences, d)
 			}
 		}
 	}
 	return differences, nil
 }
 
-// values gives the merged values of rows by their keys.
-func (s *Store) values(ctx context.Context, c *compared, keys []string) (map[string]string, error) {
-	values := map[string]string{}
+// rowValue is a merged row.
+type rowValue struct {
+	columns []string // of the key
+	value   string
+}
+
+// values gives merged rows by their keys.
+func (s *Store) values(ctx context.Context, c *compared, keys []string) (map[string]rowValue, error) {
+	values := map[string]rowValue{}
 	where := "(" + strings.Join(c.keys, ", ") + ") IN (" + strings.Join(keys, ", ") + ")"
-	err := s.each(ctx, s.merged(c, c.text()+", toString("+c.value+")", where), func(scan func(...any) error) error {
-		var key, value string
-		err := scan(&key, &value)
-		values[key] = value
+	columns := make([]string, len(c.keys))
+	for i, k := range c.keys {
+		columns[i] = "toString(" + k + ")"
+	}
+	what := c.text() + ", [" + strings.Join(columns, ", ") + "], toString(" + c.value + ")"
+	err := s.each(ctx, s.merged(c, what, where), func(scan func(...any) error) error {
+		var key string
+		var row rowValue
+		err := scan(&key, &row.columns, &row.value)
+		values[key] = row
 		return err
 	})
 	return values, err

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/readmodel"
 )
@@ -15,6 +17,9 @@ import (
 type Verify struct {
 	// Ours is compared with Theirs.
 	Ours, Theirs *readmodel.Store
+	// Strict has every register count. Else only what replies show at Now does.
+	Strict bool
+	Now    time.Time
 	// Offsets are those of the projectors.
 	Offsets *ingest.Offsets
 	// MaxDifferences is how many differing rows are named.
@@ -27,63 +32,122 @@ type Verify struct {
 	Log      *slog.Logger
 }
 
+// Difference is a row that differs, and where replies do.
+type Difference struct {
+	readmodel.Difference
+	Shown *Shown `json:"shown,omitempty"` // nil: in all replies of the app, or nobody has looked
+}
+
+// Verified is what a comparison has found.
+type Verified struct {
+	Differences []Difference
+	// Unshown are how many rows differ, too, but no reply does.
+	Unshown int
+	// Whole says that nothing else differs.
+	Whole bool
+}
+
 // errEnough ends a comparison.
 var errEnough = errors.New("enough")
 
-// Run gives what differs; whole says that nothing else does. While projectors write,
-// rows differ that one generation has and the other one not yet: a difference counts
-// if it is the same after both have all that was in the topics when it was seen, or
-// if the row is written all the time and never equal.
-func (v *Verify) Run(ctx context.Context) (differences []readmodel.Difference, whole bool, err error) {
+// Run finds what differs. While projectors write, rows differ that one generation has
+// and the other one not yet: a difference counts if it is the same after both have all
+// that was in the topics when it was seen, or if the row is written all the time and
+// never equal.
+func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	// What projectors are behind would only be seen to differ.
 	if err := v.settle(ctx); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	var seen []readmodel.Difference
-	err = v.Ours.Compare(ctx, v.Theirs, func(d readmodel.Difference) error {
-		if seen = append(seen, d); len(seen) >= max(v.MaxDifferences, seenAtOnce) {
-			return errEnough
-		}
-		return nil
-	}, v.Progress)
-	whole = !errors.Is(err, errEnough)
-	if err != nil && whole {
-		return nil, false, err //nolint:wrapcheck // it says what it is about
-	}
-	for round := 1; len(seen) > 0; round++ {
-		if err := v.settle(ctx); err != nil {
-			return nil, false, err
-		}
-		now, err := v.Ours.Again(ctx, v.Theirs, seen)
-		if err != nil {
-			return nil, false, err //nolint:wrapcheck // as above
-		}
-		before := map[readmodel.Difference]bool{}
-		for _, d := range seen {
-			before[d] = true
-		}
+	found := &Verified{}
+	var seen []sight
+	confirm := func() error {
+		list := seen
 		seen = nil
-		for _, d := range now {
-			if before[d] || round == mostRounds {
-				differences = append(differences, d)
-			} else { // it has been written since
-				seen = append(seen, d)
-			}
+		return v.confirm(ctx, list, found)
+	}
+	at := v.Now
+	if v.Strict {
+		at = time.Time{}
+	}
+	err := v.Ours.Compare(ctx, v.Theirs, at, func(d readmodel.Difference) error {
+		if seen = append(seen, sight{row: d}); len(seen) < seenAtOnce {
+			return nil
 		}
+		return confirm()
+	}, v.Progress)
+	if err == nil {
+		err = confirm()
 	}
-	if len(differences) > v.MaxDifferences {
-		differences, whole = differences[:v.MaxDifferences], false
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err //nolint:wrapcheck // it says what it is about
 	}
-	return differences, whole, nil
+	found.Whole = err == nil
+	return found, nil
 }
 
 // mostRounds is how often is looked again at a row that goes on being written. By then
 // it differs, and not because one generation has an event and the other one not yet.
 const mostRounds = 10
 
-// seenAtOnce is how many rows may be seen to differ, and may be looked at again, before
-// nothing more is looked for. Most of them are only being written, while much happens.
+// seenAtOnce is how many rows are seen to differ before they are looked at again.
+// Most of them are only being written, while much happens.
 const seenAtOnce = 10_000
+
+// confirm looks again at rows that were seen to differ, and adds those that do.
+func (v *Verify) confirm(ctx context.Context, seen []sight, to *Verified) error {
+	j := judge{ours: v.Ours, theirs: v.Theirs, now: events.MicrosOf(v.Now)}
+	for round := 1; len(seen) > 0; round++ {
+		if err := v.settle(ctx); err != nil {
+			return err
+		}
+		rows := make([]readmodel.Difference, len(seen))
+		before := map[string]sight{}
+		for i, s := range seen {
+			rows[i] = s.row
+			before[s.row.Table+s.row.Key] = s
+		}
+		rows, err := v.Ours.Again(ctx, v.Theirs, rows)
+		if err != nil {
+			return err //nolint:wrapcheck // it says what it is about
+		}
+		now := make([]sight, len(rows))
+		for i, row := range rows {
+			now[i] = sight{row, before[row.Table+row.Key].shown}
+		}
+		if !v.Strict {
+			if err := j.look(ctx, now); err != nil {
+				return err
+			}
+		}
+		seen = seen[:0]
+		for _, s := range now {
+			switch was := before[s.row.Table+s.row.Key]; {
+			case !v.Strict && s.shown == nil:
+				to.Unshown++
+			case round < mostRounds && !s.same(was):
+				seen = append(seen, s)
+			case len(to.Differences) == v.MaxDifferences:
+				return errEnough
+			default:
+				d := Difference{s.row, s.shown}
+				if s.shown != nil && s.shown.ConversationID == "" {
+					d.Shown = nil
+				}
+				to.Differences = append(to.Differences, d)
+			}
+		}
+	}
+	return nil
+}
+
+// same reports whether a row differs as it did before, and replies with it.
+func (s sight) same(before sight) bool {
+	if s.row.Ours != before.row.Ours || s.row.Theirs != before.row.Theirs || (s.shown == nil) != (before.shown == nil) {
+		return false
+	}
+	return s.shown == nil || s.shown.place() == before.shown.place() && slices.Equal(s.shown.Fields, before.shown.Fields)
+}
 
 // settle waits until projectors have written what is in the topics when it begins.
 func (v *Verify) settle(ctx context.Context) error {
@@ -91,21 +155,26 @@ func (v *Verify) settle(ctx context.Context) error {
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it is about
 	}
+	return settled(ctx, v.Offsets, ends, v.Interval, v.Log)
+}
+
+// settled waits until projectors have written everything before the given offsets.
+func settled(ctx context.Context, offsets *ingest.Offsets, before map[events.Partition]int64, interval time.Duration, log *slog.Logger) error {
 	told := time.Now()
 	for {
-		behind, err := v.Offsets.Behind(ctx, ends)
+		behind, err := offsets.Behind(ctx, before)
 		if err != nil {
-			return err //nolint:wrapcheck // as above
+			return err //nolint:wrapcheck // it says what it is about
 		}
 		if len(behind) == 0 {
 			return nil
 		}
 		if time.Since(told) > settleTold {
 			told = time.Now()
-			v.Log.Warn("waiting until projectors have written what is in the topics", "partitions", len(behind), "first", behind[0].String())
+			log.Warn("waiting until projectors have written what is in the topics", "partitions", len(behind), "first", behind[0].String())
 		}
 		select {
-		case <-time.After(v.Interval):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the projectors: %w", context.Cause(ctx))
 		}
