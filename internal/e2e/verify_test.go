@@ -15,7 +15,7 @@ import (
 )
 
 // verify compares the second generation with the first.
-func (s *system) verify(strict bool, most int) *rebuild.Verified {
+func (s *system) verify(now time.Time, strict bool, most int) *rebuild.Verified {
 	s.t.Helper()
 	offsets, err := ingest.NewOffsets(s.ingest())
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *system) verify(strict bool, most int) *rebuild.Verified {
 	defer offsets.Close()
 	v := rebuild.Verify{
 		Ours: s.readModel.Generation(2), Theirs: s.readModel.Generation(1), Offsets: offsets,
-		Strict: strict, Now: time.Now(), MaxDifferences: most, Interval: time.Millisecond, Log: s.log(), Progress: func(readmodel.Compared) {},
+		Strict: strict, Now: now, MaxDifferences: most, Interval: time.Millisecond, Log: s.log(), Progress: func(readmodel.Compared) {},
 	}
 	found, err := v.Run(s.t.Context())
 	if err != nil {
@@ -39,6 +39,7 @@ func (s *system) verify(strict bool, most int) *rebuild.Verified {
 func TestVerify_NamesWhatDiffers(t *testing.T) {
 	rng := newRand(t)
 	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
 	s := newSystemOf(t, rng, messagePartitions, statePartitions)
 	s.project()
 	half := len(chat) / 2
@@ -60,7 +61,7 @@ func TestVerify_NamesWhatDiffers(t *testing.T) {
 			under = false
 		default:
 		}
-		if found := s.verify(rng.IntN(2) == 0, 100); len(found.Differences) > 0 || !found.Whole {
+		if found := s.verify(now, rng.IntN(2) == 0, 100); len(found.Differences) > 0 || !found.Whole {
 			t.Fatalf("generations of one chat differ: %+v", found)
 		}
 	}
@@ -110,7 +111,7 @@ func TestVerify_NamesWhatDiffers(t *testing.T) {
 		{"INSERT INTO {db}.erased_users SELECT 'demo', 'nobody'", "erased_users", "= ('demo','nobody')", "1", ""},
 	} {
 		exec(c.change)
-		found := s.verify(true, 100)
+		found := s.verify(now, true, 100)
 		after := found.Differences
 		if !found.Whole || len(after) != len(before)+1 {
 			t.Fatalf("%s: %d differences, want %d: %+v", c.change, len(after), len(before)+1, after)
@@ -127,7 +128,7 @@ func TestVerify_NamesWhatDiffers(t *testing.T) {
 		}
 		before = after
 	}
-	if found := s.verify(true, 3); len(found.Differences) != 3 || found.Whole {
+	if found := s.verify(now, true, 3); len(found.Differences) != 3 || found.Whole {
 		t.Errorf("at most 3: %d, whole %t", len(found.Differences), found.Whole)
 	}
 }
@@ -169,7 +170,7 @@ func TestVerify_ByReplies(t *testing.T) {
 	if err := s.rebuild(func(rebuild.Progress) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
-	if found := s.verify(false, 10); len(found.Differences) > 0 || found.Unshown > 0 || !found.Whole {
+	if found := s.verify(time.Now(), false, 10); len(found.Differences) > 0 || found.Unshown > 0 || !found.Whole {
 		t.Fatalf("generations of one chat differ: %+v", found)
 	}
 	greatest := func(where, to string) string {
@@ -210,7 +211,7 @@ func TestVerify_ByReplies(t *testing.T) {
 			}
 		}
 		change("_g2")
-		found := s.verify(false, 10)
+		found := s.verify(time.Now(), false, 10)
 		var shown []string
 		for _, d := range found.Differences {
 			if d.Shown == nil {

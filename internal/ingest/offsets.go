@@ -101,6 +101,21 @@ func (o *Offsets) Members(ctx context.Context) ([]string, error) {
 	return members, nil
 }
 
+// Forget deletes the group, which nobody is in, and its offsets.
+func (o *Offsets) Forget(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
+	defer cancel()
+	group := o.cluster.config.GroupID
+	res, err := o.cluster.client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
+	if err == nil {
+		err = res.Errors[group]
+	}
+	if err != nil && !errors.Is(err, kafka.GroupIdNotFound) {
+		return fmt.Errorf("delete group %s: %w", group, err)
+	}
+	return nil
+}
+
 // Compacted reports of each topic whether it is compacted.
 func (o *Offsets) Compacted(ctx context.Context) (map[string]bool, error) {
 	settings, err := o.cluster.settings(ctx, o.cluster.config.Topics, settingCleanupPolicy)

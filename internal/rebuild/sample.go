@@ -1,0 +1,276 @@
+package rebuild
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/readmodel"
+)
+
+// Sample compares what a generation shows of some conversations with what the topics
+// say of them, folded anew.
+type Sample struct {
+	Generation *readmodel.Store
+	// Ingest is how the topics are read, from their beginning and by a consumer group
+	// of its own, whose name begins with the projectors'.
+	Ingest  ingest.Config
+	Decoder ingest.Decoder
+	// Size is about how many conversations are drawn, Seed which ones.
+	Size int
+	Seed uint64
+	Now  time.Time
+	// MaxDifferences is how many conversations that differ are named.
+	MaxDifferences int
+	Interval       time.Duration // see Verify
+	// Progress is told how many of all offsets are read.
+	Progress func(done, total int64)
+	Log      *slog.Logger
+}
+
+// Sampled is what was found.
+type Sampled struct {
+	// Conversations were drawn; compared were so many Replies, one for each user.
+	Conversations, Replies int
+	// Differences have the generation's values as ours, the topics' as theirs.
+	Differences []Shown
+	Whole       bool // there are no more
+}
+
+// Run compares. The generation may be written meanwhile: all that the topics had
+// before it was read has to be in it, and all that is in it has to be in the topics
+// after that. Both can be held exactly, since registers are a semilattice.
+func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
+	draw, err := s.Generation.Draw(ctx, s.Size, s.Seed)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	fold := &fold{draw: draw, peers: map[projection.UserKey]struct{}{}, to: projection.NewModel()}
+	err = s.Generation.Drawn(ctx, draw, func(k projection.Key) error {
+		if t, name, _ := events.SplitConversationID(k.ConversationID); t == events.TypeC2C {
+			fold.peers[projection.UserKey{App: k.App, UserID: name}] = struct{}{}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+
+	projectors, err := ingest.NewOffsets(s.Ingest)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the configuration's
+	}
+	defer projectors.Close()
+	reading := s.Ingest
+	reading.GroupID += "-verify-" + uuid.NewString()
+	reading.DeadTopic = ""
+	consumer, err := ingest.New(reading, fold, s.Decoder, s.Log, prometheus.NewRegistry())
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the configuration's
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- consumer.Run(running) }()
+
+	found, err := s.compare(ctx, draw, fold, projectors, consumer)
+	stop()
+	if failed := <-ended; err == nil && failed != nil {
+		err = fmt.Errorf("read the topics: %w", failed)
+	}
+	if group, failed := ingest.NewOffsets(reading); failed == nil { // nobody needs its offsets
+		if failed := group.Forget(context.WithoutCancel(ctx)); failed != nil {
+			s.Log.Warn("the consumer group is left behind", "group", reading.GroupID, "error", failed)
+		}
+		group.Close()
+	}
+	return found, err
+}
+
+func (s *Sample) compare(ctx context.Context, draw readmodel.Draw, fold *fold, projectors *ingest.Offsets, consumer *ingest.Consumer) (*Sampled, error) {
+	// 1 what the topics have
+	ends, err := projectors.Ends(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	if err := s.read(ctx, consumer, ends); err != nil {
+		return nil, err
+	}
+	before := fold.cut()
+	// 2 what the generation has, which is no less
+	if ends, err = projectors.Ends(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	if err := settled(ctx, projectors, ends, s.Interval, s.Log); err != nil {
+		return nil, err
+	}
+	places := map[projection.Key]struct{}{}
+	err = s.Generation.Drawn(ctx, draw, func(k projection.Key) error { places[k] = struct{}{}; return nil })
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	for k := range before.States {
+		if k.Owner != "" {
+			places[k] = struct{}{}
+		}
+	}
+	all := slices.Collect(maps.Keys(places))
+	now := events.MicrosOf(s.Now)
+	is := &recorder{Store: s.Generation, to: projection.NewModel()}
+	for some := range slices.Chunk(all, placesAtOnce) {
+		if _, err := replies(ctx, is, now, some); err != nil {
+			return nil, err
+		}
+	}
+	// 3 what the topics have now, which is no less again
+	if ends, err = projectors.Ends(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	if err := s.read(ctx, consumer, ends); err != nil {
+		return nil, err
+	}
+	after := fold.cut()
+	after.Merge(before)
+	// Of whom nobody knew that they would be shown, no profile was kept.
+	for k, profile := range is.to.Users {
+		if _, kept := fold.peers[k]; !kept {
+			before.Users[k], after.Users[k] = profile, profile
+		}
+	}
+
+	lacks, has := join(before, is.to), join(is.to, after)
+	found := &Sampled{Whole: true, Replies: len(all), Conversations: conversations(all)}
+	for some := range slices.Chunk(all, placesAtOnce) {
+		var made [4]map[projection.Key]reply
+		for i, m := range []*projection.Model{is.to, lacks, has, after} {
+			if made[i], err = replies(ctx, newFolded(m), now, some); err != nil {
+				return nil, err
+			}
+		}
+		for _, k := range some {
+			ours, withBefore, withOurs, topics := made[0][k], made[1][k], made[2][k], made[3][k]
+			fields := fieldsOf(ours, withBefore)
+			fields = append(fields, fieldsOf(withOurs, topics)...)
+			if len(fields) == 0 {
+				continue
+			}
+			if len(found.Differences) == s.MaxDifferences {
+				found.Whole = false
+				return found, nil
+			}
+			if plain := fieldsOf(ours, topics); len(plain) > 0 {
+				fields = plain
+			}
+			found.Differences = append(found.Differences, Shown{k.App, k.Owner, k.ConversationID, fields})
+		}
+	}
+	return found, nil
+}
+
+// join merges two models.
+func join(a, b *projection.Model) *projection.Model {
+	m := projection.NewModel()
+	m.Merge(a)
+	m.Merge(b)
+	return m
+}
+
+// read waits until the consumer has read everything before the given offsets.
+func (s *Sample) read(ctx context.Context, consumer *ingest.Consumer, before map[events.Partition]int64) error {
+	for {
+		var done, total int64
+		read := consumer.Progress()
+		for p, end := range before {
+			total += end
+			if at, known := read[p]; known {
+				done += max(0, min(end, at.Written))
+			}
+		}
+		s.Progress(done, total)
+		if done == total {
+			return nil
+		}
+		select {
+		case <-time.After(s.Interval):
+		case <-ctx.Done():
+			return fmt.Errorf("read the topics: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// fold keeps of what is read what the conversations that were drawn are made of.
+type fold struct {
+	draw  readmodel.Draw
+	peers map[projection.UserKey]struct{} // whose profiles are kept
+
+	mu sync.Mutex
+	to *projection.Model
+}
+
+// Write implements ingest.Sink.
+func (f *fold) Write(_ context.Context, m *projection.Model) error {
+	some := projection.NewModel()
+	some.Plans, some.Erased = m.Plans, m.Erased
+	for k, v := range m.States {
+		if f.draw.Has(k.App, conversationOf(k)) {
+			some.States[k] = v
+		}
+	}
+	for k, v := range m.Edits {
+		if f.draw.Has(k.App, k.Conversation) {
+			some.Edits[k] = v
+		}
+	}
+	for k, v := range m.Messages {
+		if k.Conversation.Type == events.TypeGroup && f.draw.Has(k.App, k.Conversation) {
+			some.Messages[k] = v
+		}
+	}
+	for k, v := range m.Groups {
+		if f.draw.Has(k.App, events.Group(k.GroupID)) {
+			some.Groups[k] = v
+		}
+	}
+	for k, v := range m.Users {
+		if _, kept := f.peers[k]; kept {
+			some.Users[k] = v
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.to.Merge(some)
+	return nil
+}
+
+// cut gives what was kept since the last time.
+func (f *fold) cut() *projection.Model {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.to
+	f.to = projection.NewModel()
+	return m
+}
+
+// conversationOf is the conversation of registers.
+func conversationOf(k projection.Key) events.Conversation {
+	return events.ConversationOf{UserID: k.Owner, ConversationID: k.ConversationID}.Conversation()
+}
+
+// conversations is how many there are of their users' registers.
+func conversations(of []projection.Key) int {
+	all := map[projection.EditKey]struct{}{}
+	for _, k := range of {
+		all[projection.EditKey{App: k.App, Conversation: conversationOf(k)}] = struct{}{}
+	}
+	return len(all)
+}
