@@ -16,49 +16,25 @@ import (
 	"github.com/convoview/convoview/internal/readmodel"
 )
 
-// operate runs a command that needs nothing but ClickHouse. Its number, if it takes
-// one, comes first.
-func operate(name, about string, takesNumber bool, args []string, getenv func(string) string, stdout io.Writer, do func(*readmodel.Server, int) error) error {
-	number := 0
-	if takesNumber {
-		var err error
-		if number, args, err = generationOf(args); err != nil {
-			return err
-		}
-	}
-	config := readmodel.DefaultConfig()
-	flags := lifecycle.NewFlags(name, about, getenv, stdout)
-	config.Register(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if takesNumber && number == 0 {
-		return errNoGeneration
-	}
-	if err := config.Validate(); err != nil {
-		return err
-	}
-	server, err := readmodel.Open(config)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = server.Close() }()
-	return do(server, number)
-}
-
 // errNoGeneration says that a command needs one.
 var errNoGeneration = errors.New("expected the number of a generation (projector generations list)")
 
-// generationOf takes the number off the arguments, if it is there.
-func generationOf(args []string) (number int, rest []string, err error) {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return 0, args, nil
+// configureGeneration configures a command that takes the number of a generation, which
+// comes first.
+func configureGeneration(flags *lifecycle.Flags, args []string, validate func() error) (number int, err error) {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		number, err = strconv.Atoi(args[0])
+		if err != nil || number < 1 {
+			return 0, fmt.Errorf("generation %q: expected a number, at least 1 (projector generations list)", args[0])
+		}
+		args = args[1:]
 	}
-	number, err = strconv.Atoi(args[0])
-	if err != nil || number < 1 {
-		return 0, nil, fmt.Errorf("generation %q: expected a number, at least 1 (projector generations list)", args[0])
-	}
-	return number, args[1:], nil
+	return number, flags.Configure(args, func() error {
+		if number == 0 {
+			return errors.Join(errNoGeneration, validate())
+		}
+		return validate()
+	})
 }
 
 func generations(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -67,27 +43,50 @@ func generations(ctx context.Context, args []string, getenv func(string) string,
 	}
 	switch args[0] {
 	case "list":
-		return operate("projector generations list", "Lists the generations of the read model.", false, args[1:], getenv, stdout,
-			func(s *readmodel.Server, _ int) error { return list(ctx, s, stdout) })
+		return list(ctx, args[1:], getenv, stdout)
 	case "drop":
-		return operate("projector generations drop GENERATION", "Drops a generation and all that is in it. Not the one that is read.", true, args[1:], getenv, stdout,
-			func(s *readmodel.Server, n int) error {
-				if err := s.DropGeneration(ctx, n, dropGrace); err != nil {
-					return err
-				}
-				_, err := fmt.Fprintf(stdout, "generation %d is dropped\n", n)
-				return err
-			})
+		return drop(ctx, args[1:], getenv, stdout)
 	default:
 		return fmt.Errorf("unknown command %q, expected generations list or generations drop (projector --help)", "generations "+args[0])
 	}
 }
 
+func drop(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	config := readmodel.DefaultConfig()
+	flags := lifecycle.NewFlags("projector generations drop GENERATION", "Drops a generation and all that is in it. Not the one that is read.", getenv, stdout)
+	config.Register(flags)
+	number, err := configureGeneration(flags, args, func() error { return config.Validate() })
+	if err != nil {
+		return err
+	}
+	server, err := readmodel.Open(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	if err := server.DropGeneration(ctx, number, dropGrace); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "generation %d is dropped\n", number)
+	return err
+}
+
 // dropGrace is more than projectors take to look which generations are kept.
 const dropGrace = 3 * time.Second
 
-func list(ctx context.Context, s *readmodel.Server, stdout io.Writer) error {
-	r, err := s.Registry(ctx)
+func list(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	config := readmodel.DefaultConfig()
+	flags := lifecycle.NewFlags("projector generations list", "Lists the generations of the read model.", getenv, stdout)
+	config.Register(flags)
+	if err := flags.Configure(args, func() error { return config.Validate() }); err != nil {
+		return err
+	}
+	server, err := readmodel.Open(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	r, err := server.Registry(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,21 +103,29 @@ func list(ctx context.Context, s *readmodel.Server, stdout io.Writer) error {
 }
 
 func rollback(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	return operate("projector rollback", "Has the generation read that was read before the last switch.", false, args, getenv, stdout,
-		func(s *readmodel.Server, _ int) error {
-			r, err := s.Registry(ctx)
-			if err != nil {
-				return err
-			}
-			if r.Before == 0 {
-				return fmt.Errorf("generation %d is the first that is read: there is none to go back to", r.Current)
-			}
-			if err := s.Switch(ctx, r.Before, operator()); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(stdout, "generation %d is read again\n", r.Before)
-			return err
-		})
+	config := readmodel.DefaultConfig()
+	flags := lifecycle.NewFlags("projector rollback", "Has the generation read that was read before the last switch.", getenv, stdout)
+	config.Register(flags)
+	if err := flags.Configure(args, func() error { return config.Validate() }); err != nil {
+		return err
+	}
+	server, err := readmodel.Open(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	r, err := server.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	if r.Before == 0 {
+		return fmt.Errorf("generation %d is the first that is read: there is none to go back to", r.Current)
+	}
+	if err := server.Switch(ctx, r.Before, operator()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "generation %d is read again\n", r.Before)
+	return err
 }
 
 // operator is who runs the command, for the registry.

@@ -13,16 +13,7 @@ func migrate(ctx context.Context, args []string, getenv func(string) string, std
 	config := readmodel.DefaultConfig()
 	flags := lifecycle.NewFlags("projector migrate", "Makes the read model's tables where they are missing. It can be run at any time, and again.", getenv, stdout)
 	config.Register(flags)
-	var check bool
-	flags.Bool(&check, "check", "Check the whole configuration, connect to nothing, and exit.")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if err := config.Validate(); err != nil {
-		return err
-	}
-	if check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+	if err := flags.Configure(args, func() error { return config.Validate() }); err != nil {
 		return err
 	}
 	server, err := readmodel.Open(config)

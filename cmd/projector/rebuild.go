@@ -15,7 +15,6 @@ import (
 )
 
 type rebuildConfig struct {
-	check   bool
 	rebuild rebuild.Config
 	limits  events.Limits
 	store   readmodel.Config
@@ -31,7 +30,6 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 	c.store.Register(f)
 	c.admin.Register(f)
 	c.log.Register(f)
-	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
 }
 
 func (c *rebuildConfig) validate() error {
@@ -48,14 +46,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	}
 	flags := lifecycle.NewFlags("projector rebuild", "Fills a new generation of the read model from the beginning of the topics, beside the live one. Killed at any time, it goes on where it was.", getenv, stdout)
 	config.register(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if err := config.validate(); err != nil {
-		return err
-	}
-	if config.check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
 	limitMemory(config.rebuild.Ingest, getenv)

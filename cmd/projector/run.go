@@ -40,7 +40,6 @@ func limitMemory(in ingest.Config, getenv func(string) string) {
 }
 
 type config struct {
-	check  bool
 	ingest ingest.Config
 	limits events.Limits
 	store  readmodel.Config
@@ -72,7 +71,6 @@ func (c *config) register(f *lifecycle.Flags) {
 	c.nats.Register(f)
 	c.admin.Register(f)
 	c.log.Register(f)
-	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
 }
 
 // registerReading binds how the topics are read and the read model is written.
@@ -124,14 +122,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	config := defaultConfig()
 	flags := lifecycle.NewFlags("projector run", "Consumes both topics and maintains the read model, until stopped.", getenv, stdout)
 	config.register(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if err := config.validate(); err != nil {
-		return err
-	}
-	if config.check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/convoview/convoview/internal/lifecycle"
 )
 
 // podGrace is Kubernetes' default terminationGracePeriodSeconds.
@@ -16,7 +18,7 @@ func TestRun_Arguments(t *testing.T) {
 		args string
 		env  map[string]string
 		out  string   // part of what is printed
-		errs []string // parts of the error; none: no error
+		errs []string // parts of the error; none: it was checked, and is valid
 	}{
 		{args: "run --check", out: "the configuration is valid"},
 		{args: "run --check", env: map[string]string{"CONVOVIEW_FLUSH_INTERVAL": "1s"}, out: "valid"},
@@ -31,12 +33,20 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "verify 2 --check", out: "the configuration is valid"},
 		{args: "verify 2 --check --against -1 --max-differences 0", errs: []string{"against -1", "max differences 0"}},
 		{args: "verify", errs: []string{"expected the number of a generation"}},
+		{args: "verify --check --max-differences 0", errs: []string{"expected the number of a generation", "max differences 0"}},
 		{args: "switch 2 --force --check", out: "the configuration is valid"},
 		{args: "switch", errs: []string{"expected the number of a generation"}},
 		{args: "switch second", errs: []string{`"second"`, "expected a number"}},
+		{args: "generations drop 1 --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
+		{args: "generations drop 1 --check", out: "the configuration is valid"},
+		{args: "generations drop", errs: []string{"expected the number of a generation"}},
 		{args: "generations drop 0", errs: []string{`"0"`, "at least 1"}},
 		{args: "generations", errs: []string{"generations list or generations drop"}},
+		{args: "generations list --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
+		{args: "generations list --check", out: "the configuration is valid"},
 		{args: "generations list --clickhouse-database a;b", errs: []string{`"a;b"`}},
+		{args: "rollback --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
+		{args: "rollback --check", out: "the configuration is valid"},
 		{args: "rollback --nope", errs: []string{"nope"}},
 		{args: "run --nope", errs: []string{"nope"}},
 		{args: "frob", errs: []string{`"frob"`, "rollback or generations"}},
@@ -44,7 +54,7 @@ func TestRun_Arguments(t *testing.T) {
 	} {
 		var out strings.Builder
 		err := run(t.Context(), strings.Fields(c.args), func(name string) string { return c.env[name] }, &out)
-		if (err != nil) != (len(c.errs) > 0) {
+		if errors.Is(err, lifecycle.ErrChecked) != (len(c.errs) == 0) || err == nil {
 			t.Errorf("%q: got %v", c.args, err)
 			continue
 		}
@@ -64,6 +74,7 @@ func TestRun_Help(t *testing.T) {
 		"--help":         "migrate      make the read model's tables",
 		"run --help":     "CONVOVIEW_KAFKA_BROKERS",
 		"migrate --help": "CONVOVIEW_CLICKHOUSE_ADDRESSES",
+		"switch --help":  "Usage: projector switch GENERATION [flags]",
 	} {
 		var out strings.Builder
 		err := run(t.Context(), strings.Fields(args), func(string) string { return "" }, &out)

@@ -22,7 +22,6 @@ type verifyConfig struct {
 	strict  bool
 	most    int
 	json    bool
-	check   bool
 	ingest  ingest.Config
 	store   readmodel.Config
 	log     lifecycle.LogConfig
@@ -60,7 +59,6 @@ func (c *verifyConfig) registerComparing(f *lifecycle.Flags) {
 	f.Strings(&c.ingest.Topics, "kafka-topics", "Topics that are projected, separated by commas.")
 	c.store.Register(f)
 	c.log.Register(f)
-	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
 }
 
 func defaultVerifyConfig() verifyConfig {
@@ -68,27 +66,14 @@ func defaultVerifyConfig() verifyConfig {
 }
 
 func verify(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	number, args, err := generationOf(args)
-	if err != nil {
-		return err
-	}
 	config := defaultVerifyConfig()
 	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares two generations of the read model, and names what differs. It fails when anything does.", getenv, stdout)
 	flags.Int(&config.most, "max-differences", "Most differing rows that are named.")
 	flags.Bool(&config.json, "json", "Write the result as JSON: a line for each differing row, and one in the end.")
 	config.registerComparing(flags)
-	if err := flags.Parse(args); err != nil {
+	number, err := configureGeneration(flags, args, config.validate)
+	if err != nil {
 		return err
-	}
-	if err := config.validate(); err != nil {
-		return err
-	}
-	if config.check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
-		return err
-	}
-	if number == 0 {
-		return errNoGeneration
 	}
 	server, err := readmodel.Open(config.store)
 	if err != nil {
@@ -208,28 +193,15 @@ func (c *comparison) tell(stdout io.Writer) error {
 }
 
 func switchTo(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	number, args, err := generationOf(args)
-	if err != nil {
-		return err
-	}
 	config := defaultVerifyConfig()
 	config.most = 1
 	force := false
 	flags := lifecycle.NewFlags("projector switch GENERATION", "Has another generation read, by all query workers. It is compared with the one that is read first, and refused if they differ.", getenv, stdout)
 	flags.Bool(&force, "force", "Switch without comparing.")
 	config.registerComparing(flags)
-	if err := flags.Parse(args); err != nil {
+	number, err := configureGeneration(flags, args, config.validate)
+	if err != nil {
 		return err
-	}
-	if err := config.validate(); err != nil {
-		return err
-	}
-	if config.check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
-		return err
-	}
-	if number == 0 {
-		return errNoGeneration
 	}
 	server, err := readmodel.Open(config.store)
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 const stopBudget = 20 * time.Second
 
 type config struct {
-	check bool
 	nats  lifecycle.NATSConfig
 	feed  feed.Config
 	query query.Config
@@ -63,7 +62,6 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&c.query.DrainTimeout, "drain-timeout", "Longest time to answer the requests in hand when stopping.")
 	c.admin.Register(f)
 	c.log.Register(f)
-	f.Bool(&c.check, "check", "Check the whole configuration, connect to nothing, and exit.")
 }
 
 func (c *config) validate() error {
@@ -84,14 +82,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	config := defaultConfig()
 	flags := lifecycle.NewFlags("query", "Answers requests for conversation lists, profiles and unread totals over NATS.", getenv, stdout)
 	config.register(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if err := config.validate(); err != nil {
-		return err
-	}
-	if config.check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
+	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
 

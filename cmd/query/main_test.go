@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/convoview/convoview/internal/lifecycle"
 )
 
 // podGrace is Kubernetes' default terminationGracePeriodSeconds.
@@ -16,7 +18,7 @@ func TestRun_Arguments(t *testing.T) {
 		args string
 		env  map[string]string
 		out  string   // part of what is printed
-		errs []string // parts of the error; none: no error
+		errs []string // parts of the error; none: it was checked, and is valid
 	}{
 		{args: "--check", out: "the configuration is valid"},
 		{args: "--check", env: map[string]string{"CONVOVIEW_MAX_RUNNING": "3"}, out: "valid"},
@@ -31,7 +33,7 @@ func TestRun_Arguments(t *testing.T) {
 	} {
 		var out strings.Builder
 		err := run(t.Context(), strings.Fields(c.args), func(name string) string { return c.env[name] }, &out)
-		if (err != nil) != (len(c.errs) > 0) {
+		if errors.Is(err, lifecycle.ErrChecked) != (len(c.errs) == 0) || err == nil {
 			t.Errorf("%q: got %v", c.args, err)
 			continue
 		}

@@ -31,46 +31,35 @@ There are no passwords, and nobody but this machine can connect.`
 
 func main() { lifecycle.Main(run) }
 
-// options are the flags before the sandbox's configuration is made of them.
-type options struct {
-	config     sandbox.Config
-	partitions int
-	check      bool
-}
-
-// parse reads the flags, whose defaults the environment may set.
-func parse(args []string, getenv func(string) string, output io.Writer) (options, error) {
-	o := options{config: sandbox.DefaultConfig(), partitions: 4}
+// configure makes the sandbox's configuration of the flags, whose defaults the
+// environment may set.
+func configure(args []string, getenv func(string) string, output io.Writer) (sandbox.Config, error) {
+	config, partitions := sandbox.DefaultConfig(), 4
 	f := lifecycle.NewFlags("sandbox", summary, getenv, output)
-	f.String(&o.config.DataDir, "data", "Keep the data in this directory; otherwise they are gone at the end.")
-	f.Int(&o.config.KafkaPort, "kafka-port", "Port of Kafka; 0: any free one.")
-	f.Int(&o.config.NATSPort, "nats-port", "Port of NATS; 0: any free one.")
-	f.Int(&o.config.ClickHousePort, "clickhouse-port", "Port of ClickHouse's native protocol; 0: any free one.")
-	f.Int(&o.config.HTTPPort, "http-port", "Port of ClickHouse's HTTP interface; 0: any free one.")
-	f.Int(&o.partitions, "partitions", "Partitions of a topic that is created.")
-	f.Bool(&o.check, "check", "Check the configuration, start nothing, and exit.")
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
-	o.config.Topics = sandbox.ChatTopics(o.partitions)
-	return o, o.config.Validate()
+	f.String(&config.DataDir, "data", "Keep the data in this directory; otherwise they are gone at the end.")
+	f.Int(&config.KafkaPort, "kafka-port", "Port of Kafka; 0: any free one.")
+	f.Int(&config.NATSPort, "nats-port", "Port of NATS; 0: any free one.")
+	f.Int(&config.ClickHousePort, "clickhouse-port", "Port of ClickHouse's native protocol; 0: any free one.")
+	f.Int(&config.HTTPPort, "http-port", "Port of ClickHouse's HTTP interface; 0: any free one.")
+	f.Int(&partitions, "partitions", "Partitions of a topic that is created.")
+	err := f.Configure(args, func() error {
+		config.Topics = sandbox.ChatTopics(partitions)
+		return config.Validate()
+	})
+	return config, err
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	o, err := parse(args, getenv, stdout)
+	config, err := configure(args, getenv, stdout)
 	if err != nil {
 		return err
 	}
-	if o.check {
-		_, err := fmt.Fprintln(stdout, "the configuration is valid")
-		return err
-	}
-	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	s := sandbox.New(o.config)
+	config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	s := sandbox.New(config)
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	_, err = io.WriteString(stdout, announcement(o.config, s))
+	_, err = io.WriteString(stdout, announcement(config, s))
 	if err == nil {
 		<-ctx.Done()
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/convoview/convoview/internal/lifecycle"
 	chengine "github.com/convoview/convoview/internal/sandbox/clickhouse"
 )
 
@@ -330,7 +331,7 @@ func TestRun_Configuration(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		env  map[string]string
-		want string // of the error; "" for none
+		want string // of the error; "": it was checked, and is valid
 	}{
 		{args: []string{"--check"}},
 		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_KAFKA_PORT": "0", "CONVOVIEW_DATA": "x"}},
@@ -344,7 +345,7 @@ func TestRun_Configuration(t *testing.T) {
 	} {
 		var out strings.Builder
 		err := run(t.Context(), c.args, func(name string) string { return c.env[name] }, &out)
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		if errors.Is(err, lifecycle.ErrChecked) != (c.want == "") || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %v: got %v, want %q", c.args, c.env, err, c.want)
 		}
 	}

@@ -3,14 +3,15 @@
 // order, and the admin HTTP server (health, readiness, metrics, profiles).
 //
 // A command is main, which calls [Main], and a run function, which does the
-// rest: declare [Flags], validate, build the components by hand (constructors
-// are inert) and give them to a [Group].
+// rest: declare [Flags], Configure, build the components by hand (constructors are
+// inert) and give them to a [Group].
 //
 // # Settings
 //
 // Each setting is one flag and one environment variable of the same name:
 // --kafka-brokers is CONVOVIEW_KAFKA_BROKERS. The flag wins over the variable,
-// the variable over the default. An empty variable counts as absent.
+// the variable over the default. An empty variable counts as absent. Every command
+// that is configured has --check, which validates everything and connects to nothing.
 //
 // # Stopping
 //

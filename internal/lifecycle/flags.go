@@ -14,7 +14,7 @@ import (
 const EnvPrefix = "CONVOVIEW_"
 
 // Flags are the settings of a command. Bind each to a variable that holds its
-// default, then Parse.
+// default, then Configure, or Parse where nothing is to be validated.
 type Flags struct {
 	set     *flag.FlagSet
 	getenv  func(string) string
@@ -122,6 +122,31 @@ func (f *Flags) Parse(args []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ErrChecked says that --check was given and that the configuration is valid. It has
+// been told; Main takes it for success.
+var ErrChecked = errors.New("the configuration is valid")
+
+// Configure adds --check, sets the variables as Parse does, and validates them. It
+// returns nil when the command is to go on. Beware: config.Validate of a method that is
+// not a pointer's validates what config was before.
+func (f *Flags) Configure(args []string, validate func() error) error {
+	check := false
+	f.Bool(&check, "check", "Check the whole configuration, connect to nothing, and exit.")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if err := validate(); err != nil {
+		return err
+	}
+	if !check {
+		return nil
+	}
+	if _, err := fmt.Fprintln(f.output, ErrChecked); err != nil {
+		return err
+	}
+	return ErrChecked
 }
 
 func (f *Flags) help() error {

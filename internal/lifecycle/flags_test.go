@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"errors"
 	"flag"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ type settings struct {
 	Group    string
 	Password string
 	Workers  int
-	Check    bool
+	Force    bool
 	Wait     time.Duration
 	Size     int
 }
@@ -31,7 +32,7 @@ func parse(t *testing.T, env map[string]string, args ...string) (settings, strin
 	f.String(&s.Group, "kafka-group", "Consumer group.")
 	f.Secret(&s.Password, "clickhouse-password", "Password.")
 	f.Int(&s.Workers, "workers", "How many.")
-	f.Bool(&s.Check, "check", "Check and exit.")
+	f.Bool(&s.Force, "force", "Ask nobody.")
 	f.Duration(&s.Wait, "wait", "How long.")
 	f.Bytes(&s.Size, "size", "How much.")
 	err := f.Parse(args)
@@ -43,7 +44,7 @@ func TestFlags_Precedence(t *testing.T) {
 		"CONVOVIEW_KAFKA_BROKERS": "a:1, b:2",
 		"CONVOVIEW_WORKERS":       "7",
 		"CONVOVIEW_SIZE":          "64KiB",
-		"CONVOVIEW_CHECK":         "true",
+		"CONVOVIEW_FORCE":         "true",
 		"CONVOVIEW_KAFKA_GROUP":   "",
 	}
 	got, _, err := parse(t, env, "--workers=9", "-wait", "250ms")
@@ -52,7 +53,7 @@ func TestFlags_Precedence(t *testing.T) {
 	}
 	want := settings{
 		Brokers: []string{"a:1", "b:2"}, Group: "projector", Password: "hunter2",
-		Workers: 9, Check: true, Wait: 250 * time.Millisecond, Size: 64 << 10,
+		Workers: 9, Force: true, Wait: 250 * time.Millisecond, Size: 64 << 10,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -88,6 +89,41 @@ func TestFlags_Errors(t *testing.T) {
 	}
 }
 
+func TestFlags_Configure(t *testing.T) {
+	wrong := errors.New("too few workers")
+	for _, c := range []struct {
+		args string
+		env  map[string]string
+		is   error // nil: the command goes on
+		out  string
+	}{
+		{args: "--workers 1"},
+		{args: "--workers 1 --check", is: lifecycle.ErrChecked, out: "the configuration is valid\n"},
+		{args: "--workers 1", env: map[string]string{"CONVOVIEW_CHECK": "true"}, is: lifecycle.ErrChecked, out: "the configuration is valid\n"},
+		{args: "", is: wrong},
+		{args: "--check", is: wrong},
+		{args: "--check --help", is: flag.ErrHelp, out: "CONVOVIEW_CHECK, default false"},
+	} {
+		var out strings.Builder
+		f := lifecycle.NewFlags("projector", "Projects.", func(name string) string { return c.env[name] }, &out)
+		workers := 0
+		f.Int(&workers, "workers", "How many.")
+		err := f.Configure(strings.Fields(c.args), func() error {
+			if workers < 1 {
+				return wrong
+			}
+			return nil
+		})
+		if !errors.Is(err, c.is) || !strings.Contains(out.String(), c.out) || c.out == "" && out.Len() > 0 {
+			t.Errorf("%q: got %v, %q", c.args, err, out.String())
+		}
+	}
+	f := lifecycle.NewFlags("projector", "Projects.", func(string) string { return "" }, io.Discard)
+	if err := f.Configure([]string{"--nope"}, func() error { return wrong }); err == nil || errors.Is(err, wrong) {
+		t.Errorf("validated what could not be read: %v", err)
+	}
+}
+
 func TestFlags_Help(t *testing.T) {
 	_, help, err := parse(t, nil, "--help")
 	if !errors.Is(err, flag.ErrHelp) {
@@ -115,9 +151,9 @@ Each flag can be given by its environment variable instead; the flag wins.
       How many.
       CONVOVIEW_WORKERS, default 4
 
-  --check
-      Check and exit.
-      CONVOVIEW_CHECK, default false
+  --force
+      Ask nobody.
+      CONVOVIEW_FORCE, default false
 
   --wait <duration>
       How long.

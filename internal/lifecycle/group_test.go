@@ -136,8 +136,10 @@ func TestSignals(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	var out strings.Builder
-	if status(nil, &out, "x") != 0 || status(errors.Join(nil, flag.ErrHelp), &out, "x") != 0 || out.Len() > 0 {
-		t.Errorf("success: %q", out.String())
+	for _, success := range []error{nil, errors.Join(nil, flag.ErrHelp), fmt.Errorf("run: %w", ErrChecked)} {
+		if status(success, &out, "x") != 0 || out.Len() > 0 {
+			t.Errorf("%v is success: %q", success, out.String())
+		}
 	}
 	if status(errors.New("no broker"), &out, "projector") != 1 || out.String() != "projector: no broker\n" {
 		t.Errorf("failure: %q", out.String())

@@ -16,8 +16,8 @@ import (
 const exitInterrupted = 130
 
 // Main calls run with a context that the first SIGINT or SIGTERM cancels, and
-// ends the process: with 0 when run returns nil or flag.ErrHelp, else with 1
-// and the error on standard error. A second signal ends it at once.
+// ends the process: with 0 when run returns nil, flag.ErrHelp or ErrChecked, else
+// with 1 and the error on standard error. A second signal ends it at once.
 func Main(run func(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -27,7 +27,7 @@ func Main(run func(ctx context.Context, args []string, getenv func(string) strin
 }
 
 func status(err error, stderr io.Writer, command string) int {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	if err == nil || errors.Is(err, flag.ErrHelp) || errors.Is(err, ErrChecked) {
 		return 0
 	}
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", command, err)
