@@ -51,7 +51,8 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	}
 	limitMemory(config.rebuild.Ingest, getenv)
 
-	log := lifecycle.NewLogger(config.log, os.Stderr)
+	screen := newScreen(os.Stderr)
+	log := lifecycle.NewLogger(config.log, screen)
 	registry := lifecycle.NewRegistry()
 	server, err := readmodel.Open(config.store)
 	if err != nil {
@@ -78,13 +79,8 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	}()
 
 	begin := time.Now()
-	err = r.Run(running, events.NewDecoder(config.limits), registry, func(p rebuild.Progress) {
-		line := log.With("generation", p.Generation, "done", p.Done, "of", p.Total, "per_second", int(p.Rate), "left", p.Left().Round(time.Second).String())
-		if len(p.Waiting) > 0 {
-			line = line.With("waiting_for_projectors_of", len(p.Waiting), "first", p.Waiting[0].String())
-		}
-		line.Info("rebuilding")
-	})
+	err = r.Run(running, events.NewDecoder(config.limits), registry, tellRebuild(screen, log))
+	screen.clear()
 	stop(nil)
 	if err := errors.Join(err, <-served); err != nil {
 		return fmt.Errorf("rebuild generation %d: %w", r.Generation(), err)

@@ -106,7 +106,9 @@ func (c *comparison) equal() bool { return c.Whole && len(c.Differences) == 0 }
 
 // compare compares a generation with another one, and logs how far it is.
 func compare(ctx context.Context, config verifyConfig, server *readmodel.Server, number int) (*comparison, error) {
-	log := lifecycle.NewLogger(config.log, os.Stderr)
+	screen := newScreen(os.Stderr)
+	defer screen.clear()
+	log := lifecycle.NewLogger(config.log, screen)
 	offsets, err := ingest.NewOffsets(config.ingest)
 	if err != nil {
 		return nil, err
@@ -128,7 +130,7 @@ func compare(ctx context.Context, config verifyConfig, server *readmodel.Server,
 			return nil, fmt.Errorf("generation %d: expected one that is filled (projector generations list)", n)
 		}
 	}
-	table, told := "", time.Now()
+	tell := tellComparison(screen, log)
 	v := &rebuild.Verify{
 		Ours: server.Generation(c.ours), Theirs: server.Generation(c.theirs), Offsets: offsets,
 		Strict: config.strict, Now: time.Now(), MaxDifferences: config.most, Interval: time.Second, Log: log,
@@ -136,10 +138,7 @@ func compare(ctx context.Context, config verifyConfig, server *readmodel.Server,
 			if at.Ranges == at.Of {
 				c.rows += at.Rows
 			}
-			if at.Table != table || time.Since(told) > time.Second {
-				table, told = at.Table, time.Now()
-				log.Info("comparing", "table", at.Table, "rows", at.Rows, "ranges", at.Ranges, "of", at.Of, "tables_left", at.TablesLeft, "differences_seen", at.Differences)
-			}
+			tell(at)
 		},
 	}
 	found, err := v.Run(ctx)
