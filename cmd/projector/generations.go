@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/user"
 	"strconv"
@@ -12,6 +13,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/readmodel"
 )
@@ -102,14 +106,26 @@ func list(ctx context.Context, args []string, getenv func(string) string, stdout
 	return w.Flush()
 }
 
+type rollbackConfig struct {
+	store readmodel.Config
+	nats  lifecycle.NATSConfig
+	log   lifecycle.LogConfig
+}
+
+func (c *rollbackConfig) validate() error {
+	return errors.Join(c.store.Validate(), c.nats.Validate(), c.log.Validate())
+}
+
 func rollback(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	config := readmodel.DefaultConfig()
+	config := rollbackConfig{readmodel.DefaultConfig(), lifecycle.DefaultNATSConfig(), lifecycle.DefaultLogConfig()}
 	flags := lifecycle.NewFlags("projector rollback", "Has the generation read that was read before the last switch.", getenv, stdout)
-	config.Register(flags)
-	if err := flags.Configure(args, func() error { return config.Validate() }); err != nil {
+	config.store.Register(flags)
+	config.nats.Register(flags)
+	config.log.Register(flags)
+	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
-	server, err := readmodel.Open(config)
+	server, err := readmodel.Open(config.store)
 	if err != nil {
 		return err
 	}
@@ -124,8 +140,22 @@ func rollback(ctx context.Context, args []string, getenv func(string) string, st
 	if err := server.Switch(ctx, r.Before, operator()); err != nil {
 		return err
 	}
+	tellSwitch(config.nats, lifecycle.NewLogger(config.log, os.Stderr))
 	_, err = fmt.Fprintf(stdout, "generation %d is read again\n", r.Before)
 	return err
+}
+
+// tellSwitch has query workers look at once which generation is read. They look by
+// themselves, too, so a switch does not fail without it, nor wait long for it.
+func tellSwitch(config lifecycle.NATSConfig, log *slog.Logger) {
+	nc, err := lifecycle.DialNATS(config, "projector")
+	if err == nil {
+		defer nc.Close()
+		err = feed.TellSwitch(nc, nats.DefaultTimeout)
+	}
+	if err != nil {
+		log.Warn("query workers were not told; they see it by themselves within their --generation-interval", "error", err)
+	}
 }
 
 // operator is who runs the command, for the registry.

@@ -194,11 +194,12 @@ func (c *comparison) tell(stdout io.Writer) error {
 func switchTo(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := defaultVerifyConfig()
 	config.most = 1
-	force := false
+	nats, force := lifecycle.DefaultNATSConfig(), false
 	flags := lifecycle.NewFlags("projector switch GENERATION", "Has another generation read, by all query workers. It is compared with the one that is read first, and refused if they differ.", getenv, stdout)
 	flags.Bool(&force, "force", "Switch without comparing.")
 	config.registerComparing(flags)
-	number, err := configureGeneration(flags, args, config.validate)
+	nats.Register(flags)
+	number, err := configureGeneration(flags, args, func() error { return errors.Join(config.validate(), nats.Validate()) })
 	if err != nil {
 		return err
 	}
@@ -220,6 +221,7 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 	if err := server.Switch(ctx, number, operator()); err != nil {
 		return err
 	}
+	tellSwitch(nats, lifecycle.NewLogger(config.log, os.Stderr))
 	_, err = fmt.Fprintf(stdout, "generation %d is read\n", number)
 	return err
 }

@@ -21,4 +21,9 @@
 //
 // A partition of which nothing was heard for Config.Silence may have changed
 // unseen. Follower.Check says so, and then nothing in memory may be relied on.
+//
+// # Switches
+//
+// Whoever has another generation of the read model read says so, too (TellSwitch), so
+// that workers look at once. They would see it by themselves a little later.
 package feed

@@ -227,6 +227,44 @@ func TestFollower_LostAnnouncement(t *testing.T) {
 	m.await(t, "the malformed one", func() bool { return m.lost == 3 })
 }
 
+// TestTellSwitch is heard by those who listen for it, and by no follower.
+func TestTellSwitch(t *testing.T) {
+	s := startServer(t, -1)
+	nc := connect(t, s)
+	m := newMemory()
+	f := follow(t, nc, feed.DefaultConfig(), m)
+	heard := make(chan struct{}, 1)
+	stop, err := feed.HearSwitches(nc, func() { heard <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	teller := connect(t, s)
+	if err := feed.TellSwitch(teller, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	stop()
+	// What comes later on the same connection has come after it.
+	if err := feed.NewPublisher(teller).Announce(nil, nil, at("t", 0, 1), map[string]int{"t": 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lost != 1 { // what came before we listened
+		t.Errorf("lost %d times, want once", m.lost)
+	}
+	teller.Close()
+	if err := feed.TellSwitch(teller, 30*time.Second); err == nil {
+		t.Error("told without a connection")
+	}
+}
+
 func TestFollower_LostConnection(t *testing.T) {
 	s := startServer(t, -1)
 	m := newMemory()

@@ -55,6 +55,21 @@ func ConnectNATS(c NATSConfig, name string, log *slog.Logger) (NATS, error) {
 	return NATS{nc}, nil
 }
 
+// DialNATS connects once, for a command that says something and ends. Each server may
+// take nats.DefaultTimeout, and who is not there is not waited for. What fails later
+// is the connection's LastError.
+func DialNATS(c NATSConfig, name string) (*nats.Conn, error) {
+	nc, err := nats.Connect(c.URL,
+		nats.Name("convoview "+name),
+		nats.NoReconnect(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // else it writes to standard error
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect to nats: %w", err)
+	}
+	return nc, nil
+}
+
 // Component flushes and closes the connection at its turn.
 func (n NATS) Component() Component {
 	return Closer("nats", func() error {
