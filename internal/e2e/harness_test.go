@@ -165,6 +165,7 @@ func (s *system) project() {
 func (s *system) serve(clock func() time.Time) {
 	config := query.DefaultConfig()
 	config.MaxQueued, config.MaxWaiting = askersAtOnce, askersAtOnce
+	config.GenerationInterval = time.Hour // it is told of switches
 	worker := query.New(config, s.nc, query.Generations{
 		Current: s.readModel.Current,
 		Store:   func(number int) query.Store { return s.readModel.Generation(number) },

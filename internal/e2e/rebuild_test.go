@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection/bruteforce"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/rebuild"
@@ -59,6 +60,9 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	stop := s.askAlways(people, want)
 	for _, generation := range []int{2, 1, 2} {
 		if err := s.readModel.Switch(t.Context(), generation, t.Name()); err != nil {
+			t.Fatal(err)
+		}
+		if err := feed.TellSwitch(s.nc, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		s.awaitGeneration(generation)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -62,16 +64,53 @@ func (w *Worker) read(c *cache) {
 	c.bound(w.cfg.CacheBytes)
 }
 
-// attend looks every now and then which generation is read.
+// hearSwitch has attend look at once.
+func (w *Worker) hearSwitch() {
+	select {
+	case w.switched <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// attend looks every now and then which generation is read, and at once when a switch
+// is heard of.
 func (w *Worker) attend(ctx context.Context) {
 	for {
 		select {
 		case <-time.After(w.cfg.GenerationInterval):
-			w.look(ctx)
+		case <-w.switched:
+			w.failed = failedTurn{} // somebody has seen to it
 		case <-ctx.Done():
 			return
 		}
+		w.look(ctx)
 	}
+}
+
+// failedTurn is a generation that could not be loaded. It is left alone for a while,
+// and longer each time: loading it costs ClickHouse as much as it did before.
+type failedTurn struct {
+	generation int // 0: none
+	until      time.Time
+	waits      *backoff.ExponentialBackOff
+}
+
+// maxTurnInterval is the longest time between two attempts to turn to a generation.
+const maxTurnInterval = time.Minute
+
+// fail notes that a generation could not be loaded. It gives the wait until the next attempt.
+func (w *Worker) fail(generation int) (wait time.Duration) {
+	if w.failed.generation != generation {
+		w.failed = failedTurn{generation: generation, waits: &backoff.ExponentialBackOff{
+			InitialInterval:     w.cfg.GenerationInterval,
+			MaxInterval:         max(maxTurnInterval, w.cfg.GenerationInterval),
+			Multiplier:          2,
+			RandomizationFactor: 0.2, // workers need not come all at once
+		}}
+	}
+	wait = w.failed.waits.NextBackOff()
+	w.failed.until = time.Now().Add(wait)
+	return wait
 }
 
 // look finds out which generation is read, and turns to it.
@@ -85,9 +124,10 @@ func (w *Worker) look(ctx context.Context) {
 		}
 		return
 	}
-	if number != w.cache().generation {
-		w.turn(ctx, number)
+	if number == w.cache().generation || number == w.failed.generation && time.Now().Before(w.failed.until) {
+		return
 	}
+	w.turn(ctx, number)
 }
 
 // turn turns to another generation: first what is in memory of the one before is
@@ -114,10 +154,12 @@ func (w *Worker) turn(ctx context.Context, number int) {
 		w.discard(next)
 		before.bound(w.cfg.CacheBytes)
 		if ctx.Err() == nil {
-			log.Error("cannot load the generation that is to be read; trying again", "error", err)
+			wait := w.fail(number)
+			log.Error("cannot load the generation that is to be read; trying again", "error", err, "in", wait)
 		}
 		return
 	}
 	w.read(next)
+	w.failed = failedTurn{}
 	log.Info("generation is read", "users", warm, "of", len(users), "took", time.Since(begin))
 }

@@ -8,10 +8,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -118,6 +121,99 @@ func TestGeneration_IsReadOnlyOnceItIsLoaded(t *testing.T) {
 	if n := len(f.worker.hear()); n != 1 {
 		t.Errorf("%d caches hear of changes, want 1", n)
 	}
+}
+
+// TestGeneration_SwitchIsHeard turns at once when a switch is told of, and looks once
+// at a time, however often that happens.
+func TestGeneration_SwitchIsHeard(t *testing.T) {
+	m := newMemory()
+	m.fold(ago(time.Hour), c2c("ann", "zoe", 1, "hello"))
+	var current, looking atomic.Int64
+	current.Store(1)
+	f := startGenerations(t, m, Generations{
+		Current: func(context.Context) (int, error) {
+			if looking.Add(1) > 1 {
+				t.Error("two looks at a time")
+			}
+			defer looking.Add(-1)
+			return int(current.Load()), nil
+		},
+		Store: func(int) Store { return m },
+	}, always{}, func(c *Config) { c.GenerationInterval = time.Hour })
+	f.list(`{"userID":"zoe"}`)
+	for _, generation := range []int{2, 1, 3} {
+		current.Store(int64(generation))
+		for range 100 {
+			if err := feed.TellSwitch(f.client, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.reads(generation)
+	}
+}
+
+// TestGeneration_FailedTurnIsPutOff tries again, after longer and longer waits, to load
+// a generation that cannot be loaded, and at once when a switch is told of.
+func TestGeneration_FailedTurnIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stores [4]*memory
+		var tried [4]atomic.Int64
+		for i := range stores {
+			stores[i] = newMemory()
+			stores[i].fold(ago(time.Hour), c2c("ann", "zoe", 1, "hello"))
+			if i > 1 {
+				stores[i].intercept(func(context.Context, string) error { return errors.New("no disk") })
+			}
+		}
+		var current atomic.Int64
+		current.Store(1)
+		w := New(DefaultConfig(), &nats.Conn{}, Generations{
+			Current: func(context.Context) (int, error) { return int(current.Load()), nil },
+			Store: func(number int) Store {
+				tried[number].Add(1)
+				return stores[number]
+			},
+		}, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.Follow(always{})
+		w.look(t.Context())
+		if _, err := w.answered(t.Context(), w.list, &query{app: "demo", userID: "zoe", begin: time.Now()}, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { w.attend(ctx); close(done) }()
+		// attempts are those to load a generation in a time.
+		attempts := func(generation int, d time.Duration) int64 {
+			before := tried[generation].Load()
+			time.Sleep(d)
+			synctest.Wait()
+			return tried[generation].Load() - before
+		}
+		current.Store(2)
+		if n := attempts(2, 10*time.Second); n < 3 || n > 5 { // after 1, 2, 4, 8 seconds
+			t.Errorf("%d attempts in the first 10 seconds", n)
+		}
+		attempts(2, 3*time.Minute)
+		if n := attempts(2, 2*time.Hour); n < 2*60*4/5 || n > 2*60*6/4 {
+			t.Errorf("%d attempts in 2 hours, want one a minute", n)
+		}
+		current.Store(3)
+		if n := attempts(3, 1500*time.Millisecond); n != 1 {
+			t.Errorf("%d attempts to load another one, want one at once", n)
+		}
+		attempts(3, time.Hour)
+		w.hearSwitch()
+		if n := attempts(3, time.Millisecond); n != 1 {
+			t.Errorf("%d attempts when a switch is told of, want one", n)
+		}
+		stores[3].intercept(nil)
+		attempts(3, 3*time.Minute)
+		if g := w.cache().generation; g != 3 || w.failed.generation != 0 {
+			t.Errorf("generation %d is read, %d has failed", g, w.failed.generation)
+		}
+		stop()
+		<-done
+	})
 }
 
 // TestGeneration_UnknownAtStart begins when ClickHouse is away.

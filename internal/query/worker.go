@@ -45,6 +45,8 @@ type Worker struct {
 		sync.Mutex
 		caches []*cache // those that hear of changes
 	}
+	switched chan struct{} // full when a switch was heard of
+	failed   failedTurn    // of who looks which generation is read
 
 	queue   chan *job    // in hand, and to be answered from memory next
 	running atomic.Int64 // are being answered from memory
@@ -110,6 +112,7 @@ func New(cfg Config, nc *nats.Conn, generations Generations, clock func() time.T
 	w := &Worker{
 		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m,
 		generations: generations,
+		switched:    make(chan struct{}, 1),
 		queue:       make(chan *job, cfg.MaxRunning+cfg.MaxQueued+cfg.MaxWaiting), // all that there is room for
 	}
 	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxQueuedBytes)
@@ -168,6 +171,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
 	defer stop(errDraining)
 	lost := make(chan struct{})
+	stopHearing, err := feed.HearSwitches(w.nc, w.hearSwitch)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it is about
+	}
+	defer stopHearing()
 	w.look(ctx)
 	service, err := w.addService(lost)
 	if err != nil {
