@@ -145,3 +145,14 @@ func tellComparison(s *screen, log *slog.Logger) func(readmodel.Compared) {
 		}
 	}
 }
+
+// tellReading tells how many of all offsets are read.
+func tellReading(s *screen, log *slog.Logger) func(done, total int64) {
+	return func(done, total int64) {
+		if s.terminal() {
+			s.show(part(done, total), fmt.Sprintf("reading the topics: %d of %d events", done, total))
+			return
+		}
+		log.Info("reading the topics", "done", done, "of", total)
+	}
+}

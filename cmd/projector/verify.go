@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -20,9 +21,12 @@ import (
 type verifyConfig struct {
 	against int
 	strict  bool
+	sample  int
+	seed    int
 	most    int
 	json    bool
 	ingest  ingest.Config
+	limits  events.Limits
 	store   readmodel.Config
 	log     lifecycle.LogConfig
 }
@@ -35,7 +39,16 @@ func (c *verifyConfig) validate() error {
 	if c.most < 1 {
 		errs = append(errs, fmt.Errorf("max differences %d: expected at least 1", c.most))
 	}
-	return errors.Join(append(errs, c.ingest.Validate(), c.store.Validate(), c.log.Validate())...)
+	if c.sample < 0 {
+		errs = append(errs, fmt.Errorf("sample %d: expected a number of conversations, or 0", c.sample))
+	}
+	if c.seed < 0 {
+		errs = append(errs, fmt.Errorf("seed %d: expected at least 0", c.seed))
+	}
+	if c.sample > 0 && (c.against != 0 || c.strict) {
+		errs = append(errs, fmt.Errorf("sample %d: it is compared with the topics, expected neither --against nor --strict", c.sample))
+	}
+	return errors.Join(append(errs, c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.log.Validate())...)
 }
 
 // verified is the last line of the JSON.
@@ -54,23 +67,23 @@ var errDiffer = errors.New("the generations differ")
 func (c *verifyConfig) registerComparing(f *lifecycle.Flags) {
 	f.Int(&c.against, "against", "The generation to compare with; 0: the one that is read.")
 	f.Bool(&c.strict, "strict", "Compare all registers. Else only what replies show counts: not what is left of expired messages.")
-	f.Strings(&c.ingest.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
-	f.String(&c.ingest.GroupID, "kafka-group", "Consumer group of the projectors.")
-	f.Strings(&c.ingest.Topics, "kafka-topics", "Topics that are projected, separated by commas.")
 	c.store.Register(f)
 	c.log.Register(f)
 }
 
 func defaultVerifyConfig() verifyConfig {
-	return verifyConfig{most: 1000, ingest: ingest.DefaultConfig(), store: readmodel.DefaultConfig(), log: lifecycle.DefaultLogConfig()}
+	return verifyConfig{most: 1000, ingest: ingest.DefaultConfig(), limits: events.DefaultLimits(), store: readmodel.DefaultConfig(), log: lifecycle.DefaultLogConfig()}
 }
 
 func verify(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := defaultVerifyConfig()
-	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares two generations of the read model, and names what differs. It fails when anything does.", getenv, stdout)
-	flags.Int(&config.most, "max-differences", "Most differing rows that are named.")
+	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares a generation of the read model with another one, or with the topics, and names what differs. It fails when anything does.", getenv, stdout)
+	flags.Int(&config.sample, "sample", "Compare about so many conversations with what the topics say of them, read from their beginning, instead of with another generation.")
+	flags.Int(&config.seed, "seed", "Which conversations are drawn; 0: others each time.")
+	flags.Int(&config.most, "max-differences", "Most differences that are named.")
 	flags.Bool(&config.json, "json", "Write the result as JSON: a line for each differing row, and one in the end.")
 	config.registerComparing(flags)
+	registerReading(flags, &config.ingest, &config.limits)
 	number, err := configureGeneration(flags, args, config.validate)
 	if err != nil {
 		return err
@@ -80,6 +93,9 @@ func verify(ctx context.Context, args []string, getenv func(string) string, stdo
 		return err
 	}
 	defer func() { _ = server.Close() }()
+	if config.sample > 0 {
+		return sample(ctx, config, server, number, stdout)
+	}
 	found, err := compare(ctx, config, server, number)
 	if err != nil {
 		return err
@@ -164,15 +180,10 @@ func (c *comparison) tellJSON(stdout io.Writer) error {
 // tell writes the same for people.
 func (c *comparison) tell(stdout io.Writer) error {
 	var b strings.Builder
-	value := func(v, none string) string { return cmp.Or(v, none) }
 	for _, d := range c.Differences {
-		fmt.Fprintf(&b, "%s %s\n  generation %d: %s\n  generation %d: %s\n", d.Table, d.Key, c.ours, value(d.Ours, "no row"), c.theirs, value(d.Theirs, "no row"))
-		if d.Shown == nil {
-			continue
-		}
-		fmt.Fprintf(&b, "  user %q of app %s is shown of %q\n", d.Shown.UserID, d.Shown.App, d.Shown.ConversationID)
-		for _, f := range d.Shown.Fields {
-			fmt.Fprintf(&b, "    %s: %s, %s\n", f.Field, value(f.Ours, "nothing"), value(f.Theirs, "nothing"))
+		fmt.Fprintf(&b, "%s %s\n  generation %d: %s\n  generation %d: %s\n", d.Table, d.Key, c.ours, cmp.Or(d.Ours, "no row"), c.theirs, cmp.Or(d.Theirs, "no row"))
+		if d.Shown != nil {
+			tellShown(&b, "  ", d.Shown)
 		}
 	}
 	switch n := len(c.Differences); {
@@ -191,6 +202,14 @@ func (c *comparison) tell(stdout io.Writer) error {
 	return err
 }
 
+// tellShown tells what a user is shown.
+func tellShown(b *strings.Builder, indent string, s *rebuild.Shown) {
+	fmt.Fprintf(b, "%suser %q of app %s is shown of %q\n", indent, s.UserID, s.App, s.ConversationID)
+	for _, f := range s.Fields {
+		fmt.Fprintf(b, "%s  %s: %s, and not %s\n", indent, f.Field, cmp.Or(f.Ours, "nothing"), cmp.Or(f.Theirs, "nothing"))
+	}
+}
+
 func switchTo(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := defaultVerifyConfig()
 	config.most = 1
@@ -198,6 +217,9 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 	flags := lifecycle.NewFlags("projector switch GENERATION", "Has another generation read, by all query workers. It is compared with the one that is read first, and refused if they differ.", getenv, stdout)
 	flags.Bool(&force, "force", "Switch without comparing.")
 	config.registerComparing(flags)
+	flags.Strings(&config.ingest.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
+	flags.String(&config.ingest.GroupID, "kafka-group", "Consumer group of the projectors.")
+	flags.Strings(&config.ingest.Topics, "kafka-topics", "Topics that are projected, separated by commas.")
 	nats.Register(flags)
 	number, err := configureGeneration(flags, args, func() error { return errors.Join(config.validate(), nats.Validate()) })
 	if err != nil {

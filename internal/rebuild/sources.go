@@ -34,34 +34,34 @@ func newFolded(m *projection.Model) *folded {
 }
 
 // those are what is at keys.
-func those[K comparable, V any](keys []K, of map[K]V) (map[K]V, error) {
+func those[K comparable, V any](keys []K, of map[K]V) map[K]V {
 	found := map[K]V{}
 	for _, k := range keys {
 		if v, ok := of[k]; ok {
 			found[k] = v
 		}
 	}
-	return found, nil
+	return found
 }
 
 func (f *folded) FullStates(_ context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
-	return those(keys, f.model.States)
+	return those(keys, f.model.States), nil
 }
 
 func (f *folded) FullGroups(_ context.Context, keys []projection.GroupKey) (map[projection.GroupKey]*projection.GroupProfile, error) {
-	return those(keys, f.model.Groups)
+	return those(keys, f.model.Groups), nil
 }
 
 func (f *folded) FullUsers(_ context.Context, keys []projection.UserKey) (map[projection.UserKey]*projection.UserProfile, error) {
-	return those(keys, f.model.Users)
+	return those(keys, f.model.Users), nil
 }
 
 func (f *folded) Edits(_ context.Context, keys []projection.EditKey) (map[projection.EditKey]*projection.Edit, error) {
-	return those(keys, f.model.Edits)
+	return those(keys, f.model.Edits), nil
 }
 
 func (f *folded) Senders(_ context.Context, keys []projection.MentionKey) (map[projection.MentionKey]projection.Register[string], error) {
-	return those(keys, f.senders)
+	return those(keys, f.senders), nil
 }
 
 func (f *folded) Apps(_ context.Context, apps []string) (map[string]*projection.App, error) {
