@@ -29,6 +29,22 @@ func (o *Offsets) Close() { o.cluster.close() }
 // Behind gives the partitions of which the group has not committed everything before
 // the given offsets.
 func (o *Offsets) Behind(ctx context.Context, before map[events.Partition]int64) ([]events.Partition, error) {
+	committed, err := o.Committed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var behind []events.Partition
+	for p, offset := range before {
+		if committed[p] < offset && offset > 0 {
+			behind = append(behind, p)
+		}
+	}
+	return behind, nil
+}
+
+// Committed gives the offsets that the group has committed; less than 0, or none, where
+// it has not yet.
+func (o *Offsets) Committed(ctx context.Context) (map[events.Partition]int64, error) {
 	ids, err := o.partitions(ctx)
 	if err != nil {
 		return nil, err
@@ -36,7 +52,7 @@ func (o *Offsets) Behind(ctx context.Context, before map[events.Partition]int64)
 	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
 	defer cancel()
 	res, err := o.cluster.client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: o.cluster.config.GroupID, Topics: ids})
-	if err == nil {
+	if err == nil && !errors.Is(res.Error, kafka.GroupIdNotFound) { // which is one that has committed nothing
 		err = res.Error
 	}
 	if err != nil {
@@ -48,16 +64,10 @@ func (o *Offsets) Behind(ctx context.Context, before map[events.Partition]int64)
 			if at.Error != nil {
 				return nil, fmt.Errorf("ask for the offset of %s/%d: %w", topic, at.Partition, at.Error)
 			}
-			committed[events.Partition{Topic: topic, ID: at.Partition}] = at.CommittedOffset // -1: nothing yet
+			committed[events.Partition{Topic: topic, ID: at.Partition}] = at.CommittedOffset
 		}
 	}
-	var behind []events.Partition
-	for p, offset := range before {
-		if committed[p] < offset && offset > 0 {
-			behind = append(behind, p)
-		}
-	}
-	return behind, nil
+	return committed, nil
 }
 
 // Ends gives the offset after the last record of each partition.

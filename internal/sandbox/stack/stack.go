@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -100,6 +103,16 @@ func (s *Stack) Add(ctx context.Context, name, path string, args ...string) erro
 		return err
 	}
 	return p.saysReady(ctx)
+}
+
+// Command is a command that finds the stack. It is asked to stop when ctx ends.
+func (s *Stack) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), s.Ports.environment()...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	return cmd
 }
 
 // RestartQuery stops the query worker, starts one with these flags, and waits
