@@ -82,7 +82,11 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	err = r.Run(running, events.NewDecoder(config.limits), registry, tellRebuild(screen, log))
 	screen.clear()
 	stop(nil)
-	if err := errors.Join(err, <-served); err != nil {
+	err = errors.Join(err, <-served)
+	if taken := (*rebuild.TakenError)(nil); errors.As(err, &taken) {
+		return err // as from Begin
+	}
+	if err != nil {
 		return fmt.Errorf("rebuild generation %d: %w", r.Generation(), err)
 	}
 	_, err = fmt.Fprintf(stdout, "generation %d has everything; it took %v\n", r.Generation(), time.Since(begin).Round(time.Millisecond))

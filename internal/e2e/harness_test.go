@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,8 +150,8 @@ func (s *system) ingest() ingest.Config {
 	return config
 }
 
-// project runs a projector in this process.
-func (s *system) project() {
+// project runs a projector in this process, until stop or the end of the test.
+func (s *system) project() (stop func()) {
 	s.t.Helper()
 	config := s.ingest()
 	consumer, err := ingest.New(config, readmodel.NewLive(s.readModel), events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
@@ -158,7 +159,7 @@ func (s *system) project() {
 		s.t.Fatal(err)
 	}
 	consumer.AnnounceTo(feed.NewPublisher(s.nc))
-	s.run("projector", consumer.Run)
+	return s.run("projector", consumer.Run)
 }
 
 // serve runs a query worker in this process.
@@ -180,16 +181,18 @@ func (s *system) log() *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-func (s *system) run(name string, run func(context.Context) error) {
+func (s *system) run(name string, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	s.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			s.t.Errorf("%s: %v", name, err)
 		}
 	})
+	s.t.Cleanup(stop)
+	return stop
 }
 
 // sendAtOnce bounds the records that one call of the writer takes.

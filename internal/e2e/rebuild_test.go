@@ -157,24 +157,88 @@ func TestRebuild_OneAtATime(t *testing.T) {
 	}
 }
 
+// TestRebuild_TwoAtOnce begins two rebuilds, neither of which finds the other one in the
+// consumer group. One is told so once both are there; the other one goes on with
+// everything, and fills the generation whole.
+func TestRebuild_TwoAtOnce(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	const rounds = 4
+	n := len(chat) / (rounds + 1)
+	stopProjector := s.project()
+	s.send(chat[:n]...)
+	s.settle()
+	stopProjector() // else one may be done before the other one is there
+	for round := range rounds {
+		chat = chat[n:]
+		if round == rounds-1 {
+			n = len(chat)
+		}
+		s.send(chat[:n]...)
+		ctx, stop := context.WithCancel(t.Context())
+		var both [2]*rebuild.Rebuild
+		for i := range both {
+			var err error
+			if both[i], err = s.beginRebuild(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended := make(chan error, 2)
+		for _, r := range both {
+			go func() { ended <- s.runRebuild(ctx, r, func(rebuild.Progress) {}) }()
+		}
+		err := <-ended
+		if taken := (*rebuild.TakenError)(nil); !errors.As(err, &taken) || taken.Generation != 2 {
+			t.Fatalf("round %d: the first to end: %v, want that somebody else is at it", round, err)
+		}
+		if round < rounds-1 {
+			stop()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Fatalf("round %d: the second to end: %v, want that it was broken off", round, err)
+			}
+			continue
+		}
+		s.project()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		stop()
+	}
+	if found, whole := s.verify(10); len(found) > 0 || !whole {
+		t.Errorf("the generations differ: %+v", found)
+	}
+}
+
 // rebuild fills a new generation, or goes on with it, unless it is to be broken off.
 func (s *system) rebuild(breakOff func(rebuild.Progress) bool) error {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
+	r, err := s.beginRebuild(ctx)
+	if err != nil {
+		return err
+	}
+	return s.runRebuild(ctx, r, func(p rebuild.Progress) {
+		if breakOff(p) {
+			cancel()
+		}
+	})
+}
+
+func (s *system) beginRebuild(ctx context.Context) (*rebuild.Rebuild, error) {
 	config := rebuild.DefaultConfig()
 	config.Ingest = s.ingest()
 	config.Ingest.SessionTimeout, config.Ingest.HeartbeatInterval = time.Second, 100*time.Millisecond
 	config.ProgressInterval = 10 * time.Millisecond
-	r, err := rebuild.Begin(ctx, config, s.readModel, s.log())
-	if err != nil {
-		return err
-	}
+	return rebuild.Begin(ctx, config, s.readModel, s.log())
+}
+
+func (s *system) runRebuild(ctx context.Context, r *rebuild.Rebuild, tell func(rebuild.Progress)) error {
 	registry := prometheus.NewRegistry()
 	var last rebuild.Progress
-	err = r.Run(ctx, events.NewDecoder(events.DefaultLimits()), registry, func(p rebuild.Progress) {
-		if last = p; breakOff(p) {
-			cancel()
-		}
+	err := r.Run(ctx, events.NewDecoder(events.DefaultLimits()), registry, func(p rebuild.Progress) {
+		last = p
+		tell(p)
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 // of few partitions some members would get two and others none.) It also
 // remembers what it has spread, against which the leader looks for new partitions.
 type balancer struct {
+	process string // what the members of the group know this one by
+
 	mu     sync.Mutex
 	counts map[string]int // partitions by topic; nil: not the leader since the last take
 }
@@ -22,7 +24,7 @@ type balancer struct {
 func (b *balancer) ProtocolName() string { return "convoview-spread" }
 
 // UserData implements kafka.GroupBalancer.
-func (b *balancer) UserData() ([]byte, error) { return nil, nil }
+func (b *balancer) UserData() ([]byte, error) { return []byte(b.process), nil }
 
 // AssignGroups implements kafka.GroupBalancer.
 func (b *balancer) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/time/rate"
@@ -50,7 +51,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 		metrics:  newMetrics(registerer),
 		cluster:  newCluster(config),
 		status:   &status{},
-		balancer: &balancer{},
+		balancer: &balancer{process: uuid.NewString()},
 	}
 	c.accumulator = newAccumulator(config, c.metrics)
 	c.writer = &writer{
@@ -89,6 +90,9 @@ func (c *Consumer) Progress() map[events.Partition]Progress {
 	}
 	return all
 }
+
+// Process is what this consumer is known by in its group, see Member.
+func (c *Consumer) Process() string { return c.balancer.process }
 
 // Check tells what keeps the consumer from doing its work; nil if nothing does.
 func (c *Consumer) Check(context.Context) error { return c.status.err() }

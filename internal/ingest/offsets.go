@@ -91,24 +91,62 @@ func (o *Offsets) Since(ctx context.Context, t time.Time) (map[events.Partition]
 	})
 }
 
-// Members are the client IDs and hosts of those who are in the group.
-func (o *Offsets) Members(ctx context.Context) ([]string, error) {
+// Member is somebody in a consumer group.
+type Member struct {
+	// Process is another one for each Consumer and stays the same, whatever the
+	// coordinator calls it; "" of an older version, and while the group is not settled.
+	Process      string
+	Client, Host string
+}
+
+func (m Member) String() string { return m.Client + " at " + m.Host }
+
+// Group is who is in a consumer group.
+type Group struct {
+	// Settled says that all are in the same generation, and nobody comes or goes.
+	Settled bool
+	Members []Member
+}
+
+// Group tells who is in the group.
+func (o *Offsets) Group(ctx context.Context) (Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
 	defer cancel()
-	res, err := o.cluster.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{o.cluster.config.GroupID}})
+	id := o.cluster.config.GroupID
+	res, err := o.cluster.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{id}})
 	if err != nil {
-		return nil, fmt.Errorf("ask who is in group %s: %w", o.cluster.config.GroupID, err)
+		return Group{}, fmt.Errorf("ask who is in group %s: %w", id, err)
 	}
-	var members []string
-	for _, g := range res.Groups {
+	var group Group
+	for _, g := range res.Groups { // there is one
 		if g.Error != nil && !errors.Is(g.Error, kafka.GroupIdNotFound) {
-			return nil, fmt.Errorf("ask who is in group %s: %w", o.cluster.config.GroupID, g.Error)
+			return Group{}, fmt.Errorf("ask who is in group %s: %w", id, g.Error)
 		}
+		group.Settled = g.GroupState == stateStable
 		for _, m := range g.Members {
-			members = append(members, m.ClientID+" at "+m.ClientHost)
+			group.Members = append(group.Members, Member{string(m.MemberMetadata.UserData), m.ClientID, m.ClientHost})
 		}
 	}
-	return members, nil
+	return group, nil
+}
+
+// stateStable is what Kafka calls a group that is settled. Only then it gives away
+// what members have said of themselves.
+const stateStable = "Stable"
+
+// Partitions gives the partitions of the topics.
+func (o *Offsets) Partitions(ctx context.Context) ([]events.Partition, error) {
+	ids, err := o.partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []events.Partition
+	for topic, of := range ids {
+		for _, id := range of {
+			list = append(list, events.Partition{Topic: topic, ID: id})
+		}
+	}
+	return list, nil
 }
 
 // Forget deletes the group, which nobody is in, and its offsets.

@@ -390,3 +390,49 @@ func TestBalancer(t *testing.T) {
 		t.Error("took twice")
 	}
 }
+
+// TestOffsets_Group tells who is in the group, by names that outlive its generations.
+func TestOffsets_Group(t *testing.T) {
+	h := newHarness(t, 2)
+	offsets, err := NewOffsets(h.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offsets.Close()
+	// is holds that these are in the group.
+	is := func(running ...*runner) {
+		t.Helper()
+		var want []string
+		for _, r := range running {
+			want = append(want, r.Process())
+		}
+		slices.Sort(want)
+		g, err := offsets.Group(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range g.Members {
+			got = append(got, m.Process)
+			if m.Client != DefaultConfig().ClientID || m.Host == "" {
+				t.Errorf("member %+v", m)
+			}
+		}
+		slices.Sort(got)
+		if settled := len(running) > 0; g.Settled != settled || !slices.Equal(got, want) {
+			t.Errorf("settled %t, members %q, want %q", g.Settled, got, want)
+		}
+	}
+	is()
+	first := h.run(h.config(), h.sink)
+	h.awaitMembers(1, 4)
+	is(first)
+	second := h.run(h.config(), h.sink)
+	h.awaitMembers(2, 4)
+	is(first, second)
+	first.mustStop()
+	h.awaitMembers(1, 4)
+	is(second)
+	second.mustStop()
+	is()
+}

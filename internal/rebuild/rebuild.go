@@ -12,6 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -112,6 +115,17 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 	return b, b.alone(ctx)
 }
 
+// TakenError says that somebody else fills the generation.
+type TakenError struct {
+	Generation int
+	By         string
+}
+
+// Error implements error.
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("generation %d is being filled by somebody else: %s", e.Generation, e.By)
+}
+
 // alone holds that nobody else fills the generation. Who was killed is in the
 // consumer group for another session timeout.
 func (r *Rebuild) alone(ctx context.Context) error {
@@ -121,16 +135,16 @@ func (r *Rebuild) alone(ctx context.Context) error {
 	}
 	defer offsets.Close()
 	for begin := time.Now(); ; {
-		others, err := offsets.Members(ctx)
+		group, err := offsets.Group(ctx)
 		switch {
 		case err != nil:
 			return err //nolint:wrapcheck // it says what it is about
-		case len(others) == 0:
+		case len(group.Members) == 0:
 			return nil
 		case time.Since(begin) > r.config.Ingest.SessionTimeout+r.config.ProgressInterval:
-			return fmt.Errorf("generation %d is being filled by somebody else: %s", r.Generation(), others[0])
+			return &TakenError{r.Generation(), group.Members[0].String()}
 		}
-		r.log.Info("somebody is in the consumer group; waiting whether they are alive", "group", r.config.Ingest.GroupID, "who", others[0])
+		r.log.Info("somebody is in the consumer group; waiting whether they are alive", "group", r.config.Ingest.GroupID, "who", group.Members[0].String())
 		select {
 		case <-time.After(r.config.ProgressInterval):
 		case <-ctx.Done():
@@ -165,19 +179,25 @@ const batchesPerSecond = 5
 func (r *Rebuild) Generation() int { return r.store.Number() }
 
 // Run fills the generation, and tells of its progress. It returns nil when the
-// generation has everything. Kafka and ClickHouse may be away for any time.
+// generation has everything. Kafka and ClickHouse may be away for any time. Its error is
+// a *TakenError when somebody else fills the generation, too, and is to go on with it.
 func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer prometheus.Registerer, tell func(Progress)) error {
 	consumer, err := ingest.New(r.config.Ingest, r.store, decoder, r.log, registerer)
 	if err != nil {
 		return err //nolint:wrapcheck // the configuration's
 	}
+	offsets, err := ingest.NewOffsets(r.config.Ingest)
+	if err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	defer offsets.Close()
 	show := newMetrics(registerer)
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- consumer.Run(reading) }()
 
-	err = r.follow(ctx, consumer, ended, func(p Progress) {
+	err = r.follow(ctx, consumer, offsets, ended, func(p Progress) {
 		show.progress(p)
 		tell(p)
 	})
@@ -188,24 +208,63 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	if err := <-ended; err != nil {
 		return fmt.Errorf("fill generation %d: %w", r.Generation(), err)
 	}
-	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // as above
+	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // it says what it is about
 }
 
 // errEnded says that the consumer has ended although nobody has told it to.
 var errEnded = errors.New("the consumer ended")
 
+// yield gives an error when somebody else is in the consumer group who is to stay in it:
+// those who begin at the same moment all find nobody there. While they share the
+// partitions each writes and commits its own, so that the one who stays goes on with all.
+func (r *Rebuild) yield(ctx context.Context, offsets *ingest.Offsets, process string) error {
+	group, err := offsets.Group(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.log.Warn("cannot see who else fills the generation; trying again", "error", err)
+		}
+		return nil
+	}
+	is := func(m ingest.Member) bool { return m.Process == process }
+	if !group.Settled || !slices.ContainsFunc(group.Members, is) {
+		return nil // not all know of each other yet
+	}
+	stays := slices.MinFunc(group.Members, func(a, b ingest.Member) int { return strings.Compare(a.Process, b.Process) })
+	if is(stays) {
+		return nil
+	}
+	return &TakenError{r.Generation(), stays.String()}
+}
+
+// look gives how far a consumer is, and whether it has read everything.
+func (r *Rebuild) look(ctx context.Context, consumer *ingest.Consumer, offsets *ingest.Offsets) (p Progress, whole bool, err error) {
+	covered, err := r.server.Covered(ctx, r.Generation())
+	if err != nil {
+		return p, false, err //nolint:wrapcheck // it says what it is about
+	}
+	all, err := offsets.Partitions(ctx)
+	if err != nil {
+		return p, false, err //nolint:wrapcheck // as above
+	}
+	p, whole = progress(consumer.Progress(), covered, all)
+	p.Generation = r.Generation()
+	return p, whole, nil
+}
+
 // follow looks how far the consumer is until it has read everything.
-func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, ended chan error, tell func(Progress)) error {
+func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets *ingest.Offsets, ended chan error, tell func(Progress)) error {
 	meter := meter{begun: time.Now(), from: -1}
 	tick := time.NewTicker(r.config.ProgressInterval)
 	defer tick.Stop()
 	for {
-		covered, err := r.server.Covered(ctx, r.Generation())
-		if err != nil {
-			r.log.Warn("cannot see from where on projectors write the generation; trying again", "error", err)
-		} else {
-			p, whole := progress(consumer.Progress(), covered)
-			p.Generation = r.Generation()
+		if err := r.yield(ctx, offsets, consumer.Process()); err != nil {
+			return err
+		}
+		p, whole, err := r.look(ctx, consumer, offsets)
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("cannot see how far the generation is filled; trying again", "error", err)
+		}
+		if err == nil {
 			meter.read(&p)
 			tell(p)
 			if whole {
@@ -224,8 +283,8 @@ func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, ended c
 }
 
 // progress compares how far partitions are read with what projectors do not write
-// themselves. It is whole when nothing of that is left.
-func progress(read map[events.Partition]ingest.Progress, covered map[events.Partition]int64) (p Progress, whole bool) {
+// themselves. It is whole when nothing of that is left in any partition.
+func progress(read map[events.Partition]ingest.Progress, covered map[events.Partition]int64, all []events.Partition) (p Progress, whole bool) {
 	whole = len(read) > 0
 	for partition, at := range read {
 		to, known := covered[partition]
@@ -237,8 +296,8 @@ func progress(read map[events.Partition]ingest.Progress, covered map[events.Part
 		p.Done += max(0, min(to, at.Written))
 		whole = whole && at.Written >= to
 	}
-	for partition := range covered {
-		if _, assigned := read[partition]; !assigned {
+	for _, partition := range slices.AppendSeq(all, maps.Keys(covered)) {
+		if _, assigned := read[partition]; !assigned { // it is new, or somebody else's
 			whole = false
 		}
 	}
