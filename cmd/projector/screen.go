@@ -40,10 +40,10 @@ func newScreen(to *os.File) *screen {
 		return &screen{to: to}
 	}
 	return newTerminal(to, func() int {
-		if width, _, err := term.GetSize(fd); err == nil {
+		if width, _, err := term.GetSize(fd); err == nil && width > 0 {
 			return width
 		}
-		return 80
+		return 80 // it does not say
 	})
 }
 
