@@ -132,7 +132,7 @@ func (b *bench) beside(ctx context.Context, do func() error) error {
 		return errors.Join(err, fmt.Errorf("the rebuild ended too early: %w", failed))
 	default:
 		cancel()
-		<-ended
+		_ = <-ended // it was interrupted
 		return err
 	}
 }
