@@ -83,7 +83,8 @@ func (o *Offsets) Starts(ctx context.Context) (map[events.Partition]int64, error
 // Since gives the offset of the first record of each partition that is no older than
 // a time, as the brokers see it; -1 if all are older.
 func (o *Offsets) Since(ctx context.Context, t time.Time) (map[events.Partition]int64, error) {
-	return o.ask(ctx, func(id int) kafka.OffsetRequest { return kafka.TimeOffsetOf(id, t) }, func(at kafka.PartitionOffsets) int64 {
+	at := max(0, t.UnixMilli()) // brokers take negative ones for something else
+	return o.ask(ctx, func(id int) kafka.OffsetRequest { return kafka.OffsetRequest{Partition: id, Timestamp: at} }, func(at kafka.PartitionOffsets) int64 {
 		for offset := range at.Offsets {
 			return offset
 		}

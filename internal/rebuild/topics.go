@@ -55,7 +55,7 @@ func complete(ctx context.Context, offsets *ingest.Offsets, retention time.Durat
 	if err != nil {
 		return err //nolint:wrapcheck // as above
 	}
-	recent, err := offsets.Since(ctx, now.Add(-retention-margin))
+	recent, err := offsets.Since(ctx, now.Add(-retention).Add(-margin))
 	if err != nil {
 		return err //nolint:wrapcheck // as above
 	}

@@ -87,6 +87,8 @@ func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
 		"all that is left is expired":  {10, 1000, map[string]int64{"messages": 3}, ""},
 		"shown for ever":               {5, 0, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
 		"shown longer than all is old": {5, 40 * 86_400, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
+		"shown since before 1970":      {5, 60 * 365 * 86_400, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
+		"shown as long as there is":    {5, 9_223_372_036, map[string]int64{"messages": 3}, "messages/1 begins at offset 3"},
 		"states are gone, however old": {5, 1000, map[string]int64{"state": 3}, "state/0 begins at offset 3"},
 		"messages and states are gone": {0, 1000, map[string]int64{"messages": 1, "state": 2}, "messages/1 begins at offset 1, state/0 begins at offset 2"},
 	} {
