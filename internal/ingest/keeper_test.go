@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -21,6 +24,7 @@ type keeperSink struct {
 	writes int // so far
 	failed int // how often it was told in vain
 	keep   func() error
+	unsure bool // it tells nobody before it is owned what it is told of
 }
 
 func (s *keeperSink) Write(ctx context.Context, m *projection.Model) error {
@@ -30,12 +34,17 @@ func (s *keeperSink) Write(ctx context.Context, m *projection.Model) error {
 	return s.memorySink.Write(ctx, m)
 }
 
-func (s *keeperSink) Keep(_ context.Context, from map[events.Partition]int64) error {
+func (s *keeperSink) Keep(_ context.Context, from map[events.Partition]int64, owned func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.keep != nil {
 		if err := s.keep(); err != nil {
 			s.failed++
+			return err
+		}
+	}
+	if s.unsure {
+		if err := owned(); err != nil {
 			return err
 		}
 	}
@@ -117,6 +126,39 @@ func TestKeeper_FailsLater(t *testing.T) {
 	}
 	h.checkModel()
 	r.mustStop()
+}
+
+// TestKeeper_TellsNothingOfWhatIsSomebodyElses lets the coordinator give the partitions
+// to somebody else before the keeper has looked, which the heartbeat has not heard of.
+func TestKeeper_TellsNothingOfWhatIsSomebodyElses(t *testing.T) {
+	h := newHarness(t, 1)
+	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 0}, stateTopic: {0: 0}}); err != nil {
+		t.Fatal(err)
+	}
+	sink := &keeperSink{memorySink: h.sink, unsure: true}
+	refused := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration, Count: -1})
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	config := h.config()
+	config.KeepInterval = time.Millisecond
+	r := h.run(config, sink)
+	if err := refused.Wait(h.ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
+	h.logs.await(h, "generation begins", 2)
+	sink.mu.Lock()
+	if len(sink.told) > 0 {
+		t.Error("told of partitions that were somebody else's")
+	}
+	sink.mu.Unlock()
+	refused.Remove()
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+	if len(sink.told) == 0 {
+		t.Error("never told of its own partitions")
+	}
 }
 
 // TestConsumer_MaxRate writes no more events than a second's and a batch's.

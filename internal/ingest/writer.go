@@ -30,10 +30,12 @@ type Sink interface {
 type Keeper interface {
 	Sink
 	// Keep is called between two writes: before the first one of each generation
-	// of the consumer group, until it returns nil, and every so often after that.
-	// From is the offset of each partition from which on everything is still to be
-	// written. Whatever is committed has been written by whoever was told so before.
-	Keep(ctx context.Context, from map[events.Partition]int64) error
+	// of the consumer group, until it returns nil, and every so often after that. It
+	// looks where to write to. From is the offset of each partition from which on
+	// everything is still to be written, which it may tell others after it has looked
+	// and owned has then returned nil: the partitions were still this process's, so
+	// whoever owns one of them later looks later, and writes to no fewer places.
+	Keep(ctx context.Context, from map[events.Partition]int64, owned func() error) error
 }
 
 // Announcer tells others what has become visible, so that they need not look.
@@ -118,18 +120,28 @@ func (w *writer) keep(ctx context.Context) error {
 	if w.keeper == nil || s == nil || s == w.keptFor && time.Since(w.keptAt) < w.config.KeepInterval {
 		return nil
 	}
+	owned := func() error { return w.owned(s) }
 	if s == w.keptFor {
-		if err := w.keeper.Keep(ctx, s.writing()); err != nil {
+		if err := w.keeper.Keep(ctx, s.writing(), owned); err != nil && !s.ended() {
 			w.status.set(statusKeeper, err)
 			w.logger.Warn("cannot look which generations are kept; going on with those that were", "error", err)
 		} else {
 			w.status.clear(statusKeeper)
 		}
 	} else {
-		err := retry(ctx, w.config, func() error { return w.keeper.Keep(ctx, s.writing()) }, func(err error, attempts int, wait time.Duration) {
+		err := retry(ctx, w.config, func() error {
+			err := w.keeper.Keep(ctx, s.writing(), owned)
+			if err != nil && s.ended() {
+				return backoff.Permanent(err)
+			}
+			return err
+		}, func(err error, attempts int, wait time.Duration) {
 			w.status.set(statusKeeper, err)
 			w.logger.Error("cannot look which generations are kept; nothing is written before", "attempt", attempts, "retry_in", wait, "error", err)
 		})
+		if err != nil && s.ended() {
+			return nil // what is in hand is of this generation or an earlier one, and is left out
+		}
 		if err != nil {
 			return fmt.Errorf("look which generations are kept: %w", err)
 		}
@@ -137,6 +149,21 @@ func (w *writer) keep(ctx context.Context) error {
 	}
 	w.keptFor, w.keptAt = s, time.Now()
 	return nil
+}
+
+// owned reports whether the partitions of a session are still its own, which only a
+// commit can tell: a process that was stopped for a while may not know yet.
+func (w *writer) owned(s *session) error {
+	if s.ended() {
+		return fmt.Errorf("generation %d of the consumer group is over", s.generation)
+	}
+	offsets := map[*partition]int64{}
+	for _, p := range s.partitions {
+		if offset, _ := p.committable(); offset >= 0 {
+			offsets[p] = offset
+		}
+	}
+	return w.commitOffsets(s, offsets)
 }
 
 // flush takes the pieces of one batch through the three steps that make delivery
@@ -258,17 +285,8 @@ func (w *writer) commit() bool {
 	if len(committable) == 0 {
 		return true
 	}
-	offsets := map[string]map[int]int64{}
-	for p, offset := range committable {
-		if offsets[p.topic] == nil {
-			offsets[p.topic] = map[int]int64{}
-		}
-		offsets[p.topic][p.id] = offset
-	}
-	if err := s.commit(offsets); err != nil {
-		w.metrics.commitFailures.Inc()
-		if judge(err) == fenced || s.ended() {
-			s.lost.Store(true)
+	if err := w.commitOffsets(s, committable); err != nil {
+		if s.ended() {
 			w.logger.Warn("offsets not committed: the generation is over; others read these records again",
 				"generation", s.generation, "partitions", len(committable), "error", err)
 			return true
@@ -277,11 +295,31 @@ func (w *writer) commit() bool {
 			"generation", s.generation, "partitions", len(committable), "error", err)
 		return false
 	}
-	w.metrics.commits.Inc()
 	w.waits.Reset()
-	for p, offset := range committable {
+	return true
+}
+
+// commitOffsets commits offsets of a session, which is lost when the coordinator
+// refuses its generation.
+func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
+	offsets := map[string]map[int]int64{}
+	for p, offset := range list {
+		if offsets[p.topic] == nil {
+			offsets[p.topic] = map[int]int64{}
+		}
+		offsets[p.topic][p.id] = offset
+	}
+	if err := s.commit(offsets); err != nil {
+		w.metrics.commitFailures.Inc()
+		if judge(err) == fenced {
+			s.lost.Store(true)
+		}
+		return fmt.Errorf("commit the offsets of %d partitions: %w", len(list), err)
+	}
+	w.metrics.commits.Inc()
+	for p, offset := range list {
 		p.didCommit(offset)
 	}
 	w.logger.Debug("committed", "generation", s.generation, "offsets", offsets)
-	return true
+	return nil
 }

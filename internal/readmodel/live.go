@@ -25,8 +25,9 @@ func NewLive(server *Server) *Live {
 
 // Keep looks which generations are kept: from now on Write writes to all of them.
 // From is the offset of each partition from which on that is so, which whoever fills
-// a generation has to know.
-func (l *Live) Keep(ctx context.Context, from map[events.Partition]int64) error {
+// a generation has to know. It is true only if whoever owns a partition later looks
+// later, so owned has to be nil first.
+func (l *Live) Keep(ctx context.Context, from map[events.Partition]int64, owned func() error) error {
 	r, err := l.look(ctx)
 	if err != nil {
 		return err
@@ -41,6 +42,12 @@ func (l *Live) Keep(ctx context.Context, from map[events.Partition]int64) error 
 			if !said[p] {
 				news[p] = offset
 			}
+		}
+		if len(news) == 0 {
+			continue
+		}
+		if err := owned(); err != nil {
+			return fmt.Errorf("say from where on generation %d is written: %w", g.Number, err)
 		}
 		if err := l.server.Cover(ctx, g.Number, news); err != nil {
 			return err

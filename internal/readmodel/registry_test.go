@@ -1,6 +1,7 @@
 package readmodel_test
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -194,7 +195,7 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 	at := events.Partition{Topic: "t"}
 	keep := func(offset int64) {
 		t.Helper()
-		if err := live.Keep(t.Context(), map[events.Partition]int64{at: offset}); err != nil {
+		if err := live.Keep(t.Context(), map[events.Partition]int64{at: offset}, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,6 +206,13 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 	first, err := write()
 	if err != nil || !has(1, first) || has(2, first) {
 		t.Errorf("before it was looked for the second generation: %v", err)
+	}
+	lost := errors.New("the partition is somebody else's")
+	if err := live.Keep(t.Context(), map[events.Partition]int64{at: 1}, func() error { return lost }); !errors.Is(err, lost) {
+		t.Errorf("kept without knowing whose the partition is: %v", err)
+	}
+	if covered, err := s.Covered(t.Context(), 2); err != nil || len(covered) > 0 {
+		t.Errorf("covered %v %v by somebody who does not own it", covered, err)
 	}
 	keep(2)
 	keep(3)
