@@ -1,6 +1,10 @@
 package events
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Partition names a partition of a topic.
 type Partition struct {
@@ -20,3 +24,17 @@ type Range struct {
 
 // String gives the topic and the ID with a slash between them.
 func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(p.ID) }
+
+// MarshalText gives the same as String.
+func (p Partition) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what String gives.
+func (p *Partition) UnmarshalText(text []byte) error {
+	topic, number, _ := strings.Cut(string(text), "/")
+	id, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || topic == "" || id < 0 {
+		return fmt.Errorf("partition %q: expected a topic and a number, topic/0", text)
+	}
+	*p = Partition{Topic: topic, ID: int(id)}
+	return nil
+}

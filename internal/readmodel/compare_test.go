@@ -12,7 +12,7 @@ import (
 // TestStore_Ranges holds that each key is in one range, whichever generation has it.
 func TestStore_Ranges(t *testing.T) {
 	ours := open(t)
-	theirs, err := ours.Add(t.Context(), "")
+	theirs, err := ours.Add(t.Context(), readmodel.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

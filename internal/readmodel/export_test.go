@@ -35,6 +35,9 @@ func (s *Store) Messages(ctx context.Context, apps []string) (map[projection.Mes
 	return m.Messages, err
 }
 
+// Registers is the database of the registry.
+func (s *Server) Registers() string { return s.database }
+
 // Ranges divides the keys of a table.
 func (s *Store) Ranges(ctx context.Context, with *Store, table string, rows uint64) ([]string, error) {
 	for _, c := range compareTables {

@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ type Generation struct {
 	Number  int
 	State   State
 	Made    time.Time
-	Options string // how it is rebuilt, as JSON; "" of the first one
+	options string // as JSON
 }
 
 // Kept reports whether projectors write the generation.
@@ -112,7 +113,7 @@ func (s *Server) Registry(ctx context.Context) (Registry, error) {
 		func(scan func(...any) error) error {
 			var g Generation
 			var number uint32
-			if err := scan(&number, (*int8)(&g.State), &g.Made, &g.Options); err != nil {
+			if err := scan(&number, (*int8)(&g.State), &g.Made, &g.options); err != nil {
 				return err
 			}
 			g.Number = int(number)
@@ -194,7 +195,7 @@ func (s *Server) each(ctx context.Context, query string, visit func(scan func(..
 // register writes what is known of a generation. States only grow.
 func (s *Server) register(ctx context.Context, g Generation) error {
 	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.generations SELECT %d, CAST(%d AS Enum8('filling' = 1, 'filled' = 2, 'dropped' = 3)), fromUnixTimestamp64Micro(%d, 'UTC'), {options:String}",
-		s.database, g.Number, int8(g.State), g.Made.UnixMicro()), clickhouse.Named("options", g.Options))
+		s.database, g.Number, int8(g.State), g.Made.UnixMicro()), clickhouse.Named("options", g.options))
 	if err != nil {
 		return fmt.Errorf("register generation %d as %v: %w", g.Number, g.State, classify(ctx, err))
 	}
@@ -227,20 +228,96 @@ func (s *Server) addSwitch(ctx context.Context, number, generation int, by strin
 	return nil
 }
 
-// Add makes a new generation, which projectors write from soon on.
-func (s *Server) Add(ctx context.Context, options string) (*Store, error) {
+// Add makes a new generation, which projectors write from soon on, or goes on with one
+// that somebody has begun with the same options.
+func (s *Server) Add(ctx context.Context, options Options) (*Store, error) {
+	text, err := options.text()
+	if err != nil {
+		return nil, fmt.Errorf("add a generation: %w", err)
+	}
 	r, err := s.Registry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := Generation{Number: r.Generations[len(r.Generations)-1].Number + 1, State: Filling, Made: time.Now(), Options: options}
+	g := Generation{Number: r.Generations[len(r.Generations)-1].Number + 1, State: Filling, Made: time.Now(), options: text}
+	for _, other := range r.Generations {
+		if other.State == Filling {
+			if other.options != text {
+				return nil, &OtherOptionsError{other.Number, other.options, text}
+			}
+			g = other
+		}
+	}
+	// In this order: whoever has the number says with which options, and once it is
+	// registered projectors write it. What somebody has left who was killed in between
+	// is made whole.
+	if err := s.claim(ctx, g); err != nil {
+		return nil, err
+	}
 	store := s.Generation(g.Number)
-	// In this order: once it is registered projectors write it. What somebody has left
-	// who was killed in between is made whole.
 	if err := store.migrate(ctx); err != nil {
 		return nil, err
 	}
 	return store, s.register(ctx, g)
+}
+
+// OtherOptionsError says that somebody has begun a generation with other options.
+type OtherOptionsError struct {
+	Generation int
+	Theirs     string // as JSON
+	Ours       string
+}
+
+// Error implements error.
+func (e *OtherOptionsError) Error() string {
+	shown := func(text string) string {
+		o, err := readOptions(text)
+		switch {
+		case err != nil:
+			return text
+		case o.String() == "":
+			return "no options"
+		default:
+			return o.String()
+		}
+	}
+	return fmt.Sprintf("generation %d was begun with other options: %s, not %s (go on with those, or projector generations drop %d)",
+		e.Generation, shown(e.Theirs), shown(e.Ours), e.Generation)
+}
+
+// claim makes the table that says with which options the generation of a number is
+// made. Only one can make it.
+func (s *Server) claim(ctx context.Context, g Generation) error {
+	err := s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s.generation_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, g.Number, quoted(g.options)))
+	if exception := (*clickhouse.Exception)(nil); err == nil || !errors.As(err, &exception) || exception.Code != tableExists {
+		if err != nil {
+			return fmt.Errorf("begin generation %d: %w", g.Number, classify(ctx, err))
+		}
+		return nil
+	}
+	options, err := s.claimed(ctx, g.Number)
+	if err != nil {
+		return err
+	}
+	if options != g.options {
+		return &OtherOptionsError{g.Number, options, g.options}
+	}
+	return nil
+}
+
+// errNotBegun says that nobody has begun a generation.
+var errNotBegun = errors.New("nobody has begun it")
+
+// claimed gives the options with which somebody has begun a generation.
+func (s *Server) claimed(ctx context.Context, number int) (options string, err error) {
+	err = s.conn.QueryRow(ctx, fmt.Sprintf("SELECT comment FROM system.tables WHERE database = '%s' AND name = 'generation_%d'", s.database, number)).Scan(&options)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("generation %d: %w", number, errNotBegun)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read how generation %d is made: %w", number, classify(ctx, err))
+	}
+	return options, nil
 }
 
 // Cover says from which offsets on projectors write everything to a generation.
@@ -330,10 +407,15 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	if err != nil {
 		return err
 	}
-	switch _, ok := r.Find(generation); {
-	case !ok:
-		return fmt.Errorf("generation %d: there is none of that number", generation)
-	case generation == r.Current:
+	if _, ok := r.Find(generation); !ok {
+		// Who has begun it may have been killed before it was registered.
+		if _, err := s.claimed(ctx, generation); errors.Is(err, errNotBegun) {
+			return fmt.Errorf("generation %d: there is none of that number", generation)
+		} else if err != nil {
+			return err
+		}
+	}
+	if generation == r.Current {
 		return fmt.Errorf("generation %d: it is the one that is read, expected another", generation)
 	}
 	if err := s.register(ctx, Generation{Number: generation, State: Dropped}); err != nil {

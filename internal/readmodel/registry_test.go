@@ -2,6 +2,7 @@ package readmodel_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -55,7 +56,7 @@ func TestRegistry(t *testing.T) {
 	}
 	do("migrated", nil, "filled read")
 	refuse("drop what is read", s.DropGeneration(t.Context(), 1, 0), "generation 1: it is the one that is read, expected another")
-	second, err := s.Add(t.Context(), `{"a":1}`)
+	second, err := s.Add(t.Context(), readmodel.Options{From: "t/0=7", Starts: map[events.Partition]int64{{Topic: "t"}: 7}})
 	do("added", err, "filled read, filling")
 	if second.Number() != 2 {
 		t.Errorf("generation %d, want 2", second.Number())
@@ -69,14 +70,18 @@ func TestRegistry(t *testing.T) {
 	do("migrated again", s.Migrate(t.Context()), "filled read, filled before")
 	do("dropped", s.DropGeneration(t.Context(), 2, 0), "filled read, dropped before")
 	do("filled late", s.Filled(t.Context(), 2), "filled read, dropped before")
-	third, err := s.Add(t.Context(), "")
+	third, err := s.Add(t.Context(), readmodel.Options{})
 	do("added", err, "filled read, dropped before, filling")
 	if third.Number() != 3 {
 		t.Errorf("generation %d, want 3", third.Number())
 	}
 	r, err := s.Registry(t.Context())
-	if err != nil || r.Generations[1].Options != `{"a":1}` || r.Generations[2].Made.IsZero() {
+	if err != nil || r.Generations[2].Made.IsZero() {
 		t.Errorf("%+v %v", r, err)
+	}
+	options, err := r.Generations[1].Options()
+	if diff := cmp.Diff(readmodel.Options{From: "t/0=7", Starts: map[events.Partition]int64{{Topic: "t"}: 7}}, options); diff != "" || err != nil {
+		t.Errorf("options: %v (-want +got)\n%s", err, diff)
 	}
 }
 
@@ -86,7 +91,7 @@ func TestRegistry_OneSwitchAtATime(t *testing.T) {
 	s := open(t).Server
 	const others = 6
 	for number := 2; number <= 1+others; number++ {
-		if _, err := s.Add(t.Context(), ""); err != nil {
+		if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Filled(t.Context(), number); err != nil {
@@ -141,7 +146,7 @@ func TestRegistry_AddAfterAKill(t *testing.T) {
 	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "CREATE DATABASE "+db); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Add(t.Context(), ""); err != nil {
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := states(t, s); got != "filled read, filling" {
@@ -149,6 +154,97 @@ func TestRegistry_AddAfterAKill(t *testing.T) {
 	}
 	if err := s.Generation(2).Check(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRegistry_OneBegins has several begin a generation at the same time, some of them
+// with the same options: they have one, and whoever wanted others is told which it has.
+func TestRegistry_OneBegins(t *testing.T) {
+	s := open(t).Server
+	optionsOf := func(i int) readmodel.Options { return readmodel.Options{From: fmt.Sprintf("t/0=%d", i%3)} }
+	const all = 9
+	var errs [all]error
+	var g errgroup.Group
+	for i := range all {
+		g.Go(func() error {
+			store, err := s.Add(t.Context(), optionsOf(i))
+			if err == nil && store.Number() != 2 {
+				return fmt.Errorf("generation %d, want 2", store.Number())
+			}
+			errs[i] = err
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if got := states(t, s); got != "filled read, filling" {
+		t.Errorf("got %s", got)
+	}
+	r, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := r.Generations[1].Options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, err := range errs {
+		ours := optionsOf(i)
+		if ours.From == options.From {
+			if err != nil {
+				t.Errorf("with the same options: %v", err)
+			}
+			continue
+		}
+		want := fmt.Sprintf("generation 2 was begun with other options: from %s, not from %s (go on with those, or projector generations drop 2)", options.From, ours.From)
+		if err == nil || err.Error() != want {
+			t.Errorf("with other options: %v, want %s", err, want)
+		}
+	}
+}
+
+// TestRegistry_DropWhatWasOnlyBegun lets a generation go that somebody has begun who was
+// killed before it was registered.
+func TestRegistry_DropWhatWasOnlyBegun(t *testing.T) {
+	s := open(t).Server
+	if _, err := s.Add(t.Context(), readmodel.Options{From: "t/0=1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "ALTER TABLE "+s.Registers()+".generations DELETE WHERE generation = 2 SETTINGS mutations_sync = 2"); err != nil {
+		t.Fatal(err)
+	}
+	other := readmodel.Options{From: "t/0=2"}
+	var refused *readmodel.OtherOptionsError
+	if _, err := s.Add(t.Context(), other); !errors.As(err, &refused) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	if store, err := s.Add(t.Context(), other); err != nil || store.Number() != 3 {
+		t.Errorf("%+v %v", store, err)
+	}
+	if got := states(t, s); got != "filled read, dropped, filling" {
+		t.Errorf("got %s", got)
+	}
+	if err := s.DropGeneration(t.Context(), 4, 0); err == nil || err.Error() != "generation 4: there is none of that number" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestOptions_OfANewerVersion are not passed over.
+func TestOptions_OfANewerVersion(t *testing.T) {
+	s := open(t).Server
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "INSERT INTO "+s.Registers()+`.generations SELECT 2, 'filling', now64(6), '{"from":"t/0=1","sideways":true}'`); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Generations[1].Options(); err == nil || !strings.Contains(err.Error(), "sideways") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -200,7 +296,7 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 		}
 	}
 	keep(1)
-	if _, err := s.Add(t.Context(), ""); err != nil {
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	first, err := write()

@@ -99,7 +99,7 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		if err := check(ctx, config, server.Generation(r.Current), log); err != nil {
 			return nil, err
 		}
-		if store, err = server.Add(ctx, ""); err != nil {
+		if store, err = server.Add(ctx, readmodel.Options{}); err != nil {
 			return nil, err //nolint:wrapcheck // as above
 		}
 		log.Info("new generation", "generation", store.Number())

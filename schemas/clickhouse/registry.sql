@@ -4,7 +4,8 @@
 --
 -- Which one is read says the last of the tables switch_1, switch_2, …: a switch
 -- makes one, whose comment is the switch as JSON. Of two who switch at the same time,
--- only one can make it.
+-- only one can make it. So it is with the tables generation_2, generation_3, …, whose
+-- comments are the options that a generation was begun with.
 
 CREATE TABLE IF NOT EXISTS {db}.generations
 (
