@@ -95,13 +95,18 @@ func list(ctx context.Context, args []string, getenv func(string) string, stdout
 		return err
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "generation\tstate\tmade (UTC)\t")
+	_, _ = fmt.Fprintln(w, "generation\tstate\tmade (UTC)\t\toptions")
 	for _, g := range r.Generations {
 		read := ""
 		if g.Number == r.Current {
 			read = "is read"
 		}
-		_, _ = fmt.Fprintf(w, "%d\t%v\t%s\t%s\n", g.Number, g.State, g.Made.UTC().Format(time.DateTime), read)
+		options, err := g.Options()
+		made := options.String()
+		if err != nil {
+			made = err.Error()
+		}
+		_, _ = fmt.Fprintf(w, "%d\t%v\t%s\t%s\t%s\n", g.Number, g.State, g.Made.UTC().Format(time.DateTime), read, made)
 	}
 	return w.Flush()
 }

@@ -25,6 +25,7 @@ type rebuildConfig struct {
 func (c *rebuildConfig) register(f *lifecycle.Flags) {
 	registerReading(f, &c.rebuild.Ingest, &c.limits)
 	f.Int(&c.rebuild.Ingest.MaxRate, "max-rate", "Most events a second, so that the live system keeps its latency; 0: as many as there can be.")
+	f.Var(&c.rebuild.From, "from", "time or offsets", "Read the topics from here on instead of from their beginning: a time (2026-11-23T03:00:00Z), or the offsets of some partitions (chat.state/0=1200,chat.state/1=900). By itself that is incomplete where something before it may matter.")
 	f.Bool(&c.rebuild.Incomplete, "incomplete", "Rebuild although the topics do not have everything any more.")
 	f.Duration(&c.rebuild.ProgressInterval, "progress-interval", "How often progress is looked at.")
 	c.store.Register(f)
@@ -44,7 +45,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 		admin:   lifecycle.AdminConfig{Addr: ":8082"},
 		log:     lifecycle.DefaultLogConfig(),
 	}
-	flags := lifecycle.NewFlags("projector rebuild", "Fills a new generation of the read model from the beginning of the topics, beside the live one. Killed at any time, it goes on where it was.", getenv, stdout)
+	flags := lifecycle.NewFlags("projector rebuild", "Fills a new generation of the read model from the topics, beside the live one. Killed at any time, it goes on where it was, with the options that it was begun with.", getenv, stdout)
 	config.register(flags)
 	if err := flags.Configure(args, config.validate); err != nil {
 		return err

@@ -47,7 +47,7 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 			if err := <-rebuilt; !errors.Is(err, context.Canceled) {
 				t.Fatalf("broken off: %v", err)
 			}
-			go func() { rebuilt <- s.rebuild(func(rebuild.Progress) bool { return false }) }()
+			go func() { rebuilt <- s.rebuild(toTheEnd) }()
 		}
 		s.visit(people)
 	}
@@ -59,13 +59,7 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	compareAll(t, people, want, s)
 	stop := s.askAlways(people, want)
 	for _, generation := range []int{2, 1, 2} {
-		if err := s.readModel.Switch(t.Context(), generation, t.Name()); err != nil {
-			t.Fatal(err)
-		}
-		if err := feed.TellSwitch(s.nc, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		s.awaitGeneration(generation)
+		s.switchTo(generation)
 	}
 	if err := s.readModel.DropGeneration(t.Context(), 1, 0); err != nil {
 		t.Fatal(err)
@@ -78,6 +72,45 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 	last.ID += "-again"
 	s.send(last)
 	s.settle()
+}
+
+// TestRebuild_From begins in the middle, is broken off, and goes on without being told
+// again where it began: the new generation has what comes after, and nothing else.
+func TestRebuild_From(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	s.serve(func() time.Time { return now })
+	s.project()
+	third := len(chat) / 3
+	s.send(chat[:third]...)
+	s.settle()
+	var from []string
+	done := int64(0)
+	for p, end := range s.ends() {
+		from = append(from, fmt.Sprintf("%s/%d=%d", p.topic, p.id, end))
+		done += end
+	}
+	s.send(chat[third : 2*third]...)
+	s.settle()
+	offsets := func(c *rebuild.Config) {
+		c.Incomplete = true
+		if err := c.From.Set(strings.Join(from, ",")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.rebuild(func(p rebuild.Progress) bool { return p.Done > done }, offsets); !errors.Is(err, context.Canceled) {
+		t.Fatalf("broken off: %v", err)
+	}
+	s.send(chat[2*third:]...)
+	if err := s.rebuild(toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
+	s.switchTo(2)
+	compareAll(t, peopleOf(chat), bruteforce.New(chat[third:], events.MicrosOf(now)), s)
 }
 
 // askers ask at the same time, one question after the other.
@@ -152,7 +185,7 @@ func TestRebuild_OneAtATime(t *testing.T) {
 		t.Error(err)
 	}
 	s.project()
-	if err := s.rebuild(func(rebuild.Progress) bool { return false }); err != nil {
+	if err := s.rebuild(toTheEnd); err != nil {
 		t.Error(err)
 	}
 }
@@ -163,6 +196,7 @@ func TestRebuild_OneAtATime(t *testing.T) {
 func TestRebuild_TwoAtOnce(t *testing.T) {
 	rng := newRand(t)
 	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
 	s := newSystemOf(t, rng, messagePartitions, statePartitions)
 	const rounds = 4
 	n := len(chat) / (rounds + 1)
@@ -205,16 +239,19 @@ func TestRebuild_TwoAtOnce(t *testing.T) {
 		}
 		stop()
 	}
-	if found, whole := s.verify(10); len(found) > 0 || !whole {
+	if found := s.verify(now, true, 10); len(found.Differences) > 0 || !found.Whole {
 		t.Errorf("the generations differ: %+v", found)
 	}
 }
 
+// toTheEnd is a rebuild that is not to be broken off.
+func toTheEnd(rebuild.Progress) bool { return false }
+
 // rebuild fills a new generation, or goes on with it, unless it is to be broken off.
-func (s *system) rebuild(breakOff func(rebuild.Progress) bool) error {
+func (s *system) rebuild(breakOff func(rebuild.Progress) bool, options ...func(*rebuild.Config)) error {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
-	r, err := s.beginRebuild(ctx)
+	r, err := s.beginRebuild(ctx, options...)
 	if err != nil {
 		return err
 	}
@@ -225,11 +262,14 @@ func (s *system) rebuild(breakOff func(rebuild.Progress) bool) error {
 	})
 }
 
-func (s *system) beginRebuild(ctx context.Context) (*rebuild.Rebuild, error) {
+func (s *system) beginRebuild(ctx context.Context, options ...func(*rebuild.Config)) (*rebuild.Rebuild, error) {
 	config := rebuild.DefaultConfig()
 	config.Ingest = s.ingest()
 	config.Ingest.SessionTimeout, config.Ingest.HeartbeatInterval = time.Second, 100*time.Millisecond
 	config.ProgressInterval = 10 * time.Millisecond
+	for _, set := range options {
+		set(&config)
+	}
 	return rebuild.Begin(ctx, config, s.readModel, s.log())
 }
 
@@ -252,6 +292,18 @@ convoview_rebuild_all_offsets %[1]d
 convoview_rebuild_done_offsets %[1]d
 `
 	return testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(want, last.Total)), "convoview_rebuild_all_offsets", "convoview_rebuild_done_offsets")
+}
+
+// switchTo has the query worker read another generation.
+func (s *system) switchTo(number int) {
+	s.t.Helper()
+	if err := s.readModel.Switch(s.t.Context(), number, s.t.Name()); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := feed.TellSwitch(s.nc, time.Minute); err != nil {
+		s.t.Fatal(err)
+	}
+	s.awaitGeneration(number)
 }
 
 // awaitGeneration waits until the query worker reads a generation.

@@ -19,6 +19,10 @@ type Config struct {
 	GroupID string
 	// Topics are the sources.
 	Topics []string
+	// StartAt are the offsets at which partitions begin of which the group has committed
+	// nothing; those that are not in it begin at their first. An offset that is not in
+	// its partition is reported as one that is gone.
+	StartAt map[events.Partition]int64
 	// DeadTopic takes the records that hold no valid event. When it is empty they
 	// are counted and left out: another group has taken care of them.
 	DeadTopic string
@@ -150,6 +154,11 @@ func (c Config) Validate() error {
 			wrong("topic %q: want distinct names, the dead-letter topic's included", topic)
 		}
 		names[topic] = true
+	}
+	for p, offset := range c.StartAt {
+		if offset < 0 {
+			wrong("offset %d to start %v at: want at least 0", offset, p)
+		}
 	}
 	for _, limit := range []struct {
 		name  string

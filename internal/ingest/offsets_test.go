@@ -54,6 +54,45 @@ func TestConsumer_TruncatedBeforeItWasRead(t *testing.T) {
 	}
 }
 
+// TestConsumer_StartAt begins where it is told to, and says of what is not there that it
+// is not. Where something is committed it goes on.
+func TestConsumer_StartAt(t *testing.T) {
+	h := newHarness(t, 4)
+	projected := h.want
+	h.want = projection.NewModel()
+	h.produce(messagesTopic, 0, h.messages(4)...)
+	h.produce(messagesTopic, 2, h.messages(3)...)
+	h.produce(messagesTopic, 3, h.messages(7)...)
+	h.want = projected
+	for id := range 3 {
+		h.produce(messagesTopic, id, h.messages(5)...)
+	}
+	if err := h.cluster.DeleteRecords(messagesTopic, 2, 3); err != nil {
+		t.Fatal(err)
+	}
+	at := func(id int) events.Partition { return events.Partition{Topic: messagesTopic, ID: id} }
+	config := h.config()
+	config.StartAt = map[events.Partition]int64{at(0): 4, at(1): 99, at(2): 1, at(3): 7}
+	r := h.run(config, h.sink)
+	if line := h.logs.await(h, anewLine, 1); line["partition"] != "1" || line["wanted"] != "99" {
+		t.Errorf("log line %v", line)
+	}
+	if line := h.logs.await(h, lossLine, 1); line["partition"] != "2" || line["lost_from"] != "1" || line["lost_to"] != "3" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+
+	config.StartAt = map[events.Partition]int64{at(0): 0, at(3): 0}
+	r = h.run(config, h.sink)
+	h.produce(messagesTopic, 0, h.messages(2)...)
+	h.produce(messagesTopic, 3, h.messages(2)...)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
 // stopAfter stops the consumer once what is awaited has come.
 func (r *runner) stopAfter(await func()) {
 	r.h.Helper()
@@ -356,8 +395,9 @@ func TestConfig_Validate(t *testing.T) {
 	c := DefaultConfig()
 	c.Brokers, c.GroupID, c.DeadTopic = nil, "", c.Topics[0]
 	c.MaxBatchBytes, c.StopTimeout, c.HeartbeatInterval = 0, 0, 5*time.Second
+	c.StartAt = map[events.Partition]int64{{Topic: "t", ID: 3}: -1}
 	err := c.Validate()
-	for _, want := range []string{"brokers", "group ID", "chat.messages", "batch bytes 0", "stop timeout 0s", "heartbeat interval 5s"} {
+	for _, want := range []string{"brokers", "group ID", "chat.messages", "batch bytes 0", "stop timeout 0s", "offset -1 to start t/3", "heartbeat interval 5s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %q", err, want)
 		}

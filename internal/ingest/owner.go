@@ -88,9 +88,16 @@ func (o *owner) trouble() string {
 func (o *owner) read(ctx context.Context) error {
 	next, _ := o.partition.position()
 	if next < 0 {
-		first, _, err := o.fetcher.offsets(ctx)
+		first, last, err := o.fetcher.offsets(ctx)
 		if err != nil {
 			return err
+		}
+		if at, given := o.config.StartAt[events.Partition{Topic: o.partition.topic, ID: o.partition.id}]; given {
+			if at < first || at > last {
+				return o.outOfRange(ctx, at)
+			}
+			o.logger.Info("nothing is committed; reading from the given offset", "offset", at)
+			return o.begin(ctx, at)
 		}
 		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
 		return o.begin(ctx, first)

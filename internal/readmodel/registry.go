@@ -281,8 +281,12 @@ func (e *OtherOptionsError) Error() string {
 			return o.String()
 		}
 	}
+	theirs, ours := shown(e.Theirs), shown(e.Ours)
+	if theirs == ours { // what they came to is not the same
+		theirs, ours = e.Theirs, e.Ours
+	}
 	return fmt.Sprintf("generation %d was begun with other options: %s, not %s (go on with those, or projector generations drop %d)",
-		e.Generation, shown(e.Theirs), shown(e.Ours), e.Generation)
+		e.Generation, theirs, ours, e.Generation)
 }
 
 // claim makes the table that says with which options the generation of a number is

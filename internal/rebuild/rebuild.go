@@ -30,6 +30,8 @@ type Config struct {
 	// the generation's number at the end. There are no dead letters: projectors have
 	// seen to them.
 	Ingest ingest.Config
+	// From is where the topics are read from.
+	From From
 	// Incomplete says to rebuild although the topics lack something.
 	Incomplete bool
 	// ProgressInterval is how often progress is told.
@@ -89,21 +91,30 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		return nil, err //nolint:wrapcheck // it says what it is about
 	}
 	var store *readmodel.Store
+	var options readmodel.Options
 	for _, g := range r.Generations {
-		if g.State == readmodel.Filling {
-			store = server.Generation(g.Number)
-			log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made)
+		if g.State != readmodel.Filling {
+			continue
 		}
-	}
-	if store == nil {
-		if err := check(ctx, config, server.Generation(r.Current), log); err != nil {
-			return nil, err
-		}
-		if store, err = server.Add(ctx, readmodel.Options{}); err != nil {
+		if options, err = g.Options(); err != nil {
 			return nil, err //nolint:wrapcheck // as above
 		}
-		log.Info("new generation", "generation", store.Number())
+		if err := config.agree(g.Number, options); err != nil {
+			return nil, err
+		}
+		store = server.Generation(g.Number)
+		log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made, "options", options.String())
 	}
+	if store == nil {
+		if options, err = plan(ctx, config, server.Generation(r.Current), log); err != nil {
+			return nil, err
+		}
+		if store, err = server.Add(ctx, options); err != nil {
+			return nil, err //nolint:wrapcheck // as above
+		}
+		log.Info("new generation", "generation", store.Number(), "options", options.String())
+	}
+	config.Ingest.StartAt = options.Starts
 	config.Ingest.GroupID = fmt.Sprintf("%s-g%d", config.Ingest.GroupID, store.Number())
 	config.Ingest.DeadTopic = ""
 	if rate := config.Ingest.MaxRate; rate > 0 { // few at a time, or others wait meanwhile
@@ -153,23 +164,29 @@ func (r *Rebuild) alone(ctx context.Context) error {
 	}
 }
 
-// check looks whether the topics have everything.
-func check(ctx context.Context, config Config, current *readmodel.Store, log *slog.Logger) error {
+// plan gives the options of a new generation, and looks whether the topics have
+// everything.
+func plan(ctx context.Context, config Config, current *readmodel.Store, log *slog.Logger) (readmodel.Options, error) {
+	none := readmodel.Options{}
 	offsets, err := ingest.NewOffsets(config.Ingest)
 	if err != nil {
-		return err //nolint:wrapcheck // the configuration's
+		return none, err //nolint:wrapcheck // the configuration's
 	}
 	defer offsets.Close()
+	options := readmodel.Options{From: config.From.String()}
+	if options.Starts, err = config.From.starts(ctx, offsets); err != nil {
+		return none, err
+	}
 	retention, err := current.Retention(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return none, err //nolint:wrapcheck // it says what it is about
 	}
-	err = complete(ctx, offsets, retention, time.Now())
+	err = complete(ctx, offsets, options.Starts, retention, time.Now())
 	if lacking := (*IncompleteError)(nil); config.Incomplete && errors.As(err, &lacking) {
 		log.Warn("rebuilding all the same", "error", err)
-		return nil
+		return options, nil
 	}
-	return err
+	return options, err
 }
 
 // batchesPerSecond is into how many batches a bounded rate is divided.

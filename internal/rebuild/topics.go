@@ -22,7 +22,7 @@ type IncompleteError struct {
 // Lacking is a partition that begins too late.
 type Lacking struct {
 	events.Partition
-	First int64 // the first offset that it still has
+	First int64 // the first offset that it still has, or is read from
 }
 
 // Error implements error.
@@ -45,8 +45,9 @@ const margin = 25 * time.Hour
 // complete holds that nothing is gone from the topics that may still matter. Of a
 // compacted topic, which holds what does not expire, nothing may be gone but what
 // compaction takes. Of others old records may be, when there are some left so old that
-// nobody is shown what came before them.
-func complete(ctx context.Context, offsets *ingest.Offsets, retention time.Duration, now time.Time) error {
+// nobody is shown what came before them. A partition that is read from a later offset on
+// has nothing before it.
+func complete(ctx context.Context, offsets *ingest.Offsets, from map[events.Partition]int64, retention time.Duration, now time.Time) error {
 	starts, err := offsets.Starts(ctx)
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it is about
@@ -64,18 +65,19 @@ func complete(ctx context.Context, offsets *ingest.Offsets, retention time.Durat
 		return err //nolint:wrapcheck // as above
 	}
 	e := &IncompleteError{Retention: retention}
-	for p, first := range starts {
+	for p, kept := range starts {
+		first := max(kept, from[p])
 		since := recent[p]
 		if since < 0 { // all are older
 			since = ends[p]
 		}
-		if first > 0 && (since <= first || retention == 0 || compacted[p.Topic]) {
+		if first > 0 && (since <= kept || since < first || retention == 0 || compacted[p.Topic]) {
 			e.Lacking = append(e.Lacking, Lacking{p, first})
 		}
 	}
 	if len(e.Lacking) == 0 {
 		return nil
 	}
-	slices.SortFunc(e.Lacking, func(a, b Lacking) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(e.Lacking, func(a, b Lacking) int { return comparePartitions(a.Partition, b.Partition) })
 	return e
 }

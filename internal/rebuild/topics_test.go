@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,12 @@ type topics struct {
 // whose other ones are of now.
 func newTopics(t *testing.T, old int) *topics {
 	t.Helper()
+	return newTopicsAt(t, old, time.Now())
+}
+
+// newTopicsAt makes the same at another time than now.
+func newTopicsAt(t *testing.T, old int, now time.Time) *topics {
+	t.Helper()
 	s := &topics{
 		messages: sandboxtest.Topic(t, 2, "message.timestamp.type", "CreateTime"),
 		state:    sandboxtest.Topic(t, 1, "message.timestamp.type", "CreateTime", "cleanup.policy", "compact"),
@@ -41,7 +48,7 @@ func newTopics(t *testing.T, old int) *topics {
 	}
 	t.Cleanup(s.client.Close)
 	for i := range 10 {
-		at := time.Now()
+		at := now
 		if i < old {
 			at = at.Add(-30 * 24 * time.Hour)
 		}
@@ -68,6 +75,50 @@ func (s *topics) forget(t *testing.T, topic string, partition int32, before int6
 	if _, err := req.RequestWith(t.Context(), s.client); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// config is of a rebuild from the topics.
+func (s *topics) config(t *testing.T) rebuild.Config {
+	config := rebuild.DefaultConfig()
+	config.Ingest.Brokers = []string{sandboxtest.Start(t).KafkaAddr()}
+	config.Ingest.Topics = []string{s.messages, s.state}
+	config.Ingest.GroupID = s.messages
+	return config
+}
+
+// names says what is lacking.
+func (s *topics) names(e *rebuild.IncompleteError) string {
+	var parts []string
+	for _, l := range e.Lacking {
+		name := "messages"
+		if l.Topic == s.state {
+			name = "state"
+		}
+		parts = append(parts, fmt.Sprintf("%s/%d begins at offset %d", name, l.ID, l.First))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// openServer makes a read model of the test's own.
+func openServer(t *testing.T) *readmodel.Server {
+	t.Helper()
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+	config.Database = sandboxtest.Database(t)
+	server, err := readmodel.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		_ = server.Close()
+	})
+	if err := server.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return server
 }
 
 // TestBegin_NamesWhatTheTopicsLack refuses a rebuild that would lack what may matter,
@@ -101,22 +152,7 @@ func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
 					s.forget(t, s.state, 0, before)
 				}
 			}
-			config := readmodel.DefaultConfig()
-			config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-			config.Database = sandboxtest.Database(t)
-			server, err := readmodel.Open(config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-					t.Error(err)
-				}
-				_ = server.Close()
-			})
-			if err := server.Migrate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			server := openServer(t)
 			if len(c.forget) > 0 {
 				m := projection.NewModel()
 				m.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.AppPlanChanged{MaxConversations: 100, Retention: c.retention}})
@@ -125,15 +161,12 @@ func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
 				}
 			}
 
-			of := rebuild.DefaultConfig()
-			of.Ingest.Brokers = []string{sandboxtest.Start(t).KafkaAddr()}
-			of.Ingest.Topics = []string{s.messages, s.state}
-			of.Ingest.GroupID = s.messages
+			of := s.config(t)
 			begin := func() error {
 				_, err := rebuild.Begin(t.Context(), of, server, slog.New(slog.DiscardHandler))
 				return err
 			}
-			err = begin()
+			err := begin()
 			var lacking *rebuild.IncompleteError
 			if (c.lacking == "") != (err == nil) || err != nil && !errors.As(err, &lacking) {
 				t.Fatalf("got %v, want %q", err, c.lacking)
@@ -141,17 +174,7 @@ func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
 			if lacking == nil {
 				return
 			}
-			got := ""
-			for i, l := range lacking.Lacking {
-				if i > 0 {
-					got += ", "
-				}
-				name := "messages"
-				if l.Topic == s.state {
-					name = "state"
-				}
-				got += fmt.Sprintf("%s/%d begins at offset %d", name, l.ID, l.First)
-			}
+			got := s.names(lacking)
 			if got != c.lacking {
 				t.Errorf("lacking %s, want %s (%v)", got, c.lacking, err)
 			}
