@@ -132,7 +132,7 @@ func (b *bench) beside(ctx context.Context, do func() error) error {
 		return errors.Join(err, fmt.Errorf("the rebuild ended too early: %w", failed))
 	default:
 		cancel()
-		_ = <-ended // it was interrupted
+		b.note("the rebuild was broken off: %v", <-ended)
 		return err
 	}
 }

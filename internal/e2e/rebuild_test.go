@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
@@ -241,6 +243,54 @@ func TestRebuild_TwoAtOnce(t *testing.T) {
 	}
 	if found := s.verify(now, true, 10); len(found.Differences) > 0 || !found.Whole {
 		t.Errorf("the generations differ: %+v", found)
+	}
+}
+
+// TestRebuild_OfWhatIsGoneMeanwhile breaks a rebuild off and deletes what it has not read
+// yet. It says that the generation cannot be made whole, whenever it is run again, and
+// goes on only when told to.
+func TestRebuild_OfWhatIsGoneMeanwhile(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	s := newSystemOf(t, rng, 1, 1)
+	s.project()
+	s.send(chat...)
+	s.settle()
+	few := func(c *rebuild.Config) { c.Ingest.MaxPieceEvents, c.Ingest.MaxBatchEvents = 10, 10 }
+	if err := s.rebuild(func(p rebuild.Progress) bool { return p.Done > 0 }, few); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	s.deleteAll(s.messages, s.state)
+	for range 2 {
+		err := s.rebuild(toTheEnd)
+		if lacking := (*rebuild.LackingError)(nil); !errors.As(err, &lacking) || lacking.Generation != 2 || lacking.Lost.First <= lacking.Lost.Wanted {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if err := s.rebuild(toTheEnd, func(c *rebuild.Config) { c.Incomplete = true }); err != nil {
+		t.Error(err)
+	}
+}
+
+// deleteAll deletes all records of topics of one partition.
+func (s *system) deleteAll(topics ...string) {
+	s.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 10_000
+	for _, topic := range topics {
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Offset = -1
+		of := kmsg.NewDeleteRecordsRequestTopic()
+		of.Topic, of.Partitions = topic, append(of.Partitions, p)
+		req.Topics = append(req.Topics, of)
+	}
+	if _, err := req.RequestWith(s.t.Context(), client); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	settingTimestampType = "message.timestamp.type"
 	settingMaxBytes      = "max.message.bytes"
 	settingCleanupPolicy = "cleanup.policy"
+	settingRetention     = "retention.ms"
 	logAppendTime        = "LogAppendTime"
 )
 

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,6 +50,11 @@ type Config struct {
 	MaxRate int
 	// KeepInterval is how often a Keeper is asked to look what there is to write to.
 	KeepInterval time.Duration
+
+	// Lost, when it is not nil, is asked when what was to be read next is not in its
+	// partition any more. Its error ends Run, and nothing beyond is committed; else reading
+	// goes on at the earliest offset.
+	Lost func(ctx context.Context, l *LostError) error
 
 	// FetchMaxBytes is how much one fetch from one partition asks for.
 	FetchMaxBytes int

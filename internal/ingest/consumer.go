@@ -37,6 +37,7 @@ type Consumer struct {
 	accumulator *accumulator
 	deadLetters *deadLetters
 	writer      *writer
+	fail        context.CancelCauseFunc // ends Run
 }
 
 // New makes a Consumer, which does nothing before Run.
@@ -104,12 +105,15 @@ func (c *Consumer) Check(context.Context) error { return c.status.err() }
 // unwritten, to be read again. Run can be called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	defer c.cluster.close()
+	parent := ctx
 	if err := c.checkTopics(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // there is nothing to lose yet
 		}
 		return fmt.Errorf("check topics: %w", err)
 	}
+	ctx, c.fail = context.WithCancelCause(ctx)
+	defer c.fail(nil)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:                c.config.GroupID,
 		Brokers:           c.config.Brokers,
@@ -169,7 +173,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.logger.Warn("the group could not be left in time; it will notice by itself", "session_timeout", c.config.SessionTimeout)
 	}
 	if err != nil {
-		return fmt.Errorf("stop: %w", err)
+		err = fmt.Errorf("stop: %w", err)
+	}
+	if ctx.Err() != nil && parent.Err() == nil { // an owner has ended it
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	if err != nil {
+		return err
 	}
 	c.logger.Info("consumer stopped", "took", time.Since(begin))
 	return nil
@@ -280,6 +290,7 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		metrics:     c.metrics,
 		config:      c.config,
 		announces:   c.writer.announcer != nil,
+		fail:        c.fail,
 		watchdog:    watchdog{timeout: c.config.StallTimeout},
 	}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -13,6 +14,20 @@ import (
 // Whether dead letters fit cannot be checked where settings are secret.
 func TestConsumer_WarnsWhenSettingsMayNotBeRead(t *testing.T) {
 	h := newHarness(t, 1)
+	h.hideSettings()
+	r := h.run(h.config(), h.sink)
+	line := h.logs.await(h, "not allowed to read the settings of topics: cannot check that dead letters fit", 1)
+	if line["level"] != "WARN" {
+		t.Errorf("log line %v", line)
+	}
+	h.produce(messagesTopic, 0, h.message())
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// hideSettings has the brokers tell nobody how topics are set.
+func (h *harness) hideSettings() {
 	h.cluster.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		h.cluster.KeepControl()
 		response := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -24,15 +39,23 @@ func TestConsumer_WarnsWhenSettingsMayNotBeRead(t *testing.T) {
 		}
 		return response, nil, true
 	})
-	r := h.run(h.config(), h.sink)
-	line := h.logs.await(h, "not allowed to read the settings of topics: cannot check that dead letters fit", 1)
-	if line["level"] != "WARN" {
-		t.Errorf("log line %v", line)
+}
+
+// Whoever asks what topics keep can tell that from Kafka being away.
+func TestOffsets_KeepingMayBeForbidden(t *testing.T) {
+	h := newHarness(t, 1)
+	offsets, err := NewOffsets(h.config())
+	if err != nil {
+		t.Fatal(err)
 	}
-	h.produce(messagesTopic, 0, h.message())
-	h.awaitAll()
-	h.checkModel()
-	r.mustStop()
+	defer offsets.Close()
+	if _, err := offsets.Keeping(h.ctx); err != nil {
+		t.Error(err)
+	}
+	h.hideSettings()
+	if _, err := offsets.Keeping(h.ctx); !errors.Is(err, ErrForbidden) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Where the producers' times are the topic's, a clock that is ahead bounds nothing.

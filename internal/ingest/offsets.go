@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -165,17 +167,42 @@ func (o *Offsets) Forget(ctx context.Context) error {
 	return nil
 }
 
-// Compacted reports of each topic whether it is compacted.
-func (o *Offsets) Compacted(ctx context.Context) (map[string]bool, error) {
-	settings, err := o.cluster.settings(ctx, o.cluster.config.Topics, settingCleanupPolicy)
+// Keeping is what a topic keeps.
+type Keeping struct {
+	// Compacted: of records with one key perhaps only the last one.
+	Compacted bool
+	// Retention is for how long it keeps records; 0: for ever.
+	Retention time.Duration
+}
+
+// ErrForbidden says that brokers do not allow something.
+var ErrForbidden = errors.New("not allowed")
+
+// Keeping gives what each topic keeps, as it is set now. Its error is ErrForbidden when
+// the settings of topics may not be read.
+func (o *Offsets) Keeping(ctx context.Context) (map[string]Keeping, error) {
+	settings, err := o.cluster.settings(ctx, o.cluster.config.Topics, settingCleanupPolicy, settingRetention)
+	if judge(err) == forbidden {
+		return nil, fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	compacted := map[string]bool{}
+	all := map[string]Keeping{}
 	for topic, of := range settings {
-		compacted[topic] = strings.Contains(of[settingCleanupPolicy], "compact")
+		k := Keeping{Compacted: strings.Contains(of[settingCleanupPolicy], "compact")}
+		if strings.Contains(of[settingCleanupPolicy], "delete") {
+			ms, err := strconv.ParseInt(of[settingRetention], 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("read %s of topic %s: %w", settingRetention, topic, err)
+			}
+			if ms >= 0 && ms < int64(math.MaxInt64/time.Millisecond) {
+				k.Retention = max(1, time.Duration(ms)*time.Millisecond)
+			}
+		}
+		all[topic] = k
 	}
-	return compacted, nil
+	return all, nil
 }
 
 // ask asks for an offset of each partition.

@@ -1,12 +1,16 @@
 package ingest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -91,6 +95,38 @@ func TestConsumer_StartAt(t *testing.T) {
 	h.awaitAll()
 	h.checkModel()
 	r.mustStop()
+}
+
+// TestConsumer_EndsWhenWhatIsLostMatters asks whether what is gone matters, and
+// commits nothing beyond it if it does.
+func TestConsumer_EndsWhenWhatIsLostMatters(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+	h.produce(messagesTopic, 0, h.messages(20)...)
+	if err := h.cluster.DeleteRecords(messagesTopic, 0, 30); err != nil {
+		t.Fatal(err)
+	}
+	matters := errors.New("it matters")
+	var asked []LostError
+	config := h.config()
+	config.Lost = func(_ context.Context, l *LostError) error {
+		asked = append(asked, *l)
+		return matters
+	}
+	for range 2 {
+		consumer, err := New(config, h.sink, events.NewDecoder(events.DefaultLimits()), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := consumer.Run(h.ctx); !errors.Is(err, matters) {
+			t.Errorf("got %v", err)
+		}
+	}
+	want := LostError{events.Partition{Topic: messagesTopic}, 10, 30, 30}
+	if len(asked) != 2 || asked[0] != want || asked[1] != want {
+		t.Errorf("asked of %+v, want twice of %+v", asked, want)
+	}
 }
 
 // stopAfter stops the consumer once what is awaited has come.

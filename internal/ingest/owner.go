@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ type owner struct {
 	metrics     *metrics
 	config      Config
 	announces   bool // somebody wants the records of the events
+	fail        func(error)
 
 	watchdog watchdog
 	piece    *piece
@@ -218,12 +220,33 @@ func (o *owner) toAnnounce(value []byte) events.Record {
 	return r
 }
 
+// LostError says that an offset is not in its partition any more: what is before First
+// was deleted, or the partition ends before it and is another one.
+type LostError struct {
+	events.Partition
+	Wanted, First, End int64
+}
+
+// Error implements error.
+func (e *LostError) Error() string {
+	if e.Wanted > e.End {
+		return fmt.Sprintf("%v ends at offset %d, before %d: its topic was made anew or has lost records", e.Partition, e.End, e.Wanted)
+	}
+	return fmt.Sprintf("%v begins at offset %d: the records from %d on were deleted before they were read", e.Partition, e.First, e.Wanted)
+}
+
 // outOfRange goes on at the earliest offset when the one wanted is not in the
 // partition: it names what was lost, and never skips in silence.
 func (o *owner) outOfRange(ctx context.Context, want int64) error {
 	first, last, err := o.fetcher.offsets(ctx)
 	if err != nil {
 		return err
+	}
+	if lost := (&LostError{events.Partition{Topic: o.partition.topic, ID: o.partition.id}, want, first, last}); o.config.Lost != nil && (want < first || want > last) {
+		if err := o.config.Lost(ctx, lost); err != nil {
+			o.fail(err)
+			return errStopped
+		}
 	}
 	switch {
 	case want < first:

@@ -123,8 +123,51 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		config.Ingest.MaxPieceEvents = min(config.Ingest.MaxPieceEvents, most)
 	}
 	b := &Rebuild{config: config, server: server, store: store, log: log}
+	if !config.Incomplete {
+		b.config.Ingest.Lost = b.lost
+	}
 	return b, b.alone(ctx)
 }
+
+// lost is asked when records are gone before they were read, which does not matter as long
+// as nobody is shown them any more.
+func (r *Rebuild) lost(ctx context.Context, l *ingest.LostError) error {
+	if l.Wanted <= l.End {
+		registry, err := r.server.Registry(ctx)
+		if err != nil {
+			return err //nolint:wrapcheck // it says what it is about
+		}
+		offsets, err := ingest.NewOffsets(r.config.Ingest)
+		if err != nil {
+			return err //nolint:wrapcheck // the configuration's
+		}
+		defer offsets.Close()
+		look, err := topicsOf(ctx, r.config, offsets, r.config.Ingest.StartAt, r.server.Generation(registry.Current), r.log)
+		if err != nil {
+			return err
+		}
+		err = look.complete(ctx, time.Now())
+		if lacking := (*IncompleteError)(nil); err == nil || !errors.As(err, &lacking) {
+			return err
+		}
+	}
+	return &LackingError{r.Generation(), l}
+}
+
+// LackingError says that a generation lacks records that were deleted while it was being
+// filled, and cannot be made whole any more.
+type LackingError struct {
+	Generation int
+	Lost       *ingest.LostError
+}
+
+// Error implements error.
+func (e *LackingError) Error() string {
+	return fmt.Sprintf("generation %d cannot be made whole any more: %v (projector generations drop %d)", e.Generation, e.Lost, e.Generation)
+}
+
+// Unwrap gives what was lost.
+func (e *LackingError) Unwrap() error { return e.Lost }
 
 // TakenError says that somebody else fills the generation.
 type TakenError struct {
@@ -177,16 +220,31 @@ func plan(ctx context.Context, config Config, current *readmodel.Store, log *slo
 	if options.Starts, err = config.From.starts(ctx, offsets); err != nil {
 		return none, err
 	}
-	retention, err := current.Retention(ctx)
-	if err != nil {
-		return none, err //nolint:wrapcheck // it says what it is about
+	if options.Starts == nil { // what is gone by the time that it is read is noticed
+		if options.Starts, err = offsets.Starts(ctx); err != nil {
+			return none, err //nolint:wrapcheck // it says what it is about
+		}
 	}
-	err = complete(ctx, offsets, options.Starts, retention, time.Now())
+	look, err := topicsOf(ctx, config, offsets, options.Starts, current, log)
+	if err != nil {
+		return none, err
+	}
+	err = look.complete(ctx, time.Now())
 	if lacking := (*IncompleteError)(nil); config.Incomplete && errors.As(err, &lacking) {
 		log.Warn("rebuilding all the same", "error", err)
 		return options, nil
 	}
 	return options, err
+}
+
+// topicsOf are the topics that a rebuild is made from. What apps say of retention is
+// taken from the generation that is read.
+func topicsOf(ctx context.Context, config Config, offsets *ingest.Offsets, from map[events.Partition]int64, current *readmodel.Store, log *slog.Logger) (*topics, error) {
+	retention, err := current.Retention(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	return &topics{offsets, config.Ingest.Topics[0], from, retention, config.Incomplete, log}, nil
 }
 
 // batchesPerSecond is into how many batches a bounded rate is divided.
@@ -211,19 +269,21 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	show := newMetrics(registerer)
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- consumer.Run(reading) }()
+	var failed error
+	ended := make(chan struct{})
+	go func() { defer close(ended); failed = consumer.Run(reading) }()
 
 	err = r.follow(ctx, consumer, offsets, ended, func(p Progress) {
 		show.progress(p)
 		tell(p)
 	})
 	stop()
-	if err != nil {
-		return errors.Join(err, <-ended)
+	<-ended
+	if errors.Is(err, errEnded) && failed != nil {
+		return failed //nolint:wrapcheck // it says what it is about
 	}
-	if err := <-ended; err != nil {
-		return fmt.Errorf("fill generation %d: %w", r.Generation(), err)
+	if err := errors.Join(err, failed); err != nil {
+		return err
 	}
 	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // it says what it is about
 }
@@ -263,13 +323,29 @@ func (r *Rebuild) look(ctx context.Context, consumer *ingest.Consumer, offsets *
 	if err != nil {
 		return p, false, err //nolint:wrapcheck // as above
 	}
-	p, whole = progress(consumer.Progress(), covered, all)
+	read := consumer.Progress()
+	p, whole = progress(read, covered, all)
 	p.Generation = r.Generation()
+	for partition, at := range read {
+		if to := covered[partition]; at.End >= 0 && at.Written >= at.End && at.End < to {
+			return p, whole, r.reaches(ctx, offsets, partition, to)
+		}
+	}
 	return p, whole, nil
 }
 
+// reaches holds that a partition reaches an offset from which on projectors write it.
+// One that was made anew does not, and would be waited for in vain.
+func (r *Rebuild) reaches(ctx context.Context, offsets *ingest.Offsets, p events.Partition, offset int64) error {
+	ends, err := offsets.Ends(ctx)
+	if err != nil || ends[p] >= offset {
+		return err //nolint:wrapcheck // as above
+	}
+	return &LackingError{r.Generation(), &ingest.LostError{Partition: p, Wanted: offset, End: ends[p]}}
+}
+
 // follow looks how far the consumer is until it has read everything.
-func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets *ingest.Offsets, ended chan error, tell func(Progress)) error {
+func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets *ingest.Offsets, ended <-chan struct{}, tell func(Progress)) error {
 	meter := meter{begun: time.Now(), from: -1}
 	tick := time.NewTicker(r.config.ProgressInterval)
 	defer tick.Stop()
@@ -278,6 +354,9 @@ func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets
 			return err
 		}
 		p, whole, err := r.look(ctx, consumer, offsets)
+		if lost := (*LackingError)(nil); errors.As(err, &lost) {
+			return err
+		}
 		if err != nil && ctx.Err() == nil {
 			r.log.Warn("cannot see how far the generation is filled; trying again", "error", err)
 		}
@@ -290,8 +369,7 @@ func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets
 		}
 		select {
 		case <-tick.C:
-		case err := <-ended:
-			ended <- err
+		case <-ended:
 			return errEnded
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,52 @@ func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
 			of.Incomplete = true
 			if err := begin(); err != nil {
 				t.Errorf("all the same: %v", err)
+			}
+		})
+	}
+}
+
+// TestBegin_LooksAtWhatTopicsKeep refuses messages that are compacted, and warns of topics
+// that will not have everything later.
+func TestBegin_LooksAtWhatTopicsKeep(t *testing.T) {
+	for name, c := range map[string]struct {
+		messages, state []string // settings
+		compacted       bool
+		warns           []string // of topics
+	}{
+		"as they should be":           {nil, []string{"cleanup.policy", "compact"}, false, nil},
+		"messages are compacted":      {[]string{"cleanup.policy", "compact"}, []string{"cleanup.policy", "compact"}, true, nil},
+		"compacted and deleted":       {[]string{"cleanup.policy", "compact,delete"}, []string{"cleanup.policy", "compact"}, true, nil},
+		"messages go too early":       {[]string{"retention.ms", "604800000"}, []string{"cleanup.policy", "compact"}, false, []string{"messages keeps 168h0m0s, needed 193h0m0s"}},
+		"messages go late enough":     {[]string{"retention.ms", "694800000"}, []string{"cleanup.policy", "compact"}, false, nil},
+		"messages are kept for ever":  {[]string{"retention.ms", "-1"}, []string{"cleanup.policy", "compact"}, false, nil},
+		"states go, however late":     {[]string{"retention.ms", "-1"}, []string{"cleanup.policy", "compact,delete", "retention.ms", "694800000"}, false, []string{"state keeps 193h0m0s, needed for ever"}},
+		"states are only kept so far": {[]string{"retention.ms", "-1"}, []string{"retention.ms", "694800000"}, false, []string{"state keeps 193h0m0s, needed for ever"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defaults := []string{"retention.ms", "694800000"}
+			s := &topics{messages: sandboxtest.Topic(t, 1, append(defaults, c.messages...)...), state: sandboxtest.Topic(t, 1, c.state...)}
+			var log strings.Builder
+			_, err := rebuild.Begin(t.Context(), s.config(t), openServer(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+			lacking := (*rebuild.IncompleteError)(nil)
+			if errors.As(err, &lacking) != c.compacted || !c.compacted && err != nil {
+				t.Fatalf("got %v", err)
+			}
+			if c.compacted && (len(lacking.Compacted) != 1 || lacking.Compacted[0] != s.messages || !strings.Contains(err.Error(), s.messages+" is compacted")) {
+				t.Errorf("got %v", err)
+			}
+			var warns []string
+			for line := range strings.Lines(log.String()) {
+				topic := "messages"
+				if strings.Contains(line, s.state) {
+					topic = "state"
+				}
+				_, keeps, _ := strings.Cut(line, "keeps=")
+				keeps, needed, _ := strings.Cut(keeps, " needed=")
+				warns = append(warns, topic+" keeps "+keeps+", needed "+strings.Trim(strings.TrimSpace(needed), `"`))
+			}
+			if !slices.Equal(warns, c.warns) {
+				t.Errorf("warned %q, want %q of %s", warns, c.warns, log.String())
 			}
 		})
 	}
