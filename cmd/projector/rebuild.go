@@ -26,6 +26,7 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 	registerReading(f, &c.rebuild.Ingest, &c.limits)
 	f.Int(&c.rebuild.Ingest.MaxRate, "max-rate", "Most events a second, so that the live system keeps its latency; 0: as many as there can be.")
 	f.Var(&c.rebuild.From, "from", "time or offsets", "Read the topics from here on instead of from their beginning: a time (2026-11-23T03:00:00Z), or the offsets of some partitions (chat.state/0=1200,chat.state/1=900). By itself that is incomplete where something before it may matter.")
+	f.Bool(&c.rebuild.Base, "base", "Begin with the rows of the generation that is read, so that nothing need be in the topics that it has. They are the greatest of each, so this cannot mend a sequence that is too great, or a last change that is too late.")
 	f.Bool(&c.rebuild.Incomplete, "incomplete", "Rebuild although the topics do not have everything any more.")
 	f.Duration(&c.rebuild.ProgressInterval, "progress-interval", "How often progress is looked at.")
 	c.store.Register(f)
@@ -62,7 +63,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	defer func() { _ = server.Close() }()
 	r, err := rebuild.Begin(ctx, config.rebuild, server, log)
 	if lacking := (*rebuild.IncompleteError)(nil); errors.As(err, &lacking) {
-		return fmt.Errorf("%w (--incomplete rebuilds all the same)", err)
+		return fmt.Errorf("%w (--base begins with what the live generation has; --incomplete rebuilds without)", err)
 	}
 	if err != nil {
 		return err

@@ -153,8 +153,14 @@ func (s *system) ingest() ingest.Config {
 // project runs a projector in this process, until stop or the end of the test.
 func (s *system) project() (stop func()) {
 	s.t.Helper()
+	return s.projectTo(readmodel.NewLive(s.readModel))
+}
+
+// projectTo runs one that writes to a sink.
+func (s *system) projectTo(sink ingest.Sink) (stop func()) {
+	s.t.Helper()
 	config := s.ingest()
-	consumer, err := ingest.New(config, readmodel.NewLive(s.readModel), events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
+	consumer, err := ingest.New(config, sink, events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
 	if err != nil {
 		s.t.Fatal(err)
 	}

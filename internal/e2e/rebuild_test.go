@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,8 +21,10 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
+	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/projection/bruteforce"
 	"github.com/convoview/convoview/internal/query"
+	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/rebuild"
 )
 
@@ -113,6 +117,168 @@ func TestRebuild_From(t *testing.T) {
 	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
 	s.switchTo(2)
 	compareAll(t, peopleOf(chat), bruteforce.New(chat[third:], events.MicrosOf(now)), s)
+}
+
+// based is a rebuild that begins with the rows of the live generation.
+func based(c *rebuild.Config) { c.Base = true }
+
+// TestRebuild_Base begins with what the live generation has, of which half is gone from
+// the topics, while the chat goes on. It is broken off while it copies and while it reads.
+func TestRebuild_Base(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	people := peopleOf(chat)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	s.serve(func() time.Time { return now })
+	s.project()
+	half := len(chat) / 2
+	s.send(chat[:half]...)
+	s.settle()
+	s.forget()
+	s.send(chat[half : half+half/2]...)
+	var lacking *rebuild.IncompleteError
+	if err := s.rebuild(toTheEnd); !errors.As(err, &lacking) {
+		t.Fatalf("from the topics alone: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	copying := func(line string) {
+		if strings.Contains(line, "msg=copying") && strings.Contains(line, "table=registers") {
+			cancel()
+		}
+	}
+	if err := s.rebuildHeard(ctx, copying, toTheEnd, based); !errors.Is(err, context.Canceled) {
+		t.Fatalf("broken off while it copies: %v", err)
+	}
+	s.send(chat[half+half/2:]...)
+	begun := int64(-1)
+	err := s.rebuild(func(p rebuild.Progress) bool {
+		if begun < 0 && p.Total > 0 {
+			begun = p.Done
+		}
+		return p.Done > begun && begun >= 0
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("broken off while it reads: %v", err)
+	}
+	s.settle()
+	copied := 0
+	if err := s.rebuildHeard(t.Context(), func(line string) { copied += strings.Count(line, "msg=copying") }, toTheEnd, based); err != nil || copied > 0 {
+		t.Fatalf("%v, copied again: %d tables", err, copied)
+	}
+	if found := s.verify(now, true, 10); len(found.Differences) > 0 || !found.Whole {
+		t.Errorf("differences: %+v", found)
+	}
+	s.switchTo(2)
+	want := bruteforce.New(chat, events.MicrosOf(now))
+	compareAll(t, people, want, s)
+	if err := s.readModel.DropGeneration(t.Context(), 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	compareAll(t, people, want, s)
+}
+
+// TestRebuild_BaseWaitsForProjectors begins at the end of the topics while a projector is
+// behind, and writes to the live generation alone until it looks again: what it writes
+// meanwhile must be copied.
+func TestRebuild_BaseWaitsForProjectors(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	s.serve(func() time.Time { return now })
+	s.send(chat...)
+	var from []string
+	for p, end := range s.ends() {
+		from = append(from, fmt.Sprintf("%s/%d=%d", p.topic, p.id, end))
+	}
+	sink := &held{Live: readmodel.NewLive(s.readModel), came: make(chan struct{}), open: make(chan struct{})}
+	s.projectTo(sink)
+	<-sink.came
+	held := true
+	err := s.rebuild(func(p rebuild.Progress) bool {
+		if held && len(p.Waiting) > 0 {
+			held = false
+			close(sink.open)
+		}
+		return false
+	}, based, func(c *rebuild.Config) {
+		if err := c.From.Set(strings.Join(from, ",")); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	s.switchTo(2)
+	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
+}
+
+// held is a sink whose first write is held back.
+type held struct {
+	*readmodel.Live
+	came, open chan struct{} // closed when it has come, and to let it go
+	once       sync.Once
+}
+
+func (h *held) Write(ctx context.Context, m *projection.Model) error {
+	h.once.Do(func() { close(h.came) })
+	<-h.open
+	return h.Live.Write(ctx, m)
+}
+
+// TestRebuild_IsDropped ends when somebody drops the generation that is being filled.
+func TestRebuild_IsDropped(t *testing.T) {
+	for name, options := range map[string][]func(*rebuild.Config){"from the topics": nil, "with a base": {based}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSystem(t) // no projector: it waits
+			dropped := false
+			err := s.rebuild(func(p rebuild.Progress) bool {
+				if !dropped && len(p.Waiting) > 0 {
+					dropped = true
+					if err := s.readModel.DropGeneration(t.Context(), p.Generation, 0); err != nil {
+						t.Error(err)
+					}
+				}
+				return false
+			}, options...)
+			var gone *readmodel.GoneError
+			if !errors.As(err, &gone) || gone.Generation != 2 {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// forget deletes all records that are in the topics.
+func (s *system) forget() {
+	s.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 10_000
+	for p, end := range s.ends() {
+		partition := kmsg.NewDeleteRecordsRequestTopicPartition()
+		partition.Partition, partition.Offset = int32(p.id), end
+		topic := kmsg.NewDeleteRecordsRequestTopic()
+		topic.Topic, topic.Partitions = p.topic, append(topic.Partitions, partition)
+		req.Topics = append(req.Topics, topic)
+	}
+	if _, err := req.RequestWith(s.t.Context(), client); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// lines gives each line of a log to a function.
+type lines func(string)
+
+func (l lines) Write(line []byte) (int, error) {
+	l(string(line))
+	return len(line), nil
 }
 
 // askers ask at the same time, one question after the other.
@@ -216,7 +382,7 @@ func TestRebuild_TwoAtOnce(t *testing.T) {
 		var both [2]*rebuild.Rebuild
 		for i := range both {
 			var err error
-			if both[i], err = s.beginRebuild(ctx); err != nil {
+			if both[i], err = s.beginRebuild(ctx, func(string) {}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -260,7 +426,7 @@ func TestRebuild_OfWhatIsGoneMeanwhile(t *testing.T) {
 	if err := s.rebuild(func(p rebuild.Progress) bool { return p.Done > 0 }, few); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	s.deleteAll(s.messages, s.state)
+	s.forget()
 	for range 2 {
 		err := s.rebuild(toTheEnd)
 		if lacking := (*rebuild.LackingError)(nil); !errors.As(err, &lacking) || lacking.Generation != 2 || lacking.Lost.First <= lacking.Lost.Wanted {
@@ -272,36 +438,19 @@ func TestRebuild_OfWhatIsGoneMeanwhile(t *testing.T) {
 	}
 }
 
-// deleteAll deletes all records of topics of one partition.
-func (s *system) deleteAll(topics ...string) {
-	s.t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer client.Close()
-	req := kmsg.NewPtrDeleteRecordsRequest()
-	req.TimeoutMillis = 10_000
-	for _, topic := range topics {
-		p := kmsg.NewDeleteRecordsRequestTopicPartition()
-		p.Offset = -1
-		of := kmsg.NewDeleteRecordsRequestTopic()
-		of.Topic, of.Partitions = topic, append(of.Partitions, p)
-		req.Topics = append(req.Topics, of)
-	}
-	if _, err := req.RequestWith(s.t.Context(), client); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 // toTheEnd is a rebuild that is not to be broken off.
 func toTheEnd(rebuild.Progress) bool { return false }
 
 // rebuild fills a new generation, or goes on with it, unless it is to be broken off.
 func (s *system) rebuild(breakOff func(rebuild.Progress) bool, options ...func(*rebuild.Config)) error {
-	ctx, cancel := context.WithCancel(s.t.Context())
+	return s.rebuildHeard(s.t.Context(), func(string) {}, breakOff, options...)
+}
+
+// rebuildHeard does so while somebody listens to its log.
+func (s *system) rebuildHeard(ctx context.Context, hear func(line string), breakOff func(rebuild.Progress) bool, options ...func(*rebuild.Config)) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := s.beginRebuild(ctx, options...)
+	r, err := s.beginRebuild(ctx, hear, options...)
 	if err != nil {
 		return err
 	}
@@ -312,7 +461,7 @@ func (s *system) rebuild(breakOff func(rebuild.Progress) bool, options ...func(*
 	})
 }
 
-func (s *system) beginRebuild(ctx context.Context, options ...func(*rebuild.Config)) (*rebuild.Rebuild, error) {
+func (s *system) beginRebuild(ctx context.Context, hear func(line string), options ...func(*rebuild.Config)) (*rebuild.Rebuild, error) {
 	config := rebuild.DefaultConfig()
 	config.Ingest = s.ingest()
 	config.Ingest.SessionTimeout, config.Ingest.HeartbeatInterval = time.Second, 100*time.Millisecond
@@ -320,7 +469,7 @@ func (s *system) beginRebuild(ctx context.Context, options ...func(*rebuild.Conf
 	for _, set := range options {
 		set(&config)
 	}
-	return rebuild.Begin(ctx, config, s.readModel, s.log())
+	return rebuild.Begin(ctx, config, s.readModel, slog.New(slog.NewTextHandler(lines(hear), nil)))
 }
 
 func (s *system) runRebuild(ctx context.Context, r *rebuild.Rebuild, tell func(rebuild.Progress)) error {

@@ -47,3 +47,23 @@ func (s *Store) Ranges(ctx context.Context, with *Store, table string, rows uint
 	}
 	return nil, errors.New("no such table")
 }
+
+// Ranges are those of a table that is copied.
+func (c *Copy) Ranges(ctx context.Context, table string) ([]string, error) {
+	tables, err := c.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range tables {
+		if tables[i].name == table {
+			return c.divide(ctx, &tables[i])
+		}
+	}
+	return nil, errors.New("no such table")
+}
+
+// InRangesOf has a copy take ranges of about so many rows.
+func (c *Copy) InRangesOf(rows uint64) *Copy {
+	c.rows = rows
+	return c
+}

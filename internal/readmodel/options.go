@@ -18,6 +18,8 @@ type Options struct {
 	// Starts are the offsets that this came to. Partitions that are not in it are read
 	// from their beginning.
 	Starts map[events.Partition]int64 `json:"starts,omitempty"`
+	// Base is the generation whose rows it begins with; 0: with none.
+	Base int `json:"base,omitempty"`
 }
 
 // text is how the registry keeps options; "" when there are none.
@@ -50,6 +52,9 @@ func (o Options) String() string {
 	var parts []string
 	if o.From != "" {
 		parts = append(parts, "from "+o.From)
+	}
+	if o.Base != 0 {
+		parts = append(parts, fmt.Sprintf("based on generation %d", o.Base))
 	}
 	return strings.Join(parts, ", ")
 }

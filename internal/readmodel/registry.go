@@ -422,6 +422,9 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	if generation == r.Current {
 		return fmt.Errorf("generation %d: it is the one that is read, expected another", generation)
 	}
+	if err := s.unneeded(ctx, r, generation); err != nil {
+		return err
+	}
 	if err := s.register(ctx, Generation{Number: generation, State: Dropped}); err != nil {
 		return err
 	}
@@ -438,6 +441,31 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 		return fmt.Errorf("generation %d: somebody has switched to it meanwhile, and projectors do not write it any more; switch to another one", generation)
 	}
 	return s.Generation(generation).Drop(ctx)
+}
+
+// unneeded holds that no generation is being filled with the rows of this one. Who
+// begins one at the same moment notices that this one was dropped; see Copy.
+func (s *Server) unneeded(ctx context.Context, r Registry, generation int) error {
+	for _, g := range r.Generations {
+		if g.State != Filling || g.Number == generation {
+			continue
+		}
+		options, err := g.Options()
+		if err != nil {
+			return err
+		}
+		if options.Base != generation {
+			continue
+		}
+		done, err := s.Copied(ctx, g.Number)
+		if err != nil {
+			return err
+		}
+		if !done[""] {
+			return fmt.Errorf("generation %d: its rows are being copied to generation %d, which begins with them (drop that one first, or let projector rebuild go on)", generation, g.Number)
+		}
+	}
+	return nil
 }
 
 // DropAll removes all generations and the registry.

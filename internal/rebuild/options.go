@@ -127,6 +127,9 @@ func (c *Config) agree(generation int, with readmodel.Options) error {
 	if from := c.From.String(); from != "" && from != with.From {
 		errs = append(errs, fmt.Errorf("--from %s: generation %d is being filled from %s", from, generation, cmp.Or(with.From, "the beginning")))
 	}
+	if c.Base && with.Base == 0 {
+		errs = append(errs, fmt.Errorf("--base: generation %d is being filled without a base", generation))
+	}
 	if len(errs) > 0 {
 		return fmt.Errorf("%w (without the option it goes on; projector generations drop %d gives it up)", errors.Join(errs...), generation)
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Ingest ingest.Config
 	// From is where the topics are read from.
 	From From
+	// Base says to begin with the rows of the generation that is read.
+	Base bool
 	// Incomplete says to rebuild although the topics lack something.
 	Incomplete bool
 	// ProgressInterval is how often progress is told.
@@ -77,10 +79,11 @@ func (p Progress) Left() time.Duration {
 
 // Rebuild is one that is under way.
 type Rebuild struct {
-	config Config
-	server *readmodel.Server
-	store  *readmodel.Store
-	log    *slog.Logger
+	config  Config
+	server  *readmodel.Server
+	store   *readmodel.Store
+	options readmodel.Options
+	log     *slog.Logger
 }
 
 // Begin makes a new generation, or goes on with the one that is being filled. Its error
@@ -106,7 +109,7 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made, "options", options.String())
 	}
 	if store == nil {
-		if options, err = plan(ctx, config, server.Generation(r.Current), log); err != nil {
+		if options, err = plan(ctx, config, server, r, log); err != nil {
 			return nil, err
 		}
 		if store, err = server.Add(ctx, options); err != nil {
@@ -122,8 +125,8 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, most)
 		config.Ingest.MaxPieceEvents = min(config.Ingest.MaxPieceEvents, most)
 	}
-	b := &Rebuild{config: config, server: server, store: store, log: log}
-	if !config.Incomplete {
+	b := &Rebuild{config: config, server: server, store: store, options: options, log: log}
+	if !config.Incomplete && options.Base == 0 { // a base has it, too
 		b.config.Ingest.Lost = b.lost
 	}
 	return b, b.alone(ctx)
@@ -209,7 +212,7 @@ func (r *Rebuild) alone(ctx context.Context) error {
 
 // plan gives the options of a new generation, and looks whether the topics have
 // everything.
-func plan(ctx context.Context, config Config, current *readmodel.Store, log *slog.Logger) (readmodel.Options, error) {
+func plan(ctx context.Context, config Config, server *readmodel.Server, r readmodel.Registry, log *slog.Logger) (readmodel.Options, error) {
 	none := readmodel.Options{}
 	offsets, err := ingest.NewOffsets(config.Ingest)
 	if err != nil {
@@ -225,7 +228,11 @@ func plan(ctx context.Context, config Config, current *readmodel.Store, log *slo
 			return none, err //nolint:wrapcheck // it says what it is about
 		}
 	}
-	look, err := topicsOf(ctx, config, offsets, options.Starts, current, log)
+	if config.Base { // whatever the topics lack
+		options.Base = r.Current
+		return options, nil
+	}
+	look, err := topicsOf(ctx, config, offsets, options.Starts, server.Generation(r.Current), log)
 	if err != nil {
 		return none, err
 	}
@@ -257,6 +264,14 @@ func (r *Rebuild) Generation() int { return r.store.Number() }
 // generation has everything. Kafka and ClickHouse may be away for any time. Its error is
 // a *TakenError when somebody else fills the generation, too, and is to go on with it.
 func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer prometheus.Registerer, tell func(Progress)) error {
+	if r.options.Base != 0 {
+		if err := r.copy(ctx, tell); err != nil {
+			return fmt.Errorf("begin with the rows of generation %d: %w", r.options.Base, err)
+		}
+		if err := r.alone(ctx); err != nil { // who copies is in no group
+			return err
+		}
+	}
 	consumer, err := ingest.New(r.config.Ingest, r.store, decoder, r.log, registerer)
 	if err != nil {
 		return err //nolint:wrapcheck // the configuration's
@@ -315,9 +330,9 @@ func (r *Rebuild) yield(ctx context.Context, offsets *ingest.Offsets, process st
 
 // look gives how far a consumer is, and whether it has read everything.
 func (r *Rebuild) look(ctx context.Context, consumer *ingest.Consumer, offsets *ingest.Offsets) (p Progress, whole bool, err error) {
-	covered, err := r.server.Covered(ctx, r.Generation())
+	covered, err := r.covered(ctx)
 	if err != nil {
-		return p, false, err //nolint:wrapcheck // it says what it is about
+		return p, false, err
 	}
 	all, err := offsets.Partitions(ctx)
 	if err != nil {
@@ -354,7 +369,7 @@ func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets
 			return err
 		}
 		p, whole, err := r.look(ctx, consumer, offsets)
-		if lost := (*LackingError)(nil); errors.As(err, &lost) {
+		if hopeless(err) {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
@@ -375,6 +390,21 @@ func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// hopeless reports whether trying again is of no use.
+func hopeless(err error) bool {
+	lacking, gone := (*LackingError)(nil), (*readmodel.GoneError)(nil)
+	return errors.As(err, &lacking) || errors.As(err, &gone)
+}
+
+// covered gives from which offsets on projectors write the generation. Its error is a
+// *readmodel.GoneError when somebody has dropped it.
+func (r *Rebuild) covered(ctx context.Context) (map[events.Partition]int64, error) {
+	if err := r.server.Kept(ctx, r.Generation()); err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	return r.server.Covered(ctx, r.Generation()) //nolint:wrapcheck // as above
 }
 
 // progress compares how far partitions are read with what projectors do not write

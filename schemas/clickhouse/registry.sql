@@ -28,3 +28,12 @@ CREATE TABLE IF NOT EXISTS {db}.coverage
 ENGINE = AggregatingMergeTree
 ORDER BY (generation, topic, partition)
 COMMENT 'What projectors write to generations that are being filled';
+
+CREATE TABLE IF NOT EXISTS {db}.copied
+(
+    generation UInt32 COMMENT 'The generation',
+    name String COMMENT 'A table that has all rows of the generation''s base; empty: all have'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (generation, name)
+COMMENT 'What generations that begin with the rows of another one have of it';
