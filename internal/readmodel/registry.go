@@ -194,8 +194,12 @@ func (s *Server) each(ctx context.Context, query string, visit func(scan func(..
 
 // register writes what is known of a generation. States only grow.
 func (s *Server) register(ctx context.Context, g Generation) error {
+	made := int64(0) // not the zero time: of times before 1970 the engine's max is sometimes the least
+	if !g.Made.IsZero() {
+		made = g.Made.UnixMicro()
+	}
 	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.generations SELECT %d, CAST(%d AS Enum8('filling' = 1, 'filled' = 2, 'dropped' = 3)), fromUnixTimestamp64Micro(%d, 'UTC'), {options:String}",
-		s.database, g.Number, int8(g.State), g.Made.UnixMicro()), clickhouse.Named("options", g.options))
+		s.database, g.Number, int8(g.State), made), clickhouse.Named("options", g.options))
 	if err != nil {
 		return fmt.Errorf("register generation %d as %v: %w", g.Number, g.State, classify(ctx, err))
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
@@ -64,6 +65,15 @@ func TestRegistry(t *testing.T) {
 	refuse("switch too early", s.Switch(t.Context(), 2, "ann"), "generation 2: it is filling, expected filled")
 	refuse("switch to nothing", s.Switch(t.Context(), 3, "ann"), "generation 3: there is none of that number")
 	do("filled", s.Filled(t.Context(), 2), "filled read, filled")
+	for range 100 { // the engine has several ways to find the same
+		r, err := s.Registry(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, _ := r.Find(2); time.Since(g.Made) > time.Hour {
+			t.Fatalf("generation 2 was made at %v", g.Made)
+		}
+	}
 	do("switched", s.Switch(t.Context(), 2, "o'neill"), "filled before, filled read")
 	refuse("switch again", s.Switch(t.Context(), 2, "ann"), "generation 2: it is the one that is read")
 	do("switched back", s.Switch(t.Context(), 1, "ann"), "filled read, filled before")
