@@ -2,8 +2,11 @@ package readmodel_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/convoview/convoview/internal/events"
@@ -32,8 +35,14 @@ func TestElsewhere_TwoStoresThatDriftApart(t *testing.T) {
 		t.Fatalf("tables %v: %v", tables, err)
 	}
 	want := projection.NewModel()
+	var all []events.Event
 	for i, table := range tables {
-		batch := fold(chat.Example(i))
+		list := chat.Example(i)
+		for j := range list { // an ID names one event
+			list[j].ID = fmt.Sprintf("%d-%s", i, list[j].ID)
+		}
+		all = append(all, list...)
+		batch := fold(list)
 		want.Merge(batch)
 		rename(table, "away")
 		if err := store.Write(t.Context(), batch); err == nil {
@@ -44,6 +53,9 @@ func TestElsewhere_TwoStoresThatDriftApart(t *testing.T) {
 			t.Fatal(err)
 		}
 		compare(t, t, store, want)
+		if diff := cmp.Diff(countActivity(all), readActivity(t, t, store, "")); diff != "" {
+			t.Errorf("activity (-want +got):\n%s", diff)
+		}
 	}
 }
 
@@ -54,7 +66,8 @@ func fillsEveryTable(list []events.Event) bool {
 		recalled = recalled || len(s.Recalled) > 0
 		mentioned = mentioned || len(s.Mentions) > 0
 	}
-	return recalled && mentioned && len(m.Edits) > 0 && len(m.Messages) > 0 &&
+	senders := slices.ContainsFunc(slices.Collect(maps.Values(m.Messages)), func(m *projection.Message) bool { return m.From != "" })
+	return recalled && mentioned && senders && len(m.Edits) > 0 && len(m.Messages) > 0 &&
 		len(m.Users) > 0 && len(m.Groups) > 0 && len(m.Plans) > 0 && len(m.Erased) > 0
 }
 

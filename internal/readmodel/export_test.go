@@ -11,7 +11,7 @@ import (
 // Optimize lets the engine merge all partial rows of all tables.
 func (s *Store) Optimize(ctx context.Context) error {
 	for _, table := range []string{
-		"registers", "sequences", "edits", "messages", "user_profiles", "group_profiles", "plans", "erased_users",
+		"registers", "sequences", "edits", "messages", "activity", "activity_users", "user_profiles", "group_profiles", "plans", "erased_users",
 	} {
 		if err := s.conn.Exec(ctx, "OPTIMIZE TABLE "+s.db+"."+table+" FINAL"); err != nil {
 			return err

@@ -3,7 +3,11 @@ package readmodel_test
 import (
 	"errors"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
@@ -129,27 +133,34 @@ func TestConfig_Validate(t *testing.T) {
 	}
 }
 
-// TestWrite_WaitsForTheViews meets a migration that broke off: a Null table without its view would take the rows and drop them.
+// TestWrite_WaitsForTheViews meets a migration that broke off: without a view a Null
+// table would take the rows and drop them, and messages would be in no activity.
 func TestWrite_WaitsForTheViews(t *testing.T) {
-	made := open(t)
-	conn := sandboxtest.ClickHouse(t)
-	if err := conn.Exec(t.Context(), "DROP VIEW "+made.Database()+".registers_mv"); err != nil {
-		t.Fatal(err)
-	}
-	m := projection.NewModel()
-	key := projection.Key{App: "demo", Owner: "ann", ConversationID: "C2Cbob"}
-	m.State(key).Known = true
-	if err := made.Write(t.Context(), m); !errors.Is(err, readmodel.ErrNotMigrated) {
-		t.Fatalf("got %v, want %v", err, readmodel.ErrNotMigrated)
-	}
-	if err := made.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := made.Write(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
-	got, err := made.States(t.Context(), []projection.Key{key})
-	if err != nil || got[key] == nil {
-		t.Errorf("after the migration: %v, %v", got, err)
+	for _, view := range []string{"registers_mv", "activity_mv", "activity_users_mv"} {
+		t.Run(view, func(t *testing.T) {
+			made := open(t)
+			if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "DROP VIEW "+made.Database()+"."+view); err != nil {
+				t.Fatal(err)
+			}
+			list := []events.Event{sent("demo", time.Unix(1e9, 0), events.Group("g"), "ann", 7, "e1")}
+			m := fold(list)
+			if err := made.Write(t.Context(), m); !errors.Is(err, readmodel.ErrNotMigrated) {
+				t.Fatalf("got %v, want %v", err, readmodel.ErrNotMigrated)
+			}
+			if err := made.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := made.Write(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			key := projection.Key{App: "demo", ConversationID: "GROUPg"}
+			got, err := made.States(t.Context(), []projection.Key{key})
+			if err != nil || got[key] == nil {
+				t.Errorf("after the migration: %v, %v", got, err)
+			}
+			if diff := cmp.Diff(countActivity(list), readActivity(t, t, made, "")); diff != "" {
+				t.Errorf("activity (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

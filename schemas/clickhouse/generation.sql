@@ -133,6 +133,57 @@ ORDER BY (app, type, a, b, day, sequence, time, id)
 SETTINGS index_granularity = 512
 COMMENT 'Messages, one row each';
 
+-- Who wrote how much, for longer than there are the messages, made of what is inserted
+-- into messages. It is sets and no counts: they have a message once, however often and
+-- late it comes. uniqExact keeps 16 bytes of each element, its hash.
+
+CREATE TABLE IF NOT EXISTS {db}.activity
+(
+    app String COMMENT 'The tenant',
+    day Date32 COMMENT 'The UTC day of the messages',
+    type String COMMENT 'The kind of the conversations: C2C, GROUP or SYSTEM',
+    slice UInt8 COMMENT 'One of 64 parts of the conversations, by a hash: it bounds how much is one row, and says nothing',
+    messages AggregateFunction(uniqExact, String, String, UInt64, Int64, String) COMMENT 'The set of messages, recalled ones included: a, b, sequence, time and id, as in messages',
+    senders AggregateFunction(uniqExact, String) COMMENT 'The set of users who sent them; those of several slices meet',
+    conversations AggregateFunction(uniqExact, String, String) COMMENT 'The set of conversations that they are in: a and b, as in messages'
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (app, day, type, slice)
+COMMENT 'Messages, senders and conversations, by day and type; it outlives the messages';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.activity_mv TO {db}.activity AS
+SELECT app, day, type, toUInt8(cityHash64(a, b) % 64) AS slice,
+    uniqExactState(a, b, sequence, time, id) AS messages,
+    uniqExactStateIf(sender, sender != '') AS senders,
+    uniqExactState(a, b) AS conversations
+FROM {db}.messages
+GROUP BY app, day, type, slice;
+
+-- A user's days are together, since their conversations are mostly the same ones, and
+-- since erasing a user must find them; but only those of a month, so that reading a
+-- day need not read all of them. The primary key leaves the day out, else the engine
+-- does not see that a condition on it is one on the month.
+CREATE TABLE IF NOT EXISTS {db}.activity_users
+(
+    app String COMMENT 'The tenant',
+    user_id String COMMENT 'The user who sent the messages',
+    day Date32 COMMENT 'The UTC day of the messages',
+    messages AggregateFunction(uniqExact, String, String, String, UInt64, Int64, String) COMMENT 'The set of messages, recalled ones included: type, a, b, sequence, time and id, as in messages',
+    conversations AggregateFunction(uniqExact, String, String, String) COMMENT 'The set of conversations that they are in: type, a and b, as in messages'
+)
+ENGINE = AggregatingMergeTree
+PRIMARY KEY (app, toYYYYMM(day), user_id)
+ORDER BY (app, toYYYYMM(day), user_id, day)
+COMMENT 'Sent messages and their conversations, by user and day; it outlives the messages, but not the user';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.activity_users_mv TO {db}.activity_users AS
+SELECT app, sender AS user_id, day,
+    uniqExactState(type, a, b, sequence, time, id) AS messages,
+    uniqExactState(type, a, b) AS conversations
+FROM {db}.messages
+WHERE sender != ''
+GROUP BY app, user_id, day;
+
 CREATE TABLE IF NOT EXISTS {db}.user_profiles
 (
     app String COMMENT 'The tenant',
