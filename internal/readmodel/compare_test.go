@@ -2,8 +2,14 @@ package readmodel_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
@@ -48,5 +54,73 @@ func TestStore_Ranges(t *testing.T) {
 		if all != users {
 			t.Errorf("%d rows are in the ranges of generation %d, want %d", all, store.Number(), users)
 		}
+	}
+}
+
+// TestStore_ComparesActivity writes messages to two generations, in other batches and
+// orders, and then one more to each: those are as many, but not the same.
+func TestStore_ComparesActivity(t *testing.T) {
+	ours := open(t)
+	theirs, err := ours.Add(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(store *readmodel.Store, list ...events.Event) {
+		t.Helper()
+		if err := store.Write(t.Context(), fold(list)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	differ := func() (names []string) {
+		t.Helper()
+		var found []readmodel.Difference
+		err := ours.Compare(t.Context(), theirs, func(d readmodel.Difference) error {
+			found = append(found, d)
+			return nil
+		}, func(readmodel.Compared) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ours.Again(t.Context(), theirs, found)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(found, again) {
+			t.Errorf("looking again gives %+v, want %+v", again, found)
+		}
+		for _, d := range found {
+			if strings.HasPrefix(d.Table, "activity") {
+				oursMany, _, _ := strings.Cut(d.Ours, ",")
+				if theirsMany, _, _ := strings.Cut(d.Theirs, ","); oursMany != theirsMany {
+					t.Errorf("not as many: %+v", d)
+				}
+				_, key, _ := strings.Cut(d.Key, " = ")
+				names = append(names, d.Table+" "+key)
+			}
+		}
+		return names
+	}
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	var list []events.Event
+	for i := range 200 { // numbers of elements of one byte, and of two
+		list = append(list, sent("demo", at, events.Group("g"), fmt.Sprintf("user%d", i%3), uint64(i+1), fmt.Sprintf("e%d", i)))
+	}
+	for batch := range slices.Chunk(list, 30) {
+		write(ours, batch...)
+	}
+	slices.Reverse(list)
+	write(theirs, list[50:]...)
+	write(theirs, list[:130]...)
+	if found := differ(); len(found) > 0 {
+		t.Fatalf("of the same messages: %v", found)
+	}
+	write(ours, sent("demo", at, events.Group("g"), "user1", 1000, "e1000"))
+	write(theirs, sent("demo", at, events.Group("g"), "user1", 1001, "e1001"))
+	found := differ()
+	if len(found) != 2 || !strings.HasPrefix(found[0], "activity ('demo','2026-11-01','GROUP',") {
+		t.Fatalf("of other messages: %v", found)
+	}
+	if diff := cmp.Diff("activity_users ('demo','user1','2026-11-01')", found[1]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
