@@ -1,6 +1,7 @@
 package readmodel_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -221,5 +222,59 @@ func TestActivity_OutlivesMessages(t *testing.T) {
 	}
 	if diff := cmp.Diff(countActivity(list), readActivity(t, t, store, "")); diff != "" {
 		t.Errorf("activity (-want +got):\n%s", diff)
+	}
+}
+
+// TestCarryActivity has each of two generations know some messages that the other one
+// does not, of the same days.
+func TestCarryActivity(t *testing.T) {
+	before := open(t)
+	rebuilt, err := before.Add(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Date(2026, 1, 30, 12, 0, 0, 0, time.UTC)
+	through := events.MicrosOf(begin).Day() + 3 // in the next month
+	var olds, news, want []events.Event
+	for day := range 6 {
+		for i := range 60 {
+			at := begin.AddDate(0, 0, day)
+			from := fmt.Sprintf("user%d", i%7)
+			e := sent([]string{"demo", "other"}[i%2], at, events.Group(fmt.Sprintf("g%d", i%11)), from, uint64(i+1), fmt.Sprintf("e%d-%d", day, i))
+			if old := i%3 > 0; old {
+				olds = append(olds, e)
+				if e.Time.Day() <= through {
+					want = append(want, e)
+				}
+			}
+			if i%3 < 2 {
+				news = append(news, e)
+				want = append(want, e)
+			}
+		}
+	}
+	if diff := cmp.Diff(countActivity(news), countActivity(want)); diff == "" {
+		t.Fatal("there is nothing to carry over")
+	}
+	for _, w := range []struct {
+		store *readmodel.Store
+		list  []events.Event
+	}{{before, olds}, {rebuilt, news}} {
+		for batch := range slices.Chunk(w.list, 50) {
+			if err := w.store.Write(t.Context(), fold(batch)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, time := range []string{"once", "twice"} {
+		if err := rebuilt.CarryActivity(t.Context(), before, through); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(countActivity(want), readActivity(t, t, rebuilt, "")); diff != "" {
+			t.Errorf("carried over %s (-want +got):\n%s", time, diff)
+		}
+	}
+	if diff := cmp.Diff(countActivity(olds), readActivity(t, t, before, "")); diff != "" {
+		t.Errorf("where it was carried over from (-want +got):\n%s", diff)
 	}
 }
