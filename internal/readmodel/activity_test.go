@@ -229,7 +229,7 @@ func TestActivity_OutlivesMessages(t *testing.T) {
 // does not, of the same days.
 func TestCarryActivity(t *testing.T) {
 	before := open(t)
-	rebuilt, err := before.Add(t.Context(), "")
+	rebuilt, err := before.Add(t.Context(), readmodel.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

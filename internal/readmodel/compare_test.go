@@ -2,6 +2,7 @@ package readmodel_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func TestStore_Ranges(t *testing.T) {
 // orders, and then one more to each: those are as many, but not the same.
 func TestStore_ComparesActivity(t *testing.T) {
 	ours := open(t)
-	theirs, err := ours.Add(t.Context(), "")
+	theirs, err := ours.Add(t.Context(), readmodel.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestStore_ComparesActivity(t *testing.T) {
 	differ := func() (names []string) {
 		t.Helper()
 		var found []readmodel.Difference
-		err := ours.Compare(t.Context(), theirs, func(d readmodel.Difference) error {
+		err := ours.Compare(t.Context(), theirs, time.Time{}, func(d readmodel.Difference) error {
 			found = append(found, d)
 			return nil
 		}, func(readmodel.Compared) {})
@@ -85,7 +86,7 @@ func TestStore_ComparesActivity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(found, again) {
+		if !reflect.DeepEqual(found, again) {
 			t.Errorf("looking again gives %+v, want %+v", again, found)
 		}
 		for _, d := range found {
