@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -201,7 +202,19 @@ func TestCommands_KilledAnywhere(t *testing.T) {
 	again(state(1, readmodel.Dropped), 2, 1, "generations", "drop", "1")
 	o.mustRun("generations", "drop", "1") // it may have been killed before the tables were gone
 	o.mustRun("verify", "3", "--sample", "1000000")
-	if r, err := o.server.Registry(t.Context()); err != nil || len(r.Generations) != 3 || r.Switches != 4 {
+	ids := filepath.Join(t.TempDir(), "ids")
+	if err := os.WriteFile(ids, []byte("e3\ne7\ne12\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again(state(4, readmodel.Filled), 6, whole, "rebuild", "--without", ids)
+	o.mustRun("verify", "4", "--sample", "1000000")
+	if leftOut, err := o.server.LeftOutOf(t.Context(), 4); err != nil || len(leftOut) != 3 {
+		t.Errorf("left out are %v, %v", leftOut, err)
+	}
+	if _, _, err := o.run(0, "verify", "4", "--strict"); err == nil {
+		t.Error("it has what it leaves out")
+	}
+	if r, err := o.server.Registry(t.Context()); err != nil || len(r.Generations) != 4 || r.Switches != 4 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

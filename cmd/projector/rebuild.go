@@ -16,6 +16,8 @@ import (
 
 type rebuildConfig struct {
 	rebuild rebuild.Config
+	without string // a file
+	maxIDs  int
 	limits  events.Limits
 	store   readmodel.Config
 	admin   lifecycle.AdminConfig
@@ -27,6 +29,8 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 	f.Int(&c.rebuild.Ingest.MaxRate, "max-rate", "Most events a second, so that the live system keeps its latency; 0: as many as there can be.")
 	f.Var(&c.rebuild.From, "from", "time or offsets", "Read the topics from here on instead of from their beginning: a time (2026-11-23T03:00:00Z), or the offsets of some partitions (chat.state/0=1200,chat.state/1=900). By itself that is incomplete where something before it may matter.")
 	f.Bool(&c.rebuild.Base, "base", "Begin with the rows of the generation that is read, so that nothing need be in the topics that it has. They are the greatest of each, so this cannot mend a sequence that is too great, or a last change that is too late.")
+	f.String(&c.without, "without", "File with the IDs of events, one a line, that the new generation leaves out, now and as long as it is kept: the one remedy for a sequence that is too great, or a last change that is too late. The other generations keep having them.")
+	f.Int(&c.maxIDs, "max-without-ids", "Most IDs in the file of --without.")
 	f.Bool(&c.rebuild.Incomplete, "incomplete", "Rebuild although the topics do not have everything any more.")
 	f.Duration(&c.rebuild.ProgressInterval, "progress-interval", "How often progress is looked at.")
 	c.store.Register(f)
@@ -35,12 +39,29 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 }
 
 func (c *rebuildConfig) validate() error {
-	return errors.Join(c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
+	return errors.Join(c.readIDs(), c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
+}
+
+// readIDs reads the file of --without.
+func (c *rebuildConfig) readIDs() error {
+	if c.without == "" {
+		return nil
+	}
+	file, err := os.Open(c.without)
+	if err != nil {
+		return fmt.Errorf("without: %w", err)
+	}
+	defer func() { _ = file.Close() }() // it was read
+	if c.rebuild.Without, err = rebuild.ReadIDs(file, c.maxIDs); err != nil {
+		return fmt.Errorf("without: %s: %w", c.without, err)
+	}
+	return nil
 }
 
 func rebuildModel(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := rebuildConfig{
 		rebuild: rebuild.DefaultConfig(),
+		maxIDs:  100_000,
 		limits:  events.DefaultLimits(),
 		store:   readmodel.DefaultConfig(),
 		admin:   lifecycle.AdminConfig{Addr: ":8082"},

@@ -110,6 +110,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	worker := query.New(config.query, nc.Conn, query.Generations{
 		Current: server.Current,
 		Store:   func(number int) query.Store { return server.Generation(number) },
+		LeftOut: server.LeftOutOf,
 	}, time.Now, log, registry)
 
 	follower := feed.NewFollower(config.feed, nc.Conn, worker, log, registry)

@@ -176,6 +176,7 @@ func (s *system) serve(clock func() time.Time) {
 	worker := query.New(config, s.nc, query.Generations{
 		Current: s.readModel.Current,
 		Store:   func(number int) query.Store { return s.readModel.Generation(number) },
+		LeftOut: s.readModel.LeftOutOf,
 	}, clock, s.log(), prometheus.NewRegistry())
 	s.feed = feed.NewFollower(feed.DefaultConfig(), s.nc, worker, s.log(), prometheus.NewRegistry())
 	worker.Follow(s.feed)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -249,6 +250,104 @@ func TestRebuild_IsDropped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRebuild_Without leaves out what has poisoned registers for good, and some events of
+// every kind besides: a generation has none of them, however often and whenever they are
+// sent again, and the other one has them all. The rebuild is broken off, and another
+// projector takes partitions over meanwhile.
+func TestRebuild_Without(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	people := peopleOf(chat)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	s.serve(func() time.Time { return now })
+	s.project()
+
+	var left []events.Event
+	ids := map[string]struct{}{}
+	leave := func(e events.Event) {
+		left = append(left, e)
+		ids[e.ID] = struct{}{}
+	}
+	for i, p := range people {
+		for j, conversation := range p.conversationIDs {
+			of := events.ConversationOf{UserID: p.id, ConversationID: conversation}
+			switch id := fmt.Sprintf("poison-%d-%d", i, j); rng.IntN(10) {
+			case 0:
+				leave(events.Event{ID: id, App: p.app, Time: chat[0].Time, Body: &events.ConversationRead{ConversationOf: of, Sequence: events.MaxSequence}})
+			case 1:
+				ahead := time.Now().Add(events.MaxAhead - time.Minute)
+				leave(events.Event{ID: id, App: p.app, Time: events.MicrosOf(ahead), Body: &events.ConversationPinned{ConversationOf: of, IsPinned: true}})
+			}
+		}
+	}
+	poison := slices.Clone(left)
+	for _, e := range chat {
+		if rng.IntN(50) == 0 {
+			leave(e)
+		}
+	}
+	var rest []events.Event
+	for _, e := range chat {
+		if _, is := ids[e.ID]; !is {
+			rest = append(rest, e)
+		}
+	}
+	everything := bruteforce.New(append(slices.Clone(chat), poison...), events.MicrosOf(now))
+	without := bruteforce.New(rest, events.MicrosOf(now))
+
+	third := len(chat) / 3
+	s.send(chat[:third]...)
+	s.send(poison...)
+	s.settle()
+	rebuilt := make(chan error, 1)
+	go func() {
+		rebuilt <- s.rebuild(func(p rebuild.Progress) bool { return p.Done > 0 }, func(c *rebuild.Config) { c.Without = ids })
+	}()
+	for portion := range slices.Chunk(chat[third:2*third], 100) {
+		s.send(portion...)
+		s.send(left[rng.IntN(len(left))], left[rng.IntN(len(left))])
+		s.visit(people)
+	}
+	if err := <-rebuilt; !errors.Is(err, context.Canceled) {
+		t.Fatalf("broken off: %v", err)
+	}
+	go func() { rebuilt <- s.rebuild(toTheEnd) }()
+	s.project()
+	s.send(left...)
+	for portion := range slices.Chunk(chat[2*third:], 100) {
+		s.send(portion...)
+		s.send(left[rng.IntN(len(left))], left[rng.IntN(len(left))])
+		s.visit(people)
+	}
+	if err := <-rebuilt; err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	compareAll(t, people, everything, s)
+	for _, generation := range []int{1, 2} {
+		if found := s.sampleOf(generation, now, 1<<30); len(found.Differences) > 0 || !found.Whole || found.Conversations == 0 {
+			t.Errorf("generation %d and the topics: %d differences: %+v", generation, len(found.Differences), found.Differences[:min(1, len(found.Differences))])
+		}
+	}
+	s.switchTo(2)
+	compareAll(t, people, without, s)
+	s.send(left...) // to those who have it all in memory
+	s.settle()
+	compareAll(t, people, without, s)
+	s.switchTo(1)
+	compareAll(t, people, everything, s)
+	s.switchTo(2)
+	compareAll(t, people, without, s)
+	s.switchTo(1)
+	if err := s.readModel.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.send(left...)
+	s.settle()
+	compareAll(t, people, everything, s)
 }
 
 // forget deletes all records that are in the topics.

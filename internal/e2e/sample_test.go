@@ -13,11 +13,17 @@ import (
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
-// sample compares conversations of the generation that is read with the topics.
+// sample compares conversations of the first generation with the topics.
 func (s *system) sample(now time.Time, size int) *rebuild.Sampled {
 	s.t.Helper()
+	return s.sampleOf(1, now, size)
+}
+
+// sampleOf does so with any generation.
+func (s *system) sampleOf(generation int, now time.Time, size int) *rebuild.Sampled {
+	s.t.Helper()
 	sample := rebuild.Sample{
-		Generation: s.readModel.Generation(1), Ingest: s.ingest(), Decoder: events.NewDecoder(events.DefaultLimits()),
+		Generation: s.readModel.Generation(generation), Ingest: s.ingest(), Decoder: events.NewDecoder(events.DefaultLimits()),
 		Size: size, Seed: s.rng.Uint64(), Now: now, MaxDifferences: 100, Interval: 10 * time.Millisecond,
 		Progress: func(int64, int64) {}, Log: s.log(),
 	}
@@ -30,7 +36,7 @@ func (s *system) sample(now time.Time, size int) *rebuild.Sampled {
 		s.t.Fatal(err)
 	}
 	for _, g := range groups.Groups {
-		if strings.HasPrefix(g.GroupID, s.group+"-") {
+		if strings.HasPrefix(g.GroupID, s.group+"-verify-") {
 			s.t.Errorf("group %s is left behind", g.GroupID)
 		}
 	}

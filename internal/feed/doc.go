@@ -5,7 +5,8 @@
 // the offsets that it has now applied. A Follower folds the events of those
 // records and hands them to its Handler, so that what a worker has in memory
 // stays equal to what it would load. Events and not registers are sent: folding
-// is the one law by which either is made, and no second encoding is needed.
+// is the one law by which either is made, and no second encoding is needed. It also
+// lets a handler pass over events that a generation leaves out.
 //
 // # What may go wrong, and what follows
 //

@@ -28,6 +28,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	model   *projection.Model
+	list    []events.Event
 	lost    int
 	changed chan struct{} // closed and made anew with every call
 	hold    chan struct{} // Apply waits for it to be closed, if there is one
@@ -37,11 +38,14 @@ func newMemory() *memory {
 	return &memory{model: projection.NewModel(), changed: make(chan struct{})}
 }
 
-func (m *memory) Apply(model *projection.Model) {
+func (m *memory) Apply(model *projection.Model, list []events.Event) {
 	if m.hold != nil {
 		<-m.hold
 	}
-	m.change(func() { m.model.Merge(model) })
+	m.change(func() {
+		m.model.Merge(model)
+		m.list = append(m.list, list...)
+	})
 }
 
 func (m *memory) Lost() { m.change(func() { m.lost++ }) }
@@ -170,6 +174,13 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 	defer m.mu.Unlock()
 	if diff := cmp.Diff(want, m.model, equalModels); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	folded := projection.NewModel()
+	for _, e := range m.list {
+		folded.Fold(e)
+	}
+	if diff := cmp.Diff(want, folded, equalModels); diff != "" {
+		t.Errorf("the events (-want +got):\n%s", diff)
 	}
 	if m.lost != 1 { // what came before we listened
 		t.Errorf("lost %d times, want once", m.lost)

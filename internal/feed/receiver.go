@@ -12,8 +12,10 @@ import (
 
 // Handler has registers in memory.
 type Handler interface {
-	// Apply merges what has become visible into what is in memory.
-	Apply(*projection.Model)
+	// Apply merges what has become visible into what is in memory: the events, and the
+	// model that they fold into. Whoever has a read model in memory that leaves some of
+	// them out does not take those.
+	Apply(*projection.Model, []events.Event)
 	// Lost says that whatever was loaded before may lack something.
 	Lost()
 }
@@ -38,22 +40,23 @@ func NewReceiver(h Handler) *Receiver {
 // Take takes an announcement of a projector. It gives what was lost, "" if
 // nothing was; the handler has been told.
 func (r *Receiver) Take(projector string, a *feedpb.Announcement, now time.Time) (lost string) {
-	model, unread := r.fold(a.GetRecords())
+	model, list, unread := r.fold(a.GetRecords())
 	if lost = cmp.Or(r.tracker.take(projector, a, now), unread); lost != "" {
 		r.handler.Lost()
 	}
 	if model != nil {
-		r.handler.Apply(model)
+		r.handler.Apply(model, list)
 	}
 	return lost
 }
 
-// fold makes a model of the events of records, and says which of them it cannot read.
-func (r *Receiver) fold(records []*feedpb.Record) (model *projection.Model, unread string) {
+// fold gives the events of records and makes a model of them, and says which of them it
+// cannot read.
+func (r *Receiver) fold(records []*feedpb.Record) (model *projection.Model, list []events.Event, unread string) {
 	if len(records) == 0 {
-		return nil, ""
+		return nil, nil, ""
 	}
-	model = projection.NewModel()
+	model, list = projection.NewModel(), make([]events.Event, 0, len(records))
 	for _, record := range records {
 		e, err := r.decoder.Decode(recordOf(record))
 		if err != nil {
@@ -61,8 +64,9 @@ func (r *Receiver) fold(records []*feedpb.Record) (model *projection.Model, unre
 			continue
 		}
 		model.Fold(e)
+		list = append(list, e)
 	}
-	return model, unread
+	return model, list, unread
 }
 
 // endOfTime is a timestamp that no event is ahead of: the projector has looked at the record's own.

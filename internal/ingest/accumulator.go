@@ -16,7 +16,11 @@ type piece struct {
 	resets    int
 	moved     bool // reading was moved to from by force
 	model     *projection.Model
-	announced []events.Record // those of the events, for the announcer
+	// kept are the records of the events, for the announcer and for places that leave
+	// some out. If the piece is named, ids are their IDs.
+	kept  []events.Record
+	named bool
+	ids   []string
 	// records and bytes were read; of the records events were folded, and dead
 	// hold no valid event.
 	events, records, bytes, dead int

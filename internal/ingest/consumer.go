@@ -56,7 +56,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	}
 	c.accumulator = newAccumulator(config, c.metrics)
 	c.writer = &writer{
-		config: config, sink: sink, accumulator: c.accumulator, status: c.status,
+		config: config, sink: sink, accumulator: c.accumulator, decoder: decoder, status: c.status,
 		logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
 	}
 	c.writer.keeper, _ = sink.(Keeper)
@@ -289,7 +289,8 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		logger:      c.logger.With("topic", p.topic, "partition", p.id),
 		metrics:     c.metrics,
 		config:      c.config,
-		announces:   c.writer.announcer != nil,
+		names:       &c.writer.names,
+		keeps:       c.writer.announcer != nil || c.writer.keeper != nil,
 		fail:        c.fail,
 		watchdog:    watchdog{timeout: c.config.StallTimeout},
 	}

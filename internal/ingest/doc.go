@@ -18,6 +18,12 @@
 // owners stop fetching. Heartbeats are a matter of their own goroutine, so a
 // sink that is away for a day causes no rebalance.
 //
+// # What is left out
+//
+// A sink may write to several places, some of which leave events out ([Keeper]). That is
+// looked at when a batch is written, by the IDs of its events, so it does not matter
+// what was known when they were folded. See docs/adr/0009.
+//
 // # Generations
 //
 // The group's protocol gives partitions to members for a generation. All that

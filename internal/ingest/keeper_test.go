@@ -3,10 +3,16 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -25,13 +31,61 @@ type keeperSink struct {
 	failed int // how often it was told in vain
 	keep   func() error
 	unsure bool // it tells nobody before it is owned what it is told of
+	// The memorySink takes everything, and spared leaves out what is in leaves as soon
+	// as that was looked for.
+	leaves  map[string]struct{}
+	leftOut map[string]struct{}
+	spared  *projection.Model
+	apart   []string // the IDs of what came apart
+}
+
+// leave has some events left out from the next look on.
+func (s *keeperSink) leave(ids ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaves = map[string]struct{}{}
+	for _, id := range ids {
+		s.leaves[id] = struct{}{}
+	}
+}
+
+func (s *keeperSink) LeftOut() map[string]struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftOut
+}
+
+func (s *keeperSink) WriteApart(ctx context.Context, m *projection.Model, apart []events.Event) error {
+	all, spared := projection.NewModel(), projection.NewModel()
+	s.mu.Lock()
+	for _, e := range apart {
+		s.apart = append(s.apart, e.ID)
+		all.Fold(e)
+		if _, left := s.leftOut[e.ID]; !left {
+			spared.Fold(e)
+		}
+	}
+	s.mu.Unlock()
+	all.Merge(m)
+	spared.Merge(m)
+	return s.write(ctx, all, spared)
+}
+
+func (s *keeperSink) write(ctx context.Context, all, spared *projection.Model) error {
+	err := s.memorySink.Write(ctx, all)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.spared != nil {
+		s.spared.Merge(spared)
+	}
+	return err
 }
 
 func (s *keeperSink) Write(ctx context.Context, m *projection.Model) error {
 	s.mu.Lock()
 	s.writes++
 	s.mu.Unlock()
-	return s.memorySink.Write(ctx, m)
+	return s.write(ctx, m, m)
 }
 
 func (s *keeperSink) Keep(_ context.Context, from map[events.Partition]int64, owned func() error) error {
@@ -43,6 +97,7 @@ func (s *keeperSink) Keep(_ context.Context, from map[events.Partition]int64, ow
 			return err
 		}
 	}
+	s.leftOut = s.leaves
 	if s.unsure {
 		if err := owned(); err != nil {
 			return err
@@ -158,6 +213,139 @@ func TestKeeper_TellsNothingOfWhatIsSomebodyElses(t *testing.T) {
 	r.mustStop()
 	if len(sink.told) == 0 {
 		t.Error("never told of its own partitions")
+	}
+}
+
+// awaitFolded waits until so many events wait for the next write.
+func (r *runner) awaitFolded(n int) {
+	r.h.Helper()
+	for {
+		r.accumulator.mu.Lock()
+		folded, changed := r.accumulator.events, r.accumulator.changed
+		r.accumulator.mu.Unlock()
+		if folded >= n {
+			return
+		}
+		r.h.awaitChange(changed)
+	}
+}
+
+// TestKeeper_LeavesOut never writes an event to a place that leaves it out, though it was
+// folded before anybody knew; nor does it keep it from the others, and from those who are
+// told. What is in one batch with it is written to all.
+func TestKeeper_LeavesOut(t *testing.T) {
+	h := newHarness(t, 2)
+	sink := &keeperSink{memorySink: h.sink, spared: projection.NewModel()}
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		switch call {
+		case 1:
+			close(entered)
+			<-release
+		case 2:
+			return errSink // the same batch again
+		}
+		return nil
+	})
+	config := h.config()
+	config.KeepInterval = time.Millisecond
+	heard := newHerald(h)
+	r := h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.AnnounceTo(heard) })
+	h.produce(messagesTopic, 0, h.message())
+	<-entered
+
+	all := h.want
+	poison := func(id string) kafka.Record {
+		e := events.Event{ID: id, App: "demo", Time: events.MicrosOf(time.Now()), Body: &events.ConversationRead{
+			ConversationOf: events.ConversationOf{UserID: "bob", ConversationID: "C2Calice"}, Sequence: events.MaxSequence,
+		}}
+		value, err := events.AppendJSON(nil, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Fold(e)
+		return kafka.Record{Key: kafka.NewBytes([]byte("k")), Value: kafka.NewBytes(value), Time: time.Now()}
+	}
+	spared := projection.NewModel()
+	spared.Merge(h.want)
+	others := func(n int) []kafka.Record {
+		h.want = projection.NewModel()
+		list := h.messages(n)
+		all.Merge(h.want)
+		spared.Merge(h.want)
+		h.want = all
+		return list
+	}
+	h.produce(messagesTopic, 0, others(2)...)
+	h.produce(messagesTopic, 0, poison("bad-1"))
+	h.produce(messagesTopic, 0, others(3)...)
+	h.produce(messagesTopic, 1, others(4)...)
+	r.awaitFolded(10)
+	for time.Since(r.writer.keptAt) < config.KeepInterval { // it looks again before the next write
+		runtime.Gosched()
+	}
+	sink.leave("bad-1", "bad-2", "bad-3")
+	close(release)
+	h.awaitAll()
+	h.produce(messagesTopic, 1, poison("bad-2"), poison("bad-1"))
+	h.produce(messagesTopic, 1, others(1)...)
+	h.awaitAll()
+	sink.leave()
+	h.produce(messagesTopic, 0, others(1)...)
+	h.awaitAll()
+	heard.await("the last one", func() bool {
+		return heard.applied[key(messagesTopic, 0)] == 8 && heard.applied[key(messagesTopic, 1)] == 7
+	})
+	r.mustStop()
+	h.checkModel()
+	if !sameModel(sink.spared, spared) {
+		t.Errorf("where they are left out: %+v, want %+v", sink.spared.States, spared.States)
+	}
+	if got := testutil.ToFloat64(r.metrics.leftOut); got != 3 {
+		t.Errorf("%v events are counted as left out, want 3", got)
+	}
+	if slices.Sort(sink.apart); !slices.Equal(slices.Compact(sink.apart), []string{"bad-1", "bad-2"}) {
+		t.Errorf("apart came %q", sink.apart)
+	}
+	if diff := cmp.Diff(h.want, heard.model, cmpopts.EquateEmpty(),
+		cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{})); diff != "" {
+		t.Errorf("announced (-want +got):\n%s", diff)
+	}
+}
+
+// leaving is a decoder that leaves out what has an ID.
+type leaving struct {
+	Decoder
+	id string
+}
+
+func (d leaving) Decode(r events.Record) (events.Event, error) {
+	e, err := d.Decoder.Decode(r)
+	if err == nil && e.ID == d.id {
+		return events.Event{}, ErrLeftOut
+	}
+	return e, err
+}
+
+// TestConsumer_LeavesOut passes over what the decoder leaves out.
+func TestConsumer_LeavesOut(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	rest := h.want
+	h.want = projection.NewModel()
+	h.produce(messagesTopic, 0, h.message())
+	left := fmt.Sprint("e", h.seq)
+	h.want = rest
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	r := h.runWith(h.config(), h.sink, leaving{events.NewDecoder(events.DefaultLimits()), left})
+	h.awaitAll()
+	r.mustStop()
+	h.checkModel()
+	if n := testutil.ToFloat64(r.metrics.skipped.WithLabelValues("left_out")); n != 1 {
+		t.Errorf("%v are counted, want 1", n)
+	}
+	if letters := h.read(deadTopic, 2); len(letters) > 0 {
+		t.Errorf("%d dead letters", len(letters))
 	}
 }
 

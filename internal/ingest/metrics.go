@@ -8,7 +8,7 @@ import (
 type metrics struct {
 	records, recordBytes                            *prometheus.CounterVec
 	deadLetters, skipped                            *prometheus.CounterVec
-	unknownFields, conflicts                        prometheus.Counter
+	unknownFields, conflicts, leftOut               prometheus.Counter
 	batchEvents, batchBytes, writeSeconds           prometheus.Histogram
 	writeFailures, announceFailures                 prometheus.Counter
 	commits, commitFailures                         prometheus.Counter
@@ -40,11 +40,13 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		records:     counters("records_total", "Records read from a topic, whatever became of them.", "topic"),
 		recordBytes: counters("record_bytes_total", "Bytes of keys, values and headers of the records read from a topic.", "topic"),
 		deadLetters: counters("dead_letters_total", "Records that held no valid event, by the code of the dead letter. They are counted when met, so those met again after a restart count again.", "code"),
-		skipped:     counters("skipped_records_total", "Records that hold nothing for this version and are no error: empty values (empty_value), events of an unknown kind (unknown_body), records of aborted transactions (aborted) and the markers that end transactions (control). The latter two are not in records_total.", "reason"),
+		skipped:     counters("skipped_records_total", "Records that hold nothing for this version and are no error: empty values (empty_value), events of an unknown kind (unknown_body), events that a rebuild leaves out (left_out), records of aborted transactions (aborted) and the markers that end transactions (control). The latter two are not in records_total.", "reason"),
 		unknownFields: counter("unknown_fields_total",
 			"Fields of valid events that this version does not know and ignored. A newer producer writes them, or somebody misspelt one."),
 		conflicts: counter("sequence_conflicts_total",
 			"Messages that were seen with the sequence of another message of their conversation within one batch: a producer's fault."),
+		leftOut: counter("left_out_events_total",
+			"Events that came although a generation of the read model leaves them out. The other ones have them."),
 		batchEvents:  histogram("batch_events", "Events folded into one write.", prometheus.ExponentialBuckets(1, 4, 10)),
 		batchBytes:   histogram("batch_bytes", "Bytes of the records folded into one write.", prometheus.ExponentialBuckets(256, 4, 11)),
 		writeSeconds: histogram("write_seconds", "Duration of the successful writes to the sink, without the attempts before them.", prometheus.ExponentialBuckets(0.001, 2, 15)),

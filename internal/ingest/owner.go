@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -15,9 +16,13 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// Decoder reads the event of a record. Its error is events.ErrEmptyValue or
-// events.ErrUnknownBody for records to skip, or an *events.Error for a dead
-// letter. It is called by many goroutines at once.
+// ErrLeftOut is the error of an event that the decoder is to leave out.
+var ErrLeftOut = errors.New("left out")
+
+// Decoder reads the event of a record. Its error is events.ErrEmptyValue,
+// events.ErrUnknownBody or ErrLeftOut for records to skip, or an *events.Error
+// for a dead letter. It gives the same for the same record, and is called by many
+// goroutines at once.
 type Decoder interface {
 	Decode(record events.Record) (events.Event, error)
 }
@@ -35,7 +40,8 @@ type owner struct {
 	logger      *slog.Logger
 	metrics     *metrics
 	config      Config
-	announces   bool // somebody wants the records of the events
+	keeps       bool         // somebody wants the records of the events
+	names       *atomic.Bool // somebody wants their IDs, too
 	fail        func(error)
 
 	watchdog watchdog
@@ -143,7 +149,7 @@ func (o *owner) count(result fetched) {
 func (o *owner) current() *piece {
 	if o.piece == nil {
 		next, resets := o.partition.position()
-		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModel()}
+		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModel(), named: o.names.Load()}
 	}
 	return o.piece
 }
@@ -178,13 +184,18 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		}
 		p.model.Fold(event)
 		p.events++
-		if o.announces {
-			p.announced = append(p.announced, o.toAnnounce(m.Value))
+		if o.keeps {
+			p.kept = append(p.kept, o.toKeep(m))
+		}
+		if p.named {
+			p.ids = append(p.ids, event.ID)
 		}
 	case errors.Is(err, events.ErrEmptyValue):
 		o.metrics.skipped.WithLabelValues("empty_value").Inc()
 	case errors.Is(err, events.ErrUnknownBody):
 		o.metrics.skipped.WithLabelValues("unknown_body").Inc()
+	case errors.Is(err, ErrLeftOut):
+		o.metrics.skipped.WithLabelValues("left_out").Inc()
 	default:
 		if !errors.As(err, &bad) {
 			bad = &events.Error{Code: events.CodeMalformed, Reason: err.Error()}
@@ -209,9 +220,10 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 	return nil
 }
 
-// toAnnounce is what tells an event: its value, and the one header that matters.
-func (o *owner) toAnnounce(value []byte) events.Record {
-	r := events.Record{Value: value}
+// toKeep is what tells an event: its value, the one header that matters, and the time
+// by which it was judged.
+func (o *owner) toKeep(m kafka.Message) events.Record {
+	r := events.Record{Value: m.Value, Timestamp: m.Time}
 	for _, h := range o.headers {
 		if strings.EqualFold(h.Key, events.HeaderContentType) {
 			r.Headers = []events.Header{h} // the last one counts

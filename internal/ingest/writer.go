@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +27,8 @@ type Sink interface {
 	Write(ctx context.Context, m *projection.Model) error
 }
 
-// Keeper is a Sink that writes to several places, which come and go.
+// Keeper is a Sink that writes to several places, which come and go, and some of which
+// leave events out.
 type Keeper interface {
 	Sink
 	// Keep is called between two writes: before the first one of each generation
@@ -36,6 +38,13 @@ type Keeper interface {
 	// and owned has then returned nil: the partitions were still this process's, so
 	// whoever owns one of them later looks later, and writes to no fewer places.
 	Keep(ctx context.Context, from map[events.Partition]int64, owned func() error) error
+	// LeftOut are the IDs of events that any of the places leaves out, nil for none. It
+	// changes with Keep alone, whether that fails or not.
+	LeftOut() map[string]struct{}
+	// WriteApart is Write where events among LeftOut are in a batch: m is without them,
+	// and each place takes m and those of them that it does not leave out. It never
+	// takes one that it leaves out, whenever that was read.
+	WriteApart(ctx context.Context, m *projection.Model, apart []events.Event) error
 }
 
 // Announcer tells others what has become visible, so that they need not look.
@@ -58,6 +67,7 @@ type writer struct {
 	announcer   Announcer // nil: there is nobody to tell
 	limiter     *rate.Limiter
 	accumulator *accumulator
+	decoder     Decoder
 	deadLetters *deadLetters
 	status      *status
 	logger      *slog.Logger
@@ -66,7 +76,8 @@ type writer struct {
 	// session is the current one; only its partitions are ever committed.
 	session atomic.Pointer[session]
 	wakeup  chan struct{}
-	keptFor *session // the last that the keeper was told of, and when
+	names   atomic.Bool // events are left out somewhere, so owners keep the IDs of theirs
+	keptFor *session    // the last that the keeper was told of, and when
 	keptAt  time.Time
 	// waits grow with every failed commit.
 	waits *backoff.ExponentialBackOff
@@ -201,7 +212,7 @@ func (w *writer) announce(b batch) {
 	var records []events.Record
 	var ranges []events.Range
 	for _, p := range b.pieces {
-		records = append(records, p.announced...)
+		records = append(records, p.kept...)
 		ranges = append(ranges, events.Range{
 			Topic: p.partition.topic, Partition: p.partition.id, From: p.from, To: p.to, Moved: p.moved,
 		})
@@ -237,16 +248,65 @@ func merge(pieces []*piece) batch {
 	return b
 }
 
+// apart takes the events of some IDs out of the batch: rest is what the others come to.
+// Which those are is looked at here and not when they are folded, so that it does not
+// matter what was known then. They are few: hardly any piece has to be read again, but
+// for those that were begun before anybody knew of any.
+func (b *batch) apart(ids map[string]struct{}, decoder Decoder) (rest *projection.Model, apart []events.Event, err error) {
+	has := func(id string) bool { _, is := ids[id]; return is }
+	mayHave := func(p *piece) bool { return !p.named || slices.ContainsFunc(p.ids, has) }
+	if !slices.ContainsFunc(b.pieces, mayHave) {
+		return b.model, nil, nil
+	}
+	rest = projection.NewModel()
+	for _, p := range b.pieces {
+		if !mayHave(p) {
+			rest.Merge(p.model)
+			continue
+		}
+		others := projection.NewModel()
+		for _, record := range p.kept {
+			e, err := decoder.Decode(record)
+			if err != nil {
+				return nil, nil, fmt.Errorf("read an event again: %w", err)
+			}
+			if has(e.ID) {
+				apart = append(apart, e)
+			} else {
+				others.Fold(e)
+			}
+		}
+		rest.Merge(others)
+	}
+	return rest, apart, nil
+}
+
 // statusSink is the name of our complaint about the sink.
 const statusSink = "sink"
 
 // write tries until the sink has taken the batch. Only the end of ctx stops it.
 func (w *writer) write(ctx context.Context, b batch) error {
+	write := func() error { return w.sink.Write(ctx, b.model) }
+	if w.keeper != nil {
+		ids := w.keeper.LeftOut()
+		w.names.Store(len(ids) > 0)
+		if len(ids) > 0 {
+			rest, apart, err := b.apart(ids, w.decoder)
+			if err != nil {
+				return err
+			}
+			if len(apart) > 0 {
+				w.metrics.leftOut.Add(float64(len(apart)))
+				w.logger.Info("events that a generation leaves out", "events", len(apart), "first", apart[0].ID)
+				write = func() error { return w.keeper.WriteApart(ctx, rest, apart) }
+			}
+		}
+	}
 	begin := time.Now()
 	attempt := time.Time{}
 	err := retry(ctx, w.config, func() error {
 		attempt = time.Now()
-		return w.sink.Write(ctx, b.model)
+		return write()
 	}, func(err error, attempts int, wait time.Duration) {
 		w.metrics.writeFailures.Inc()
 		waiting, waitingBytes := w.accumulator.counts()

@@ -150,7 +150,7 @@ func (c *cluster) happen(bodies ...events.Body) {
 		for i, b := range bodies {
 			m.Fold(events.Event{ID: fmt.Sprintf("e%06d", c.count-len(bodies)+i+1), App: "demo", Time: events.MicrosOf(now), Body: b})
 		}
-		w.Apply(m)
+		w.Apply(m, nil)
 	}
 }
 

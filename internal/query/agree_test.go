@@ -23,7 +23,7 @@ func TestWorker_AgreesWithTheContract(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		all := projectiontest.Events(rt, 60)
 		f.refold(all)
-		f.worker.read(f.worker.open(1)) // registers never go back
+		f.worker.read(f.worker.open(1, nil)) // registers never go back
 		chat := bruteforce.New(all, projectiontest.Now)
 		app := rapid.SampledFrom(projectiontest.Apps).Draw(rt, "app")
 		ids := conversationIDs()

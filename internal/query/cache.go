@@ -31,6 +31,7 @@ type Feed interface {
 type cache struct {
 	clock
 	generation int
+	leftOut    map[string]struct{} // the IDs of events that the generation leaves out
 	loads      *loader
 	cohorts    *batcher[*attempt, struct{}] // of requests that lack something
 	feed       Feed                         // nil: nothing is heard of, and everything is loaded for every request

@@ -56,7 +56,7 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 		t.Error("the first time: not kept")
 	}
 	for i := range uint64(2) {
-		w.Apply(modelOf(ago(time.Minute), c2c("ben", "ann", 10+i, "more")))
+		w.Apply(modelOf(ago(time.Minute), c2c("ben", "ann", 10+i, "more")), nil)
 		for range settledAfter { // the first one finds the change
 			if kept() {
 				t.Error("not yet settled: kept")
@@ -120,7 +120,7 @@ func TestCache_SendersOfNewMentions(t *testing.T) {
 			m.fold(ago(s.ago), s.body)
 			heard.fold(ago(s.ago), s.body)
 		}
-		w.Apply(heard.model)
+		w.Apply(heard.model, nil)
 		loads := ""
 		m.intercept(func(_ context.Context, name string) error {
 			loads += name
@@ -149,7 +149,7 @@ func TestCache_ForgetsOldSenders(t *testing.T) {
 	}
 	before := len(w.cache().senders.entries)
 	for i := range uint64(1000) {
-		w.Apply(modelOf(ago(time.Minute), group("cid", "g1", 10+i, "ann?", "ann")))
+		w.Apply(modelOf(ago(time.Minute), group("cid", "g1", 10+i, "ann?", "ann")), nil)
 	}
 	most := w.cache().maxBytes.Load() / latestShare / (entryBytes + senderBytes)
 	if held := len(w.cache().senders.entries) - before; held != int(most) || held == 0 {

@@ -152,14 +152,14 @@ func (w *world) Check() error {
 func (w *world) Await(context.Context, feed.Partition, int64) error { panic("not asked for") }
 
 // Apply and Lost are the receiver's handler.
-func (w *world) Apply(m *projection.Model) {
+func (w *world) Apply(m *projection.Model, list []events.Event) {
 	if w.deafDuringLoads && len(w.waiting()) > 0 {
 		return
 	}
 	if w.stalePages {
 		defer w.keepPages()()
 	}
-	w.worker.Apply(m)
+	w.worker.Apply(m, list)
 }
 
 func (w *world) Lost() {

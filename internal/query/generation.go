@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -17,6 +18,9 @@ type Generations struct {
 	Current func(context.Context) (int, error)
 	// Store gives a generation by its number, whether it is there or not.
 	Store func(number int) Store
+	// LeftOut gives the IDs of the events that a generation leaves out, which never
+	// change; nil for none.
+	LeftOut func(ctx context.Context, number int) (map[string]struct{}, error)
 }
 
 // Only gives a read model of one generation.
@@ -24,6 +28,7 @@ func Only(s Store) Generations {
 	return Generations{
 		Current: func(context.Context) (int, error) { return 1, nil },
 		Store:   func(int) Store { return s },
+		LeftOut: func(context.Context, int) (map[string]struct{}, error) { return nil, nil },
 	}
 }
 
@@ -31,14 +36,31 @@ func Only(s Store) Generations {
 // it sees nothing of two generations.
 func (w *Worker) cache() *cache { return w.current.Load() }
 
-// open makes the cache of a generation, which hears of changes from now on.
-func (w *Worker) open(generation int) *cache {
+// open makes the cache of a generation that leaves some events out, which hears of
+// changes from now on.
+func (w *Worker) open(generation int, leftOut map[string]struct{}) *cache {
 	c := newCache(w.cfg, generation, newLoader(w.cfg, w.generations.Store(generation), w.metrics, w.log), w.metrics)
-	c.feed = w.feed
+	c.feed, c.leftOut = w.feed, leftOut
 	w.hearing.Lock()
 	defer w.hearing.Unlock()
 	w.hearing.caches = append(slices.Clone(w.hearing.caches), c)
 	return c
+}
+
+// spared gives what the generation takes of events that fold into a model: all of it, or
+// what the events come to that it does not leave out.
+func (c *cache) spared(m *projection.Model, list []events.Event) *projection.Model {
+	left := func(e events.Event) bool { _, is := c.leftOut[e.ID]; return is }
+	if len(c.leftOut) == 0 || !slices.ContainsFunc(list, left) {
+		return m
+	}
+	others := projection.NewModel()
+	for _, e := range list {
+		if !left(e) {
+			others.Fold(e)
+		}
+	}
+	return others
 }
 
 // discard has a cache hear of nothing any more. Requests that have taken it came
@@ -135,8 +157,15 @@ func (w *Worker) look(ctx context.Context) {
 // be answered from memory has to wait; then it is read.
 func (w *Worker) turn(ctx context.Context, number int) {
 	begin, before := time.Now(), w.cache()
-	next := w.open(number)
 	log := w.log.With("generation", number, "before", before.generation)
+	leftOut, err := w.generations.LeftOut(ctx, number)
+	if err != nil {
+		if ctx.Err() == nil {
+			log.Error("cannot find out what the generation that is to be read leaves out; trying again", "error", err)
+		}
+		return
+	}
+	next := w.open(number, leftOut)
 	if before.generation == 0 {
 		w.read(next)
 		log.Info("generation is read")

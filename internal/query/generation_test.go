@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -22,7 +24,11 @@ import (
 type model struct {
 	current atomic.Int64
 	stores  [3]*memory
+	leftOut [3]map[string]struct{}
+	unknown atomic.Bool // what is left out
 }
+
+func nothingLeftOut(context.Context, int) (map[string]struct{}, error) { return nil, nil }
 
 // startModel starts a worker that reads the first generation of two, in which user
 // zoe has been written to by ann and by ben.
@@ -37,6 +43,12 @@ func startModel(t *testing.T, change ...func(*Config)) (*fixture, *model) {
 	return startGenerations(t, m.stores[1], Generations{
 		Current: func(context.Context) (int, error) { return int(m.current.Load()), nil },
 		Store:   func(number int) Store { return m.stores[number] },
+		LeftOut: func(_ context.Context, number int) (map[string]struct{}, error) {
+			if m.unknown.Load() {
+				return nil, errors.New("no registry")
+			}
+			return m.leftOut[number], nil
+		},
 	}, always{}, append(change, func(c *Config) { c.GenerationInterval = time.Millisecond })...), m
 }
 
@@ -67,7 +79,7 @@ func TestGeneration_Switch(t *testing.T) {
 		for _, store := range m.stores {
 			store.fold(ago(time.Minute), event)
 		}
-		f.worker.Apply(modelOf(ago(time.Minute), event))
+		f.worker.Apply(modelOf(ago(time.Minute), event), nil)
 		if got := f.list(`{"userID":"zoe"}`).ids(t); len(got) != 2 {
 			t.Errorf("generation %d, later: %v, want two", c.generation, got)
 		}
@@ -91,7 +103,7 @@ func TestGeneration_WhoeverIsInMemoryStays(t *testing.T) {
 	if got := f.list(`{"userID":"zoe"}`).ids(t); got[0] != "C2Cann" {
 		t.Errorf("before it has loaded: %v", got)
 	}
-	f.worker.Apply(modelOf(ago(time.Minute), c2c("cid", "zoe", 2, "more")))
+	f.worker.Apply(modelOf(ago(time.Minute), c2c("cid", "zoe", 2, "more")), nil)
 	close(g.open)
 	f.reads(2)
 	m.stores[2].intercept(func(_ context.Context, name string) error { return fmt.Errorf("%s are asked for", name) })
@@ -138,7 +150,8 @@ func TestGeneration_SwitchIsHeard(t *testing.T) {
 			defer looking.Add(-1)
 			return int(current.Load()), nil
 		},
-		Store: func(int) Store { return m },
+		Store:   func(int) Store { return m },
+		LeftOut: nothingLeftOut,
 	}, always{}, func(c *Config) { c.GenerationInterval = time.Hour })
 	f.list(`{"userID":"zoe"}`)
 	for _, generation := range []int{2, 1, 3} {
@@ -173,6 +186,7 @@ func TestGeneration_FailedTurnIsPutOff(t *testing.T) {
 				tried[number].Add(1)
 				return stores[number]
 			},
+			LeftOut: nothingLeftOut,
 		}, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		w.Follow(always{})
 		w.look(t.Context())
@@ -216,6 +230,51 @@ func TestGeneration_FailedTurnIsPutOff(t *testing.T) {
 	})
 }
 
+// TestGeneration_LeavesOut shows nothing of an event that is heard of and that the
+// generation leaves out, while the other one shows it; and does not turn to a generation
+// of which nobody knows what it leaves out.
+func TestGeneration_LeavesOut(t *testing.T) {
+	f, m := startModel(t)
+	m.leftOut[2] = map[string]struct{}{"left": {}}
+	next := uint64(10)
+	happen := func() {
+		var list []events.Event
+		all := projection.NewModel()
+		for id, from := range map[string]string{"left": "out", "other": "cid"} {
+			next++
+			e := events.Event{ID: id, App: "demo", Time: ago(time.Minute), Body: c2c(from, "zoe", next, "more")}
+			list = append(list, e)
+			all.Fold(e)
+		}
+		f.worker.Apply(all, list)
+	}
+	shows := func(want string) {
+		t.Helper()
+		ids := f.list(`{"userID":"zoe"}`).ids(t)
+		if slices.Sort(ids); strings.Join(ids, " ") != want {
+			t.Errorf("generation %d shows %v, want %s", f.worker.cache().generation, ids, want)
+		}
+	}
+	f.list(`{"userID":"zoe"}`)
+	happen()
+	shows("C2Cann C2Ccid C2Cout")
+	m.unknown.Store(true)
+	m.current.Store(2)
+	for !strings.Contains(f.log.String(), "cannot find out what the generation that is to be read leaves out; trying again") {
+		time.Sleep(time.Millisecond)
+	}
+	shows("C2Cann C2Ccid C2Cout")
+	g := newGate(m.stores[2])
+	m.unknown.Store(false)
+	<-g.came
+	happen() // both hear of it
+	close(g.open)
+	f.reads(2)
+	shows("C2Cben C2Ccid")
+	happen()
+	shows("C2Cben C2Ccid")
+}
+
 // TestGeneration_UnknownAtStart begins when ClickHouse is away.
 func TestGeneration_UnknownAtStart(t *testing.T) {
 	store := some()
@@ -235,6 +294,7 @@ func TestGeneration_UnknownAtStart(t *testing.T) {
 			}
 			return store
 		},
+		LeftOut: nothingLeftOut,
 	}, always{}, func(c *Config) { c.GenerationInterval = time.Millisecond })
 	f.refuses("list", `{"userID":"ann"}`, "503", "the store is not available, ask again later")
 	known.Store(true)

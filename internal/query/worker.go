@@ -117,7 +117,7 @@ func New(cfg Config, nc *nats.Conn, generations Generations, clock func() time.T
 	}
 	w.hall.places, w.hall.bytes = int64(cfg.MaxRunning+cfg.MaxQueued), int64(cfg.MaxQueuedBytes)
 	w.waiting.places, w.waiting.bytes = int64(cfg.MaxWaiting), int64(cfg.MaxQueuedBytes)
-	w.read(w.open(0)) // which one it is, Run finds out
+	w.read(w.open(0, nil)) // which one it is, Run finds out
 	for _, token := range append([]string{""}, cfg.AffinityTokens...) {
 		w.endpoints = append(w.endpoints,
 			&endpoint{name: "list", subject: subject("list", token), decode: decodeList, answer: w.list},
@@ -145,10 +145,11 @@ func subject(endpoint, token string) string {
 // everything is heard of. Call it before Run, and have the feed call Apply and Lost.
 func (w *Worker) Follow(feed Feed) { w.feed, w.cache().feed = feed, feed }
 
-// Apply merges what has become visible into what is in memory.
-func (w *Worker) Apply(m *projection.Model) {
+// Apply merges what has become visible into what is in memory: events, and the model that
+// they fold into.
+func (w *Worker) Apply(m *projection.Model, list []events.Event) {
 	for _, c := range w.hear() {
-		c.apply(m)
+		c.apply(c.spared(m, list))
 	}
 }
 

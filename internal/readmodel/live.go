@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,14 +14,21 @@ import (
 
 // Live writes to every generation that is kept. One goroutine uses it.
 type Live struct {
-	server *Server
-	kept   map[int]*Store
-	covers map[int]map[events.Partition]bool // what was said of generations that are being filled
+	server  *Server
+	kept    map[int]*live
+	leftOut map[string]struct{}               // by any of them
+	covers  map[int]map[events.Partition]bool // what was said of generations that are being filled
+}
+
+// live is a generation that is kept.
+type live struct {
+	*Store
+	leftOut map[string]struct{}
 }
 
 // NewLive makes a writer that knows of no generation before Keep.
 func NewLive(server *Server) *Live {
-	return &Live{server: server, kept: map[int]*Store{}, covers: map[int]map[events.Partition]bool{}}
+	return &Live{server: server, kept: map[int]*live{}, covers: map[int]map[events.Partition]bool{}}
 }
 
 // Keep looks which generations are kept: from now on Write writes to all of them.
@@ -63,34 +71,80 @@ func (l *Live) Keep(ctx context.Context, from map[events.Partition]int64, owned 
 	return nil
 }
 
-// look finds out which generations are kept.
+// LeftOut are the IDs of events that any of the generations leaves out; nil for none.
+func (l *Live) LeftOut() map[string]struct{} { return l.leftOut }
+
+// look finds out which generations are kept, and what they leave out: all of it, or
+// nothing is as it was not.
 func (l *Live) look(ctx context.Context) (Registry, error) {
 	r, err := l.server.Registry(ctx)
 	if err != nil {
 		return Registry{}, err
 	}
-	kept := map[int]*Store{}
+	kept := map[int]*live{}
 	for _, g := range r.Generations {
 		if !g.Kept() {
 			continue
 		}
-		if kept[g.Number] = l.kept[g.Number]; kept[g.Number] == nil {
-			kept[g.Number] = l.server.Generation(g.Number)
+		if kept[g.Number] = l.kept[g.Number]; kept[g.Number] != nil {
+			continue
+		}
+		// Not read again: what a generation leaves out is said before there is one.
+		leftOut, err := l.server.LeftOut(ctx, g)
+		if err != nil {
+			return Registry{}, err
+		}
+		kept[g.Number] = &live{l.server.Generation(g.Number), leftOut}
+	}
+	l.keep(kept)
+	return r, nil
+}
+
+func (l *Live) keep(kept map[int]*live) {
+	l.kept, l.leftOut = kept, nil
+	for _, g := range kept {
+		switch {
+		case len(g.leftOut) == 0:
+		case len(l.leftOut) == 0:
+			l.leftOut = g.leftOut
+		default:
+			l.leftOut = maps.Clone(l.leftOut)
+			maps.Copy(l.leftOut, g.leftOut)
 		}
 	}
-	l.kept = kept
-	return r, nil
 }
 
 // Write writes m to all generations that are kept. It returns nil when all have it.
 func (l *Live) Write(ctx context.Context, m *projection.Model) error {
+	return l.write(ctx, func(map[string]struct{}) *projection.Model { return m })
+}
+
+// WriteApart writes m, and of some events to each generation those that it does not
+// leave out.
+func (l *Live) WriteApart(ctx context.Context, m *projection.Model, apart []events.Event) error {
+	return l.write(ctx, func(leftOut map[string]struct{}) *projection.Model {
+		others := projection.NewModel()
+		for _, e := range apart {
+			if _, is := leftOut[e.ID]; !is {
+				others.Fold(e)
+			}
+		}
+		all := projection.NewModel()
+		all.Merge(m)
+		all.Merge(others)
+		return all
+	})
+}
+
+// write writes to each generation what is for one that leaves some events out.
+func (l *Live) write(ctx context.Context, of func(leftOut map[string]struct{}) *projection.Model) error {
 	if len(l.kept) == 0 {
 		return fmt.Errorf("%w: nobody has looked which generations there are", ErrNotMigrated)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, store := range l.kept {
 		g.Go(func() error {
-			if err := store.Write(gctx, m); err != nil {
+			if err := store.Write(gctx, of(store.leftOut)); err != nil {
 				return fmt.Errorf("generation %d: %w", store.number, err)
 			}
 			return nil
@@ -98,10 +152,25 @@ func (l *Live) Write(ctx context.Context, m *projection.Model) error {
 	}
 	err := g.Wait()
 	if err != nil && ctx.Err() == nil {
-		// It may have been dropped since.
-		if _, failed := l.look(ctx); failed != nil {
+		if failed := l.forget(ctx); failed != nil {
 			return errors.Join(err, failed)
 		}
 	}
 	return err
+}
+
+// forget has nothing more written to generations that were dropped. It takes in no
+// others: what is being written may have in it what those leave out.
+func (l *Live) forget(ctx context.Context) error {
+	r, err := l.server.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	kept := maps.Clone(l.kept)
+	maps.DeleteFunc(kept, func(number int, _ *live) bool {
+		g, ok := r.Find(number)
+		return !ok || !g.Kept()
+	})
+	l.keep(kept)
+	return nil
 }

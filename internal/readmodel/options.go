@@ -20,6 +20,9 @@ type Options struct {
 	Starts map[events.Partition]int64 `json:"starts,omitempty"`
 	// Base is the generation whose rows it begins with; 0: with none.
 	Base int `json:"base,omitempty"`
+	// Without names the list of the events that are left out, and WithoutIDs how many are on it.
+	Without    string `json:"without,omitempty"`
+	WithoutIDs int    `json:"without_ids,omitempty"`
 }
 
 // text is how the registry keeps options; "" when there are none.
@@ -55,6 +58,9 @@ func (o Options) String() string {
 	}
 	if o.Base != 0 {
 		parts = append(parts, fmt.Sprintf("based on generation %d", o.Base))
+	}
+	if o.Without != "" {
+		parts = append(parts, fmt.Sprintf("without %d events (list %.12s)", o.WithoutIDs, o.Without))
 	}
 	return strings.Join(parts, ", ")
 }

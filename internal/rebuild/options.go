@@ -130,6 +130,11 @@ func (c *Config) agree(generation int, with readmodel.Options) error {
 	if c.Base && with.Base == 0 {
 		errs = append(errs, fmt.Errorf("--base: generation %d is being filled without a base", generation))
 	}
+	if list := readmodel.ListOf(c.Without); len(c.Without) > 0 && list != with.Without {
+		ours := readmodel.Options{Without: list, WithoutIDs: len(c.Without)}
+		theirs := readmodel.Options{Without: with.Without, WithoutIDs: with.WithoutIDs}
+		errs = append(errs, fmt.Errorf("--without: generation %d is being filled %s, not %s", generation, cmp.Or(theirs.String(), "with all events"), ours.String()))
+	}
 	if len(errs) > 0 {
 		return fmt.Errorf("%w (without the option it goes on; projector generations drop %d gives it up)", errors.Join(errs...), generation)
 	}

@@ -3,6 +3,8 @@ package rebuild_test
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +143,73 @@ func TestBegin_From(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBegin_Without keeps what is left out, refuses another list, and has a generation
+// leave out what its base leaves out.
+func TestBegin_Without(t *testing.T) {
+	s := newTopics(t, 5)
+	server := openServer(t)
+	begin := func(change func(*rebuild.Config)) error {
+		config := s.config(t)
+		change(&config)
+		if err := config.Validate(); err != nil {
+			return err
+		}
+		_, err := rebuild.Begin(t.Context(), config, server, slog.New(slog.DiscardHandler))
+		return err
+	}
+	without := func(ids ...string) func(*rebuild.Config) {
+		return func(c *rebuild.Config) {
+			c.Without = map[string]struct{}{}
+			for _, id := range ids {
+				c.Without[id] = struct{}{}
+			}
+		}
+	}
+	based := func(c *rebuild.Config) { c.Base = true }
+	plain := func(*rebuild.Config) {}
+	refuse := func(change func(*rebuild.Config), want string) {
+		t.Helper()
+		if err := begin(change); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	leavesOut := func(number int, want ...string) {
+		t.Helper()
+		ids, err := server.LeftOutOf(t.Context(), number)
+		if got := slices.Sorted(maps.Keys(ids)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("generation %d leaves %q out, %v, want %q", number, got, err, want)
+		}
+	}
+	for _, change := range []func(*rebuild.Config){without("b", "a"), without("a", "b"), plain} {
+		if err := begin(change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leavesOut(1)
+	leavesOut(2, "a", "b")
+	refuse(without("a"), "--without: generation 2 is being filled without 2 events (list ")
+	refuse(based, "--base: generation 2 is being filled without a base (without the option")
+	refuse(func(c *rebuild.Config) { based(c); without("a")(c) }, "base and without together: ")
+	if err := server.Filled(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(plain); err != nil {
+		t.Fatal(err)
+	}
+	leavesOut(3)
+	refuse(without("a"), "--without: generation 3 is being filled with all events, not without 1 events (list ")
+	if err := server.DropGeneration(t.Context(), 3, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Switch(t.Context(), 2, t.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(based); err != nil {
+		t.Fatal(err)
+	}
+	leavesOut(4, "a", "b")
 }
 
 // TestBegin_GoesOnWithTheSameOptions or says which others a generation was begun with.

@@ -5,6 +5,10 @@
 // in the registry from which offset of each partition on they do. A rebuild reads
 // what is before, in a consumer group of its own, whose committed offsets say how far
 // it is: killed at any time, it goes on there. Rows that both have written merge.
+//
+// It may begin the topics later (From), begin with the rows of the generation that is
+// read (Base), or leave events out (Without). Which of it was asked for is in the
+// registry, so that it stays so when it goes on.
 package rebuild
 
 import (
@@ -15,6 +19,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +39,9 @@ type Config struct {
 	From From
 	// Base says to begin with the rows of the generation that is read.
 	Base bool
+	// Without are the IDs of events that the generation leaves out, now and as long as
+	// it is kept.
+	Without map[string]struct{}
 	// Incomplete says to rebuild although the topics lack something.
 	Incomplete bool
 	// ProgressInterval is how often progress is told.
@@ -52,6 +60,9 @@ func (c Config) Validate() error {
 	errs := []error{c.Ingest.Validate()}
 	if c.ProgressInterval <= 0 {
 		errs = append(errs, fmt.Errorf("progress interval %v: expected more than 0", c.ProgressInterval))
+	}
+	if c.Base && len(c.Without) > 0 {
+		errs = append(errs, errors.New("base and without together: what events have done is in the rows already that a rebuild with a base begins with"))
 	}
 	return errors.Join(errs...)
 }
@@ -111,6 +122,11 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 	if store == nil {
 		if options, err = plan(ctx, config, server, r, log); err != nil {
 			return nil, err
+		}
+		if len(config.Without) > 0 {
+			if err := server.LeaveOut(ctx, config.Without, &options); err != nil {
+				return nil, err //nolint:wrapcheck // as above
+			}
 		}
 		if store, err = server.Add(ctx, options); err != nil {
 			return nil, err //nolint:wrapcheck // as above
@@ -230,7 +246,11 @@ func plan(ctx context.Context, config Config, server *readmodel.Server, r readmo
 	}
 	if config.Base { // whatever the topics lack
 		options.Base = r.Current
-		return options, nil
+		base, _ := r.Find(r.Current)
+		with, err := base.Options()
+		// What the base leaves out would come again.
+		options.Without, options.WithoutIDs = with.Without, with.WithoutIDs
+		return options, err //nolint:wrapcheck // it says what it is about
 	}
 	look, err := topicsOf(ctx, config, offsets, options.Starts, server.Generation(r.Current), log)
 	if err != nil {
@@ -271,6 +291,17 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 		if err := r.alone(ctx); err != nil { // who copies is in no group
 			return err
 		}
+	}
+	leftOut, err := r.server.LeftOutOf(ctx, r.Generation())
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it is about
+	}
+	if len(leftOut) > 0 {
+		var count atomic.Int64
+		decoder = leavingOut{decoder, leftOut, &count}
+		defer func() {
+			r.log.Info("left out", "generation", r.Generation(), "events", count.Load(), "ids", len(leftOut))
+		}()
 	}
 	consumer, err := ingest.New(r.config.Ingest, r.store, decoder, r.log, registerer)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,7 +20,7 @@ import (
 )
 
 // Sample compares what a generation shows of some conversations with what the topics
-// say of them, folded anew.
+// say of them, folded anew, without what it leaves out.
 type Sample struct {
 	Generation *readmodel.Store
 	// Ingest is how the topics are read, from their beginning and by a consumer group
@@ -66,6 +67,15 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 		return nil, err //nolint:wrapcheck // as above
 	}
 
+	decoder := s.Decoder
+	leftOut, err := s.Generation.LeftOutOf(ctx, s.Generation.Number())
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	if len(leftOut) > 0 {
+		decoder = leavingOut{decoder, leftOut, new(atomic.Int64)}
+	}
+
 	projectors, err := ingest.NewOffsets(s.Ingest)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the configuration's
@@ -74,7 +84,7 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 	reading := s.Ingest
 	reading.GroupID += "-verify-" + uuid.NewString()
 	reading.DeadTopic = ""
-	consumer, err := ingest.New(reading, fold, s.Decoder, s.Log, prometheus.NewRegistry())
+	consumer, err := ingest.New(reading, fold, decoder, s.Log, prometheus.NewRegistry())
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the configuration's
 	}

@@ -37,3 +37,12 @@ CREATE TABLE IF NOT EXISTS {db}.copied
 ENGINE = ReplacingMergeTree
 ORDER BY (generation, name)
 COMMENT 'What generations that begin with the rows of another one have of it';
+
+CREATE TABLE IF NOT EXISTS {db}.left_out
+(
+    list String COMMENT 'Which list it is on: a checksum of all that is on it',
+    id String COMMENT 'The ID of an event that generations with this list in their options leave out'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (list, id)
+COMMENT 'Events that some generations leave out';
