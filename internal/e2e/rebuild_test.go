@@ -535,6 +535,13 @@ func TestRebuild_OfWhatIsGoneMeanwhile(t *testing.T) {
 	if err := s.rebuild(toTheEnd, func(c *rebuild.Config) { c.Incomplete = true }); err != nil {
 		t.Error(err)
 	}
+	// What has happened on which day is taken over.
+	now := chat[len(chat)-1].Time.Time()
+	for _, d := range s.verify(now, true, 1<<30).Differences {
+		if strings.HasPrefix(d.Table, "activity") {
+			t.Fatalf("activity was not taken over: %+v", d)
+		}
+	}
 }
 
 // toTheEnd is a rebuild that is not to be broken off.

@@ -331,6 +331,9 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
+	if err := r.carryActivity(ctx, offsets); err != nil {
+		return err
+	}
 	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // it says what it is about
 }
 
