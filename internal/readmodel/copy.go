@@ -25,8 +25,7 @@ type Copy struct {
 type copiedTable struct {
 	name    string
 	columns []string
-	keys    []string // the sorting key
-	types   []string // of the keys
+	key     string // by which it is sorted
 }
 
 // Copied is how far a copy is.
@@ -138,14 +137,14 @@ func (c *Copy) list(ctx context.Context) ([]copiedTable, error) {
 // layout is what a table is like.
 type layout struct {
 	copiedTable
-	all []string // the types of the columns
+	types []string // of the columns
 }
 
 // described are the columns and their types.
 func (l layout) described() []string {
 	described := make([]string, len(l.columns))
 	for i, name := range l.columns {
-		described[i] = name + " " + l.all[i]
+		described[i] = name + " " + l.types[i]
 	}
 	return described
 }
@@ -170,7 +169,7 @@ func (s *Store) layout(ctx context.Context) (map[string]layout, error) {
 				return nil
 			}
 			t := tables[table]
-			t.name, t.columns, t.all = table, append(t.columns, name), append(t.all, kind)
+			t.name, t.key, t.columns, t.types = table, keys[table], append(t.columns, name), append(t.types, kind)
 			tables[table] = t
 			return nil
 		})
@@ -178,40 +177,45 @@ func (s *Store) layout(ctx context.Context) (map[string]layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for the tables of %s: %w", s.db, classify(ctx, err))
 	}
-	for name, t := range tables {
-		for _, key := range strings.Split(keys[name], ", ") {
-			i := slices.Index(t.columns, key)
-			if i < 0 {
-				return nil, fmt.Errorf("table %s.%s is sorted by %s, expected columns", s.db, name, keys[name])
-			}
-			t.keys, t.types = append(t.keys, key), append(t.types, t.all[i])
-		}
-		tables[name] = t
-	}
 	return tables, nil
+}
+
+// sortedBy gives the expressions by which a table is sorted, and their types.
+func (s *Store) sortedBy(ctx context.Context, t *copiedTable) (keys, types []string, err error) {
+	query := fmt.Sprintf("DESCRIBE (SELECT %s FROM %s.%s) SETTINGS describe_compact_output = 1", t.key, s.db, t.name)
+	err = s.each(ctx, query, func(scan func(...any) error) error {
+		var key, kind string
+		err := scan(&key, &kind)
+		keys, types = append(keys, key), append(types, kind)
+		return err
+	})
+	return keys, types, err
 }
 
 // divide divides all keys, whichever rows come later, into ranges of about so many rows
 // that are there now; each is a condition.
 func (c *Copy) divide(ctx context.Context, t *copiedTable) ([]string, error) {
-	keys := strings.Join(t.keys, ", ")
-	texts := make([]string, len(t.keys))
-	for i, key := range t.keys {
+	keys, types, err := c.from.sortedBy(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(keys))
+	for i, key := range keys {
 		texts[i] = "toString(" + key + ")"
 	}
 	// A key in so many begins a range, whichever they are.
-	query := fmt.Sprintf("SELECT %s FROM (SELECT DISTINCT %s FROM %s.%s WHERE cityHash64(%s) %% %d = 0) ORDER BY %s",
-		strings.Join(texts, ", "), keys, c.from.db, t.name, keys, c.rows, keys)
+	query := fmt.Sprintf("SELECT %s FROM %s.%s WHERE cityHash64(%s) %% %d = 0 GROUP BY %s ORDER BY %s",
+		strings.Join(texts, ", "), c.from.db, t.name, t.key, c.rows, t.key, t.key)
 	var bounds [][]string
-	err := c.from.each(ctx, query, func(scan func(...any) error) error {
-		values := make([]string, len(t.keys))
-		dests := make([]any, len(t.keys))
+	err = c.from.each(ctx, query, func(scan func(...any) error) error {
+		values := make([]string, len(keys))
+		dests := make([]any, len(keys))
 		for i := range values {
 			dests[i] = &values[i]
 		}
 		err := scan(dests...)
 		for i, value := range values {
-			values[i] = "CAST(" + quoted(value) + ", " + quoted(t.types[i]) + ")"
+			values[i] = "CAST(" + quoted(value) + ", " + quoted(types[i]) + ")"
 		}
 		bounds = append(bounds, values)
 		return err
@@ -223,10 +227,10 @@ func (c *Copy) divide(ctx context.Context, t *copiedTable) ([]string, error) {
 	for i := range ranges {
 		conditions := []string{"1"}
 		if i > 0 {
-			conditions = append(conditions, beyond(t.keys, bounds[i-1], ">", ">="))
+			conditions = append(conditions, beyond(keys, bounds[i-1], ">", ">="))
 		}
 		if i < len(bounds) {
-			conditions = append(conditions, beyond(t.keys, bounds[i], "<", "<"))
+			conditions = append(conditions, beyond(keys, bounds[i], "<", "<"))
 		}
 		ranges[i] = strings.Join(conditions, " AND ")
 	}
