@@ -196,7 +196,7 @@ func (s *Store) ranges(ctx context.Context, with *Store, c *compared, rowsPerRan
 	if err := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT max(n) FROM (SELECT count() AS n FROM %s.%s UNION ALL SELECT count() AS n FROM %s.%s)", s.db, c.table, with.db, c.table)).Scan(&rows); err != nil {
 		return nil, err //nolint:wrapcheck // Compare says what it was
 	}
-	bounds := []string{}
+	var bounds [][]string
 	if n := rows / rowsPerRange; n > 0 {
 		// A key in so many begins a range, whichever they are.
 		err := s.each(ctx, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s FROM %[2]s.%[4]s UNION ALL SELECT %[1]s FROM %[3]s.%[4]s) WHERE cityHash64(%[1]s) %% greatest(1, intDiv((SELECT uniq(%[1]s) FROM %[2]s.%[4]s), %[5]d)) = 0 ORDER BY %[1]s",
@@ -210,28 +210,14 @@ func (s *Store) ranges(ctx context.Context, with *Store, c *compared, rowsPerRan
 			for i, text := range texts {
 				texts[i] = quoted(text)
 			}
-			bounds = append(bounds, "("+strings.Join(texts, ", ")+")")
+			bounds = append(bounds, texts)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	var all []string
-	for i := range len(bounds) + 1 {
-		var conditions []string
-		if i > 0 {
-			conditions = append(conditions, "("+by+") >= "+bounds[i-1])
-		}
-		if i < len(bounds) {
-			conditions = append(conditions, "("+by+") < "+bounds[i])
-		}
-		if len(conditions) == 0 {
-			conditions = append(conditions, "1")
-		}
-		all = append(all, strings.Join(conditions, " AND "))
-	}
-	return all, nil
+	return between(c.keys[:c.divided], bounds), nil
 }
 
 // quoted is a text as ClickHouse reads it.

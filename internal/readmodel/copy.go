@@ -223,6 +223,11 @@ func (c *Copy) divide(ctx context.Context, t *copiedTable) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return between(keys, bounds), nil
+}
+
+// between gives conditions that divide all keys at bounds, which ascend.
+func between(keys []string, bounds [][]string) []string {
 	ranges := make([]string, len(bounds)+1)
 	for i := range ranges {
 		conditions := []string{"1"}
@@ -234,7 +239,7 @@ func (c *Copy) divide(ctx context.Context, t *copiedTable) ([]string, error) {
 		}
 		ranges[i] = strings.Join(conditions, " AND ")
 	}
-	return ranges, nil
+	return ranges
 }
 
 // beyond compares keys with values, the first that differ, and the last ones by another
