@@ -19,8 +19,7 @@ import (
 var replayed = shape{app: "replayed", people: 2000, conversations: 50}
 
 // rebuilding compares lists while a generation is rebuilt with lists while none is, and
-// the rate of a rebuild with that of a projector that reads the same topics. In the end
-// it goes all the way, with requests in flight: rebuild, verify, switch, rollback, switch.
+// the rate of a rebuild with that of a projector that reads the same topics.
 func rebuilding(ctx context.Context, b *bench, f *figures) error {
 	w, err := newWorld(replayed, b.chat)
 	if err != nil {
@@ -72,18 +71,7 @@ func rebuilding(ctx context.Context, b *bench, f *figures) error {
 	if err != nil {
 		return err
 	}
-	if err := f.compare("p99", median(samples[1], sample.p99), median(samples[0], sample.p99)); err != nil {
-		return err
-	}
-	all, took, err := b.allTheWay(ctx, w, l)
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		f.compare("all_the_way/p99", all.p99(), median(samples[0], sample.p99)),
-		f.tell("all_the_way/replies", float64(len(all.took))),
-		f.tell("all_the_way/seconds", took.Seconds()),
-	)
+	return f.compare("p99", median(samples[1], sample.p99), median(samples[0], sample.p99))
 }
 
 // inFlight asks for a round with 64 requests in flight.
@@ -278,66 +266,4 @@ func (b *bench) rate(ctx context.Context, all int64, group func(context.Context)
 	cancel()
 	_ = cmd.Wait() // it was interrupted
 	return float64(last.events-first.events) / last.at.Sub(first.at).Seconds(), err
-}
-
-// allTheWay rebuilds, verifies, switches, rolls back and switches again while events
-// happen and 64 requests are in flight, none of which may be refused.
-func (b *bench) allTheWay(ctx context.Context, w *world, l *lists) (all sample, took time.Duration, err error) {
-	if err := b.settle(ctx, w); err != nil {
-		return all, 0, err
-	}
-	err = b.during(ctx, w, func() error {
-		asking, enough := context.WithCancelCause(ctx)
-		defer enough(nil)
-		failed := make(chan error, 1)
-		begin := time.Now()
-		go func() {
-			failed <- func() error {
-				if err := b.command(ctx, rebuildCommand...); err != nil {
-					return err
-				}
-				number, err := b.newest(ctx)
-				if err != nil {
-					return err
-				}
-				other := strconv.Itoa(number)
-				for _, args := range [][]string{{"verify", other}, {"switch", other}, {"rollback"}, {"switch", other}} {
-					if err := b.command(ctx, args...); err != nil {
-						return err
-					}
-					if err := b.reads(ctx); err != nil {
-						return err
-					}
-				}
-				return nil
-			}()
-			took = time.Since(begin)
-			enough(errDone)
-		}()
-		all, err = closedLoop(asking, b.conns, 64, eventuallyTimeout, 0, l.askAny)
-		enough(nil)
-		if errors.Is(err, errDone) {
-			err = nil
-		}
-		return errors.Join(err, <-failed)
-	})
-	if err == nil { // what other goals write to is read again
-		err = errors.Join(b.command(ctx, "rollback"), b.reads(ctx), b.forget(ctx))
-	}
-	return all, took, err
-}
-
-// errDone ends asking.
-var errDone = errors.New("done")
-
-// reads waits until the query worker reads the generation that is to be read.
-func (b *bench) reads(ctx context.Context) error {
-	current, err := b.readModel.Current(ctx)
-	if err != nil {
-		return err
-	}
-	return b.eventually(ctx, fmt.Sprintf("generation %d is read", current), seldom, func() (bool, error) {
-		m, err := b.queryMetrics(ctx)
-		return m["convoview_query_generation"] == float64(current), err
-	})
 }
