@@ -149,8 +149,22 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 }
 
 // lost is asked when records are gone before they were read, which does not matter as long
-// as nobody is shown them any more.
+// as nobody is shown them any more. Who has to say so may be away for any time.
 func (r *Rebuild) lost(ctx context.Context, l *ingest.LostError) error {
+	for {
+		err := r.matters(ctx, l)
+		if err == nil || hopeless(err) {
+			return err
+		}
+		r.log.Warn("cannot see whether what is gone matters; trying again", "error", err)
+		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+			return err
+		}
+	}
+}
+
+// matters gives a *LackingError when what is gone does.
+func (r *Rebuild) matters(ctx context.Context, l *ingest.LostError) error {
 	if l.Wanted <= l.End {
 		registry, err := r.server.Registry(ctx)
 		if err != nil {
@@ -218,10 +232,8 @@ func (r *Rebuild) alone(ctx context.Context) error {
 			return &TakenError{r.Generation(), group.Members[0].String()}
 		}
 		r.log.Info("somebody is in the consumer group; waiting whether they are alive", "group", r.config.Ingest.GroupID, "who", group.Members[0].String())
-		select {
-		case <-time.After(r.config.ProgressInterval):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+			return err
 		}
 	}
 }

@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -88,14 +89,18 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the configuration's
 	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	ended := make(chan error, 1)
-	go func() { ended <- consumer.Run(running) }()
+	go func() {
+		err := consumer.Run(running)
+		stop(errEnded) // nothing more is read that could be waited for
+		ended <- err
+	}()
 
-	found, err := s.compare(ctx, draw, fold, projectors, consumer)
-	stop()
-	if failed := <-ended; err == nil && failed != nil {
+	found, err := s.compare(running, draw, fold, projectors, consumer)
+	stop(nil)
+	if failed := <-ended; failed != nil && (err == nil || errors.Is(err, errEnded)) {
 		err = fmt.Errorf("read the topics: %w", failed)
 	}
 	if group, failed := ingest.NewOffsets(reading); failed == nil { // nobody needs its offsets
@@ -210,10 +215,8 @@ func (s *Sample) read(ctx context.Context, consumer *ingest.Consumer, before map
 		if done == total {
 			return nil
 		}
-		select {
-		case <-time.After(s.Interval):
-		case <-ctx.Done():
-			return fmt.Errorf("read the topics: %w", context.Cause(ctx))
+		if err := wait(ctx, s.Interval); err != nil {
+			return fmt.Errorf("read the topics: %w", err)
 		}
 	}
 }

@@ -173,10 +173,8 @@ func settled(ctx context.Context, offsets *ingest.Offsets, before map[events.Par
 			told = time.Now()
 			log.Warn("waiting until projectors have written what is in the topics", "partitions", len(behind), "first", behind[0].String())
 		}
-		select {
-		case <-time.After(interval):
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the projectors: %w", context.Cause(ctx))
+		if err := wait(ctx, interval); err != nil {
+			return fmt.Errorf("until projectors are level: %w", err)
 		}
 	}
 }
