@@ -103,6 +103,7 @@ const compareRows = 200_000
 // With a time, messages that are expired then are left out, and so is what no reply shows.
 // The zero time leaves out nothing.
 func (s *Store) Compare(ctx context.Context, with *Store, at time.Time, tell func(Difference) error, progress func(Compared)) error {
+	ctx = naming(ctx)
 	unexpired := ""
 	if !at.IsZero() {
 		var err error
@@ -353,6 +354,7 @@ func (s *Store) values(ctx context.Context, c *compared, keys []string) (map[str
 
 // Again looks again at rows that differed, and gives those that still do, or do now.
 func (s *Store) Again(ctx context.Context, with *Store, before []Difference) (now []Difference, err error) {
+	ctx = naming(ctx)
 	for _, c := range compareTables {
 		var keys []string
 		for _, d := range before {

@@ -125,3 +125,33 @@ func TestStore_ComparesActivity(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestStore_FindsOfMany asks for more groups and users than a query's text may usually name.
+func TestStore_FindsOfMany(t *testing.T) {
+	store := open(t)
+	m := projection.NewModel()
+	id := func(i int) string { return fmt.Sprintf("%0128d", i) }
+	const n = 3000
+	var groups []projection.GroupKey
+	var users []projection.UserKey
+	for i := range n {
+		at := events.MicrosOf(time.Now())
+		m.Fold(events.Event{ID: "e" + id(i), App: "demo", Time: at, Body: &events.GroupMemberChanged{GroupID: id(i), UserID: "ann", Status: events.StatusJoined}})
+		m.Fold(events.Event{ID: "f" + id(i), App: "demo", Time: at, Body: &events.FriendRemarkSet{UserID: id(i), FriendID: "bob", Remark: "b"}})
+		groups = append(groups, projection.GroupKey{App: "demo", GroupID: id(i)})
+		users = append(users, projection.UserKey{App: "demo", UserID: id(i)})
+	}
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	members, peers := 0, 0
+	if err := store.Members(t.Context(), groups, func(projection.Key) error { members++; return nil }); err != nil {
+		t.Errorf("%.300v", err)
+	}
+	if err := store.Peers(t.Context(), users, func(projection.Key) error { peers++; return nil }); err != nil {
+		t.Errorf("%.300v", err)
+	}
+	if members != n || peers != n {
+		t.Errorf("%d members and %d peers, want %d each", members, peers, n)
+	}
+}

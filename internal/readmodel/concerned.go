@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -38,9 +40,14 @@ func (s *Store) Peers(ctx context.Context, users []projection.UserKey, visit fun
 	})
 }
 
+// naming has queries name many keys in their texts.
+func naming(ctx context.Context) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_query_size": 64 << 20, "max_ast_elements": 1_000_000, "max_expanded_ast_elements": 1_000_000}))
+}
+
 // keys gives the keys of registers for which a condition holds.
 func (s *Store) keys(ctx context.Context, where string, visit func(projection.Key) error) error {
-	err := s.each(ctx, fmt.Sprintf("SELECT DISTINCT app, owner, conversation_id FROM %s.registers WHERE %s", s.db, where), func(scan func(...any) error) error {
+	err := s.each(naming(ctx), fmt.Sprintf("SELECT DISTINCT app, owner, conversation_id FROM %s.registers WHERE %s", s.db, where), func(scan func(...any) error) error {
 		var k projection.Key
 		if err := scan(&k.App, &k.Owner, &k.ConversationID); err != nil {
 			return err
