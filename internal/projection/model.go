@@ -42,6 +42,14 @@ type App struct {
 	Erased map[string]struct{} // by user ID
 }
 
+// Rules gives the app's rules at a time.
+func (a *App) Rules(now events.Micros) Rules {
+	return NewRules(a.Plan, now, func(userID string) bool {
+		_, erased := a.Erased[userID]
+		return erased
+	})
+}
+
 // Message is a message as analysts see it, and where a mention's sender is looked up.
 type Message struct {
 	From, To, MessageID, Type, Text string

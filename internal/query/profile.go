@@ -55,7 +55,7 @@ func (q *query) loadProfile(ctx context.Context) (*profiled, error) {
 	if found := apps[q.app]; found != nil {
 		app = *found
 	}
-	rules := rulesOf(app, q.now)
+	rules := app.Rules(q.now)
 	c, ok := projection.NewConversation(q.userID, q.conversationID, states[ownKey], states[sharedKey], groups[groupKey])
 	if !ok || !c.Known(rules) {
 		return nil, refusal(codeNotFound, "conversationID %s: expected a conversation known to user %s",

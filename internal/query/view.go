@@ -43,7 +43,7 @@ func (c *cache) view(q *query) *view {
 func (c *cache) open(q *query, e *entry[inbox]) *view {
 	v := &view{cache: c, query: q, user: projection.UserKey{App: q.app, UserID: q.userID}, entry: e, inbox: &e.value}
 	app, version := v.inbox.app.read()
-	v.rules = rulesOf(app, q.now)
+	v.rules = app.Rules(q.now)
 	if b := (basis{version, v.rules.FirstDay()}); b != v.inbox.basis {
 		v.inbox.basis = b
 		for _, r := range v.inbox.rows {
@@ -80,14 +80,6 @@ func (v *view) close() {
 	if weigh {
 		v.cache.weigh(v.user, v.entry)
 	}
-}
-
-// rulesOf gives an app's rules at a time.
-func rulesOf(app projection.App, now events.Micros) projection.Rules {
-	return projection.NewRules(app.Plan, now, func(userID string) bool {
-		_, erased := app.Erased[userID]
-		return erased
-	})
 }
 
 // limit is the greatest length of a page.

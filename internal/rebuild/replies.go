@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -87,7 +88,7 @@ func replies(ctx context.Context, from source, now events.Micros, places []proje
 	for _, k := range places {
 		r, known := rules[k.App]
 		if !known {
-			r = rulesOf(w.found.apps[k.App], now)
+			r = cmp.Or(w.found.apps[k.App], &projection.App{}).Rules(now)
 			rules[k.App] = r
 		}
 		_, name, _ := events.SplitConversationID(k.ConversationID)
@@ -118,16 +119,6 @@ func replies(ctx context.Context, from source, now events.Micros, places []proje
 		}
 	}
 	return all, nil
-}
-
-func rulesOf(app *projection.App, now events.Micros) projection.Rules {
-	if app == nil {
-		app = &projection.App{}
-	}
-	return projection.NewRules(app.Plan, now, func(userID string) bool {
-		_, erased := app.Erased[userID]
-		return erased
-	})
 }
 
 // wanted is what is to be read of a source, and then what was found.
