@@ -86,6 +86,9 @@ func TestSandbox_NATS(t *testing.T) {
 	if _, err := conn.Subscribe("echo", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
 		t.Fatal(err)
 	}
+	if err := conn.Flush(); err != nil { // the other connection may be faster
+		t.Fatal(err)
+	}
 	reply, err := sandboxtest.NATS(t).RequestWithContext(t.Context(), "echo", make([]byte, 1<<20))
 	if err != nil || len(reply.Data) != 1<<20 {
 		t.Errorf("%v", err)
