@@ -162,10 +162,10 @@ type held struct {
 	once       sync.Once
 }
 
-func (h *held) Write(ctx context.Context, m *projection.Model) error {
+func (h *held) Write(ctx context.Context, models ...*projection.Model) error {
 	h.once.Do(func() { close(h.came) })
 	<-h.open
-	return h.Live.Write(ctx, m)
+	return h.Live.Write(ctx, models...)
 }
 
 // TestRebuild_IsDropped ends when somebody drops the generation that is being filled.

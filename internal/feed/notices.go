@@ -60,8 +60,8 @@ func SubjectToken(id string) string {
 	return b.String()
 }
 
-// noticesOf are the notices of what is in a model, one for each user and group.
-func noticesOf(m *projection.Model, now time.Time) []Notice {
+// noticesOf are the notices of what is in models, one for each user and group.
+func noticesOf(models []*projection.Model, now time.Time) []Notice {
 	type key struct{ app, user, group string }
 	type change struct {
 		conversations, kinds map[string]struct{}
@@ -80,38 +80,40 @@ func noticesOf(m *projection.Model, now time.Time) []Notice {
 			c.kinds[kind] = struct{}{}
 		}
 	}
-	for k, s := range m.States {
-		t, name, _ := events.SplitConversationID(k.ConversationID)
-		// What happens in a group is said once, not to each who is mentioned or has sent it.
-		message := (t != events.TypeGroup || k.Owner == "") &&
-			(s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0)
-		var kinds []string
-		for kind, is := range map[string]bool{
-			KindMessage:  message,
-			KindRead:     s.Read != projection.ReadMark{} || s.PeerRead != projection.ReadMark{},
-			KindMember:   s.Member.Written(),
-			KindRegister: hasRegister(s),
-		} {
-			if is {
-				kinds = append(kinds, kind)
+	for _, m := range models {
+		for k, s := range m.States {
+			t, name, _ := events.SplitConversationID(k.ConversationID)
+			// What happens in a group is said once, not to each who is mentioned or has sent it.
+			message := (t != events.TypeGroup || k.Owner == "") &&
+				(s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0)
+			var kinds []string
+			for kind, is := range map[string]bool{
+				KindMessage:  message,
+				KindRead:     s.Read != projection.ReadMark{} || s.PeerRead != projection.ReadMark{},
+				KindMember:   s.Member.Written(),
+				KindRegister: hasRegister(s),
+			} {
+				if is {
+					kinds = append(kinds, kind)
+				}
+			}
+			switch {
+			case len(kinds) == 0:
+			case k.Owner == "":
+				add(key{app: k.App, group: name}, k.ConversationID, kinds...)
+			default:
+				add(key{app: k.App, user: k.Owner}, k.ConversationID, kinds...)
 			}
 		}
-		switch {
-		case len(kinds) == 0:
-		case k.Owner == "":
-			add(key{app: k.App, group: name}, k.ConversationID, kinds...)
-		default:
-			add(key{app: k.App, user: k.Owner}, k.ConversationID, kinds...)
+		for k := range m.Groups {
+			add(key{app: k.App, group: k.GroupID}, events.Group(k.GroupID).IDFor(""), KindProfile)
 		}
-	}
-	for k := range m.Groups {
-		add(key{app: k.App, group: k.GroupID}, events.Group(k.GroupID).IDFor(""), KindProfile)
-	}
-	for k := range m.Users {
-		add(key{app: k.App, user: k.UserID}, "", KindProfile)
-	}
-	for k := range m.Erased {
-		add(key{app: k.App, user: k.UserID}, "", KindErased)
+		for k := range m.Users {
+			add(key{app: k.App, user: k.UserID}, "", KindProfile)
+		}
+		for k := range m.Erased {
+			add(key{app: k.App, user: k.UserID}, "", KindErased)
+		}
 	}
 	list := make([]Notice, 0, len(changes))
 	for k, c := range changes {

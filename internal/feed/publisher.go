@@ -33,17 +33,14 @@ func NewPublisher(nc *nats.Conn) *Publisher {
 	return &Publisher{nc: nc, subject: SubjectPrefix + uuid.NewString()}
 }
 
-// Announce says that the events of records, folded into a model, are visible,
+// Announce says that the events of records, folded into models, are visible,
 // and with them everything in ranges; topics says how many partitions each
 // topic has. A message that is larger than NATS takes is split. Then it notifies
 // those whose conversations have changed. The error says that followers may
 // have missed something; they will notice by themselves.
-func (p *Publisher) Announce(model *projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (p *Publisher) Announce(models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
 	err := p.announce(records, ranges, topics)
-	if model == nil {
-		return err
-	}
-	if failed := notify(p.nc, noticesOf(model, time.Now())); failed > 0 {
+	if failed := notify(p.nc, noticesOf(models, time.Now())); failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
 	}
 	return err

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,9 +22,30 @@ type piece struct {
 	kept  []events.Record
 	named bool
 	ids   []string
-	// records and bytes were read; of the records events were folded, and dead
-	// hold no valid event.
-	events, records, bytes, dead int
+	amount
+	dead int // records that hold no valid event
+
+	// What follows is the accumulator's.
+	counted amount    // what it knows of
+	due     time.Time // when it is to be written
+	out     bool      // its owner goes on with it
+}
+
+// amount is how much was read, how much of it was folded, and into how many rows.
+type amount struct{ records, events, rows, bytes int }
+
+func (s amount) minus(o amount) amount {
+	return amount{s.records - o.records, s.events - o.events, s.rows - o.rows, s.bytes - o.bytes}
+}
+
+func (s amount) plus(o amount) amount {
+	return amount{s.records + o.records, s.events + o.events, s.rows + o.rows, s.bytes + o.bytes}
+}
+
+// news is what the piece has got since the accumulator saw it last.
+func (p *piece) news() amount {
+	p.rows = p.model.Rows()
+	return p.minus(p.counted)
 }
 
 // accumulator holds the pieces of the batch that is folded while the previous
@@ -35,10 +57,7 @@ type accumulator struct {
 
 	mu      sync.Mutex
 	pieces  []*piece
-	events  int
-	rows    int // of all pieces; merged they are fewer
-	bytes   int
-	due     time.Time     // of the oldest piece
+	held    amount        // of all of them, as they were seen last
 	waiting int           // owners that wait for room
 	closed  bool          // nothing more comes
 	changed chan struct{} // closed and replaced with every change
@@ -52,14 +71,14 @@ func newAccumulator(config Config, m *metrics) *accumulator {
 func (a *accumulator) signal() {
 	close(a.changed)
 	a.changed = make(chan struct{})
-	a.metrics.bufferedEvents.Set(float64(a.events))
-	a.metrics.bufferedBytes.Set(float64(a.bytes))
+	a.metrics.bufferedEvents.Set(float64(a.held.events))
+	a.metrics.bufferedBytes.Set(float64(a.held.bytes))
 	a.metrics.waitingForRoom.Set(float64(a.waiting))
 }
 
 // full reports whether a bound is reached. The caller holds mu.
 func (a *accumulator) full() bool {
-	return a.events >= a.config.MaxBatchEvents || a.rows >= a.config.MaxBatchRows || a.bytes >= a.config.MaxBatchBytes
+	return a.held.events >= a.config.MaxBatchEvents || a.held.rows >= a.config.MaxBatchRows || a.held.bytes >= a.config.MaxBatchBytes
 }
 
 // wait waits for room. It reports false when ctx ends before.
@@ -94,7 +113,7 @@ func (a *accumulator) room(ctx context.Context) bool {
 func (a *accumulator) add(ctx context.Context, p *piece) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.room(ctx) {
+	if !p.out && !a.room(ctx) {
 		return false
 	}
 	a.put(p)
@@ -109,16 +128,35 @@ func (a *accumulator) addLast(p *piece) {
 }
 
 func (a *accumulator) put(p *piece) {
-	if len(a.pieces) == 0 {
-		a.due = time.Now().Add(a.config.FlushInterval)
+	if !p.out {
+		p.due = time.Now().Add(a.config.FlushInterval)
+		a.pieces = append(a.pieces, p)
 	}
-	a.pieces = append(a.pieces, p)
-	a.events += p.events
-	a.rows += p.model.Rows()
-	a.bytes += p.bytes
-	a.metrics.records.WithLabelValues(p.partition.topic).Add(float64(p.records))
-	a.metrics.recordBytes.WithLabelValues(p.partition.topic).Add(float64(p.bytes))
+	news := p.news()
+	p.out, p.counted = false, p.amount
+	a.held = a.held.plus(news)
+	a.metrics.records.WithLabelValues(p.partition.topic).Add(float64(news.records))
+	a.metrics.recordBytes.WithLabelValues(p.partition.topic).Add(float64(news.bytes))
 	a.signal()
+}
+
+// resume gives an owner the piece of its partition again that waits for the next write, so
+// that there is one piece and not one for each fetch; nil when there is none that goes on
+// at next, or when its time has come. Its place in the batch is kept.
+func (a *accumulator) resume(partition *partition, next int64, resets int) *piece {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.full() {
+		return nil
+	}
+	i := slices.IndexFunc(a.pieces, func(p *piece) bool {
+		return p.partition == partition && p.to == next && p.resets == resets && time.Until(p.due) > 0
+	})
+	if i < 0 {
+		return nil
+	}
+	a.pieces[i].out = true
+	return a.pieces[i]
 }
 
 // close says that nothing more comes: what is there is due at once.
@@ -137,13 +175,10 @@ func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (pieces []
 	defer a.mu.Unlock()
 	for ctx.Err() == nil {
 		var timer <-chan time.Time
-		if len(a.pieces) > 0 {
-			wait := time.Until(a.due)
+		if due, some := a.due(); some {
+			wait := time.Until(due)
 			if wait <= 0 || a.closed || a.full() {
-				pieces = a.pieces
-				a.pieces, a.events, a.rows, a.bytes = nil, 0, 0, 0
-				a.signal()
-				return pieces, false
+				return a.takeAll(), false
 			}
 			timer = time.After(wait)
 		} else if a.closed {
@@ -164,9 +199,37 @@ func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (pieces []
 	return nil, true
 }
 
+// due is when the first piece is to be written, of those that are not out; false when
+// there are none. The caller holds mu.
+func (a *accumulator) due() (first time.Time, some bool) {
+	for _, p := range a.pieces {
+		if !p.out && (!some || p.due.Before(first)) {
+			first, some = p.due, true
+		}
+	}
+	return first, some
+}
+
+// takeAll takes the pieces that are not out. The caller holds mu.
+func (a *accumulator) takeAll() (pieces []*piece) {
+	var rest []*piece
+	a.held = amount{}
+	for _, p := range a.pieces {
+		if p.out {
+			rest = append(rest, p)
+			a.held = a.held.plus(p.counted)
+		} else {
+			pieces = append(pieces, p)
+		}
+	}
+	a.pieces = rest
+	a.signal()
+	return pieces
+}
+
 // counts are the events and bytes that wait for the next write.
 func (a *accumulator) counts() (events, bytes int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.events, a.bytes
+	return a.held.events, a.held.bytes
 }

@@ -269,9 +269,7 @@ func (c *Consumer) speak(ended context.Context, s *session) {
 				}
 			}
 		}
-		if err := c.writer.announcer.Announce(nil, nil, s.spokenOf(), topics); err != nil {
-			c.metrics.announceFailures.Inc()
-		}
+		c.writer.repeat(s, topics)
 		if !sleep(ended, c.config.AnnounceInterval) {
 			return
 		}

@@ -309,11 +309,20 @@ type memorySink struct {
 	before func(ctx context.Context, call int, m *projection.Model) error
 }
 
+func merged(models ...*projection.Model) *projection.Model {
+	all := projection.NewModel()
+	for _, m := range models {
+		all.Merge(m)
+	}
+	return all
+}
+
 func newMemorySink() *memorySink {
 	return &memorySink{model: projection.NewModel(), changed: make(chan struct{})}
 }
 
-func (s *memorySink) Write(ctx context.Context, m *projection.Model) error {
+func (s *memorySink) Write(ctx context.Context, models ...*projection.Model) error {
+	m := merged(models...)
 	s.mu.Lock()
 	s.calls++
 	call, before := s.calls, s.before
@@ -334,9 +343,7 @@ func (s *memorySink) Write(ctx context.Context, m *projection.Model) error {
 func (s *memorySink) snapshot() *projection.Model {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := projection.NewModel()
-	m.Merge(s.model)
-	return m
+	return merged(s.model)
 }
 
 func (s *memorySink) setBefore(before func(ctx context.Context, call int, m *projection.Model) error) {

@@ -55,8 +55,8 @@ func (s *keeperSink) LeftOut() map[string]struct{} {
 	return s.leftOut
 }
 
-func (s *keeperSink) WriteApart(ctx context.Context, m *projection.Model, apart []events.Event) error {
-	all, spared := projection.NewModel(), projection.NewModel()
+func (s *keeperSink) WriteApart(ctx context.Context, apart []events.Event, models ...*projection.Model) error {
+	all, spared := merged(models...), merged(models...)
 	s.mu.Lock()
 	for _, e := range apart {
 		s.apart = append(s.apart, e.ID)
@@ -66,8 +66,6 @@ func (s *keeperSink) WriteApart(ctx context.Context, m *projection.Model, apart 
 		}
 	}
 	s.mu.Unlock()
-	all.Merge(m)
-	spared.Merge(m)
 	return s.write(ctx, all, spared)
 }
 
@@ -81,7 +79,8 @@ func (s *keeperSink) write(ctx context.Context, all, spared *projection.Model) e
 	return err
 }
 
-func (s *keeperSink) Write(ctx context.Context, m *projection.Model) error {
+func (s *keeperSink) Write(ctx context.Context, models ...*projection.Model) error {
+	m := merged(models...)
 	s.mu.Lock()
 	s.writes++
 	s.mu.Unlock()
@@ -221,7 +220,7 @@ func (r *runner) awaitFolded(n int) {
 	r.h.Helper()
 	for {
 		r.accumulator.mu.Lock()
-		folded, changed := r.accumulator.events, r.accumulator.changed
+		folded, changed := r.accumulator.held.events, r.accumulator.changed
 		r.accumulator.mu.Unlock()
 		if folded >= n {
 			return

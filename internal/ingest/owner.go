@@ -80,8 +80,9 @@ func (o *owner) run(ctx context.Context) {
 
 func (o *owner) finish() {
 	o.fetcher.close()
-	// What is folded is worth writing if the group still lets us commit it.
-	if o.piece != nil && !o.partition.session.ended() {
+	// What is folded is worth writing if the group still lets us commit it, which the
+	// writer sees.
+	if o.piece != nil {
 		o.accumulator.addLast(o.piece)
 	}
 	o.status.clear(o.trouble())
@@ -147,8 +148,11 @@ func (o *owner) count(result fetched) {
 // current gives the piece that is being folded. A new one begins where the one
 // before ended, so that pieces have no gaps where compaction has left some.
 func (o *owner) current() *piece {
-	if o.piece == nil {
-		next, resets := o.partition.position()
+	if o.piece != nil {
+		return o.piece
+	}
+	next, resets := o.partition.position()
+	if o.piece = o.accumulator.resume(o.partition, next, resets); o.piece == nil {
 		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModel(), named: o.names.Load()}
 	}
 	return o.piece
@@ -204,14 +208,19 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		if p.dead++; p.dead == 1 { // of a flood the log shows one per piece
 			o.logger.Warn("dead letter", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad), "bytes", bytes)
 		}
-		if o.config.DeadTopic != "" && !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad)) {
+		if o.config.DeadTopic == "" {
+			break
+		}
+		o.partition.advance(p.to)
+		if !o.handOver(ctx) || !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad)) { // it may have to wait; what is folded need not
 			return errStopped
 		}
+		p = o.current()
 	}
 	p.records++
 	p.bytes += bytes
 	p.to = m.Offset + 1
-	if p.records >= o.config.MaxPieceEvents || p.model.Rows() >= o.config.MaxPieceRows || p.bytes >= o.config.MaxPieceBytes {
+	if n := p.news(); n.records >= o.config.MaxPieceEvents || n.rows >= o.config.MaxPieceRows || n.bytes >= o.config.MaxPieceBytes {
 		o.partition.advance(p.to)
 		if !o.handOver(ctx) {
 			return errStopped
@@ -279,8 +288,10 @@ func (o *owner) outOfRange(ctx context.Context, want int64) error {
 // committed even if nothing comes: what was lost before it is said once, and
 // what is lost after it is noticed.
 func (o *owner) begin(ctx context.Context, offset int64) error {
+	if o.piece != nil && !o.handOver(ctx) {
+		return errStopped
+	}
 	o.partition.reset(offset)
-	o.piece = nil
 	o.current().moved = true
 	if !o.handOver(ctx) {
 		return errStopped

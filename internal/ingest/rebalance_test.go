@@ -253,7 +253,7 @@ func TestConsumer_StopWritesAndCommitsAll(t *testing.T) {
 	// Wait until it is folded; nothing is due for an hour.
 	for {
 		r.accumulator.mu.Lock()
-		events, changed := r.accumulator.events, r.accumulator.changed
+		events, changed := r.accumulator.held.events, r.accumulator.changed
 		r.accumulator.mu.Unlock()
 		if events == 150 {
 			break
@@ -346,7 +346,7 @@ func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Re
 	for {
 		r.accumulator.mu.Lock()
 		waiting, changed := r.accumulator.waiting, r.accumulator.changed
-		events, rows = r.accumulator.events, r.accumulator.rows
+		events, rows = r.accumulator.held.events, r.accumulator.held.rows
 		r.accumulator.mu.Unlock()
 		if waiting == 6 {
 			break

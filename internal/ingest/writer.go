@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,14 +18,14 @@ import (
 
 // Sink takes what a batch of events came to.
 type Sink interface {
-	// Write makes m durable and visible, and returns nil only then. It is
-	// called by one goroutine at a time and again with the same model after an
-	// error, however much of it was written before; models of the same events
-	// come again after a crash, in other batches. So it must be idempotent,
+	// Write makes the models of a batch durable and visible, and returns nil only
+	// then. It is called by one goroutine at a time and again with the same models
+	// after an error, however much of them was written before; models of the same
+	// events come again after a crash, in other batches. So it must be idempotent,
 	// which merging registers is. It may block as long as it likes: nothing is
 	// committed, and no more than the configured bounds are read meanwhile. ctx
 	// ends with the budget of a stop, not with its begin.
-	Write(ctx context.Context, m *projection.Model) error
+	Write(ctx context.Context, models ...*projection.Model) error
 }
 
 // Keeper is a Sink that writes to several places, which come and go, and some of which
@@ -41,21 +42,20 @@ type Keeper interface {
 	// LeftOut are the IDs of events that any of the places leaves out, nil for none. It
 	// changes with Keep alone, whether that fails or not.
 	LeftOut() map[string]struct{}
-	// WriteApart is Write where events among LeftOut are in a batch: m is without them,
-	// and each place takes m and those of them that it does not leave out. It never
-	// takes one that it leaves out, whenever that was read.
-	WriteApart(ctx context.Context, m *projection.Model, apart []events.Event) error
+	// WriteApart is Write where events among LeftOut are in a batch: the models are
+	// without them, and each place takes those and of them the ones that it does not leave
+	// out. It never takes one that it leaves out, whenever that was read.
+	WriteApart(ctx context.Context, apart []events.Event, models ...*projection.Model) error
 }
 
 // Announcer tells others what has become visible, so that they need not look.
 type Announcer interface {
-	// Announce says that the events of records, folded into a model, are
+	// Announce says that the events of records, folded into models, are
 	// visible, and with them everything in ranges; topics says how many
-	// partitions each has, where that is known. The model, nil without records,
-	// is read only. It must not block. Its error says that somebody may have
+	// partitions each has, where that is known. The models are read only. It must not block. Its error says that somebody may have
 	// missed it, which they notice by themselves: the ranges of a partition
 	// continue each other, and are repeated, empty, while nothing happens.
-	Announce(model *projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
+	Announce(models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
 }
 
 // writer is the one that writes and commits: batch by batch, each of all the
@@ -63,8 +63,9 @@ type Announcer interface {
 type writer struct {
 	config      Config
 	sink        Sink
-	keeper      Keeper    // the sink, if it is one
-	announcer   Announcer // nil: there is nobody to tell
+	keeper      Keeper     // the sink, if it is one
+	announcer   Announcer  // nil: there is nobody to tell
+	announcing  sync.Mutex // held from looking what to say until it is said, so that no end is heard of before what ends there
 	limiter     *rate.Limiter
 	accumulator *accumulator
 	decoder     Decoder
@@ -180,7 +181,7 @@ func (w *writer) owned(s *session) error {
 // flush takes the pieces of one batch through the three steps that make delivery
 // at least once: a crash between any two of them only repeats what was done.
 func (w *writer) flush(ctx context.Context, pieces []*piece) error {
-	b := merge(pieces)
+	b := gather(pieces)
 	// 1 write
 	if b.events > 0 {
 		for left := b.events; left > 0; left -= w.limiter.Burst() { // a batch may have a piece too many
@@ -209,6 +210,8 @@ func (w *writer) announce(b batch) {
 	if w.announcer == nil || len(b.pieces) == 0 {
 		return
 	}
+	w.announcing.Lock()
+	defer w.announcing.Unlock()
 	var records []events.Record
 	var ranges []events.Range
 	for _, p := range b.pieces {
@@ -218,32 +221,40 @@ func (w *writer) announce(b batch) {
 		})
 		p.partition.didAnnounce(p.to)
 	}
-	if err := w.announcer.Announce(b.model, records, ranges, nil); err != nil {
+	if err := w.announcer.Announce(b.models, records, ranges, nil); err != nil {
 		w.metrics.announceFailures.Inc()
 		w.logger.Warn("batch not announced; who follows will notice and load again", "events", b.events, "error", err)
 	}
 }
 
-// batch is what one write holds.
-type batch struct {
-	pieces                 []*piece
-	model                  *projection.Model
-	events, records, bytes int
+// repeat tells others again where the partitions of a session were announced up to.
+func (w *writer) repeat(s *session, topics map[string]int) {
+	w.announcing.Lock()
+	defer w.announcing.Unlock()
+	if err := w.announcer.Announce(nil, nil, s.spokenOf(), topics); err != nil {
+		w.metrics.announceFailures.Inc()
+	}
 }
 
-// merge makes one batch of pieces. Those of generations that have ended are
+// batch is what one write holds. Its models are apart: those of different partitions
+// have hardly a key in common.
+type batch struct {
+	pieces []*piece
+	models []*projection.Model
+	amount
+}
+
+// gather makes one batch of pieces. Those of generations that have ended are
 // left out: they could not be committed, and their partitions' owners read them again.
-func merge(pieces []*piece) batch {
-	b := batch{model: projection.NewModel()}
+func gather(pieces []*piece) batch {
+	var b batch
 	for _, p := range pieces {
 		if p.partition.session.ended() {
 			continue
 		}
 		b.pieces = append(b.pieces, p)
-		b.model.Merge(p.model)
-		b.events += p.events
-		b.records += p.records
-		b.bytes += p.bytes
+		b.models = append(b.models, p.model)
+		b.amount = b.plus(p.amount)
 	}
 	return b
 }
@@ -252,16 +263,11 @@ func merge(pieces []*piece) batch {
 // Which those are is looked at here and not when they are folded, so that it does not
 // matter what was known then. They are few: hardly any piece has to be read again, but
 // for those that were begun before anybody knew of any.
-func (b *batch) apart(ids map[string]struct{}, decoder Decoder) (rest *projection.Model, apart []events.Event, err error) {
+func (b *batch) apart(ids map[string]struct{}, decoder Decoder) (rest []*projection.Model, apart []events.Event, err error) {
 	has := func(id string) bool { _, is := ids[id]; return is }
-	mayHave := func(p *piece) bool { return !p.named || slices.ContainsFunc(p.ids, has) }
-	if !slices.ContainsFunc(b.pieces, mayHave) {
-		return b.model, nil, nil
-	}
-	rest = projection.NewModel()
 	for _, p := range b.pieces {
-		if !mayHave(p) {
-			rest.Merge(p.model)
+		if p.named && !slices.ContainsFunc(p.ids, has) {
+			rest = append(rest, p.model)
 			continue
 		}
 		others := projection.NewModel()
@@ -276,7 +282,7 @@ func (b *batch) apart(ids map[string]struct{}, decoder Decoder) (rest *projectio
 				others.Fold(e)
 			}
 		}
-		rest.Merge(others)
+		rest = append(rest, others)
 	}
 	return rest, apart, nil
 }
@@ -286,7 +292,7 @@ const statusSink = "sink"
 
 // write tries until the sink has taken the batch. Only the end of ctx stops it.
 func (w *writer) write(ctx context.Context, b batch) error {
-	write := func() error { return w.sink.Write(ctx, b.model) }
+	write := func() error { return w.sink.Write(ctx, b.models...) }
 	if w.keeper != nil {
 		ids := w.keeper.LeftOut()
 		w.names.Store(len(ids) > 0)
@@ -298,7 +304,7 @@ func (w *writer) write(ctx context.Context, b batch) error {
 			if len(apart) > 0 {
 				w.metrics.leftOut.Add(float64(len(apart)))
 				w.logger.Info("events that a generation leaves out", "events", len(apart), "first", apart[0].ID)
-				write = func() error { return w.keeper.WriteApart(ctx, rest, apart) }
+				write = func() error { return w.keeper.WriteApart(ctx, apart, rest...) }
 			}
 		}
 	}
@@ -323,8 +329,12 @@ func (w *writer) write(ctx context.Context, b batch) error {
 	w.metrics.writeSeconds.Observe(time.Since(attempt).Seconds())
 	w.metrics.batchEvents.Observe(float64(b.events))
 	w.metrics.batchBytes.Observe(float64(b.bytes))
-	if n := len(b.model.Conflicts); n > 0 {
-		first := b.model.Conflicts[0]
+	var conflicts []projection.EditKey
+	for _, m := range b.models {
+		conflicts = append(conflicts, m.Conflicts...)
+	}
+	if n := len(conflicts); n > 0 {
+		first := conflicts[0]
 		w.metrics.conflicts.Add(float64(n))
 		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", n, "events", b.events,
 			"first_app", first.App, "first_type", first.Conversation.Type.String(), "first_a", first.Conversation.A, "first_b", first.Conversation.B,

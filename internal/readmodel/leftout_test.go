@@ -76,7 +76,7 @@ func TestLive_LeavesOut(t *testing.T) {
 		for _, id := range apart {
 			list = append(list, erasing(id))
 		}
-		if err := live.WriteApart(t.Context(), m, list); err != nil {
+		if err := live.WriteApart(t.Context(), list, m); err != nil {
 			t.Fatal(err)
 		}
 	}

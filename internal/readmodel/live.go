@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -114,37 +115,34 @@ func (l *Live) keep(kept map[int]*live) {
 	}
 }
 
-// Write writes m to all generations that are kept. It returns nil when all have it.
-func (l *Live) Write(ctx context.Context, m *projection.Model) error {
-	return l.write(ctx, func(map[string]struct{}) *projection.Model { return m })
+// Write writes models to all generations that are kept. It returns nil when all have them.
+func (l *Live) Write(ctx context.Context, models ...*projection.Model) error {
+	return l.write(ctx, func(map[string]struct{}) []*projection.Model { return models })
 }
 
-// WriteApart writes m, and of some events to each generation those that it does not
-// leave out.
-func (l *Live) WriteApart(ctx context.Context, m *projection.Model, apart []events.Event) error {
-	return l.write(ctx, func(leftOut map[string]struct{}) *projection.Model {
+// WriteApart writes models, and of some events to each generation those that it does
+// not leave out.
+func (l *Live) WriteApart(ctx context.Context, apart []events.Event, models ...*projection.Model) error {
+	return l.write(ctx, func(leftOut map[string]struct{}) []*projection.Model {
 		others := projection.NewModel()
 		for _, e := range apart {
 			if _, is := leftOut[e.ID]; !is {
 				others.Fold(e)
 			}
 		}
-		all := projection.NewModel()
-		all.Merge(m)
-		all.Merge(others)
-		return all
+		return append(slices.Clip(models), others)
 	})
 }
 
 // write writes to each generation what is for one that leaves some events out.
-func (l *Live) write(ctx context.Context, of func(leftOut map[string]struct{}) *projection.Model) error {
+func (l *Live) write(ctx context.Context, of func(leftOut map[string]struct{}) []*projection.Model) error {
 	if len(l.kept) == 0 {
 		return fmt.Errorf("%w: nobody has looked which generations there are", ErrNotMigrated)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, store := range l.kept {
 		g.Go(func() error {
-			if err := store.Write(gctx, of(store.leftOut)); err != nil {
+			if err := store.Write(gctx, of(store.leftOut)...); err != nil {
 				return fmt.Errorf("generation %d: %w", store.number, err)
 			}
 			return nil

@@ -14,6 +14,8 @@ type registerRow struct {
 	Sequence uint64
 	projection.Version
 	Value string
+	// written is the value that is to be inserted.
+	written valueWriter
 }
 
 var registersTable = table[registerRow]{into: "registers_in", from: "registers", columns: columns[registerRow](
@@ -24,14 +26,21 @@ var registersTable = table[registerRow]{into: "registers_in", from: "registers",
 	field("sequence", "greatest.sequence", func(r *registerRow) *uint64 { return &r.Sequence }),
 	field("time", "greatest.time", func(r *registerRow) *int64 { return micros(&r.Time) }),
 	field("id", "greatest.id", func(r *registerRow) *string { return &r.ID }),
-	shortened("value", "greatest.value", "if(register = 'head', substringIndex(greatest.value, '\\0', 10), greatest.value)",
-		func(r *registerRow) *string { return &r.Value }),
+	registerValue(),
 )}
+
+// registerValue is a column that is not made a string before it is inserted.
+func registerValue() column[registerRow] {
+	c := shortened("value", "greatest.value", "if(register = 'head', substringIndex(greatest.value, '\\0', 10), greatest.value)",
+		func(r *registerRow) *string { return &r.Value })
+	c.value = func(r *registerRow) any { return &r.written.b }
+	return c
+}
 
 // register is how a state's register is a row.
 type register struct {
 	number int8 // as in the schema
-	// write sets what a row has besides its key, and reports whether the register was ever written.
+	// write sets what an empty row has besides its key, and reports whether the register was ever written.
 	write func(*projection.State, *registerRow) bool
 	read  func(*projection.State, *registerRow) error
 }
@@ -98,9 +107,8 @@ func last[T any](
 			if !of(s).Written() {
 				return false
 			}
-			var w valueWriter
-			write(&w, of(s).Value)
-			r.Version, r.Value = of(s).Version, w.String()
+			write(&r.written, of(s).Value)
+			r.Version = of(s).Version
 			return true
 		},
 		func(s *projection.State, r *registerRow) error {
@@ -138,14 +146,14 @@ func writeHead(s *projection.State, r *registerRow) bool {
 	if h.Sequence == 0 {
 		return false
 	}
-	var w valueWriter
-	for _, field := range []string{h.MessageID, h.From, h.Type, h.Preview, h.Nick, h.Avatar, h.NameCard, h.CloudCustomData} {
+	w := &r.written
+	for _, field := range [...]string{h.MessageID, h.From, h.Type, h.Preview, h.Nick, h.Avatar, h.NameCard, h.CloudCustomData} {
 		w.text(field)
 	}
 	w.uint32(h.PayloadBytes)
 	w.text(h.Payload)
 	w.text(h.LargePayload)
-	r.Sequence, r.Version, r.Value = h.Sequence, projection.Version{Time: h.Time, ID: h.ID}, w.String()
+	r.Sequence, r.Version = h.Sequence, projection.Version{Time: h.Time, ID: h.ID}
 	return true
 }
 
@@ -176,15 +184,16 @@ func readMember(v *valueReader) projection.Member {
 	}
 }
 
-// registerRows are the rows of a state's registers.
-func registerRows(rows []registerRow, k projection.Key, s *projection.State) []registerRow {
-	for _, kind := range registers {
-		r := registerRow{Key: k, Register: kind.number}
-		if kind.write(s, &r) {
-			rows = append(rows, r)
+// ofState yields the rows of a state's registers, whose key the row has.
+func (r *registerRow) ofState(s *projection.State, yield func(*registerRow) bool) bool {
+	for i := range registers {
+		r.Register, r.Sequence, r.Version = registers[i].number, 0, projection.Version{}
+		r.written.reset()
+		if registers[i].write(s, r) && !yield(r) {
+			return false
 		}
 	}
-	return rows
+	return true
 }
 
 // readInto sets the register of the row in an empty state.

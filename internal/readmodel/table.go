@@ -3,7 +3,10 @@ package readmodel
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // table declares how rows of type R are written and read.
@@ -23,18 +26,16 @@ type column[R any] struct {
 	full bool
 	// short selects what any other read needs of it; "" when that is all.
 	short string
-	// values makes the column of a block from its rows.
-	values func(rows []R) any
+	// value is what a row has there, as clickhouse-go takes it, until the row changes.
+	value func(row *R) any
 	// dest is where a read value of it goes.
 	dest func(row *R) any
 }
 
 // field is a column that is written and read at one place of the row.
 func field[R, T any](name, expr string, at func(*R) *T) column[R] {
-	c := written(name, func(r *R) T { return *at(r) })
-	c.expr = expr
-	c.dest = func(r *R) any { return at(r) }
-	return c
+	place := func(r *R) any { return at(r) }
+	return column[R]{name: name, expr: expr, value: place, dest: place}
 }
 
 // fullField is a field that only full reads select.
@@ -51,17 +52,6 @@ func shortened[R, T any](name, expr, short string, at func(*R) *T) column[R] {
 	return c
 }
 
-// written is a column that is only written.
-func written[R, T any](name string, value func(*R) T) column[R] {
-	return column[R]{name: name, values: func(rows []R) any {
-		out := make([]T, len(rows))
-		for i := range rows {
-			out[i] = value(&rows[i])
-		}
-		return out
-	}}
-}
-
 // insertQuery is the INSERT statement of the table.
 func (t *table[R]) insertQuery(db string) string {
 	names := make([]string, len(t.columns))
@@ -71,30 +61,74 @@ func (t *table[R]) insertQuery(db string) string {
 	return fmt.Sprintf("INSERT INTO %s.%s (%s)", db, t.into, strings.Join(names, ", "))
 }
 
-// insert writes rows as one block.
-func (t *table[R]) insert(ctx context.Context, s *Store, rows []R) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	release, err := s.slot(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	batch, err := s.conn.PrepareBatch(ctx, t.insertQuery(s.db))
-	if err != nil {
-		return fmt.Errorf("insert %d rows into %s: %w", len(rows), t.into, err)
-	}
-	defer func() { _ = batch.Close() }() // after Send there is nothing left to fail
-	for i, c := range t.columns {
-		if err := batch.Column(i).Append(c.values(rows)); err != nil {
-			return fmt.Errorf("insert %d rows into %s: column %s: %w", len(rows), t.into, c.name, err)
+// insert writes rows as one block. Each is only looked at before the next one comes, so
+// that they may be one and the same.
+func (t *table[R]) insert(ctx context.Context, s *Store, rows iter.Seq[*R]) error {
+	b := block[R]{table: t, store: s}
+	defer b.close()
+	for row := range rows {
+		if err := b.add(ctx, row); err != nil {
+			return fmt.Errorf("insert into %s, after %d rows: %w", t.into, b.rows, err)
 		}
 	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d rows into %s: %w", len(rows), t.into, err)
+	if err := b.send(); err != nil {
+		return fmt.Errorf("insert %d rows into %s: %w", b.rows, t.into, err)
 	}
 	return nil
+}
+
+// block is an insert that is begun with its first row.
+type block[R any] struct {
+	table   *table[R]
+	store   *Store
+	rows    int
+	release func() // gives back the connection
+	batch   driver.Batch
+	columns []driver.BatchColumn
+}
+
+func (b *block[R]) add(ctx context.Context, row *R) (err error) {
+	if b.batch == nil {
+		if err := b.begin(ctx); err != nil {
+			return err
+		}
+	}
+	for i := range b.table.columns {
+		if err := b.columns[i].AppendRow(b.table.columns[i].value(row)); err != nil {
+			return fmt.Errorf("column %s: %w", b.table.columns[i].name, err)
+		}
+	}
+	b.rows++
+	return nil
+}
+
+func (b *block[R]) begin(ctx context.Context) (err error) {
+	if b.release, err = b.store.slot(ctx); err != nil {
+		return err
+	}
+	if b.batch, err = b.store.conn.PrepareBatch(ctx, b.table.insertQuery(b.store.db)); err != nil {
+		return err //nolint:wrapcheck // insert says what it was
+	}
+	for i := range b.table.columns {
+		b.columns = append(b.columns, b.batch.Column(i))
+	}
+	return nil
+}
+
+func (b *block[R]) send() error {
+	if b.batch == nil {
+		return nil
+	}
+	return b.batch.Send() //nolint:wrapcheck // insert says what it was
+}
+
+func (b *block[R]) close() {
+	if b.batch != nil {
+		_ = b.batch.Close() // after send there is nothing left to fail
+	}
+	if b.release != nil {
+		b.release()
+	}
 }
 
 // selectQuery reads all rows.

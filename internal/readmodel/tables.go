@@ -3,7 +3,6 @@ package readmodel
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -78,18 +77,20 @@ func (r *sequencesRow) readInto(s *projection.State) error {
 
 // set is the column of a set: written as its elements, read as the engine's own state, which costs a run of any length nothing.
 func set() column[sequencesRow] {
-	c := written("sequences", func(r *sequencesRow) []uint64 { return slices.Collect(r.Set.All()) })
-	c.expr = "CAST(sequences AS String)"
-	c.dest = func(r *sequencesRow) any { return &r.Bitmap }
-	return c
+	return column[sequencesRow]{
+		name: "sequences", expr: "CAST(sequences AS String)",
+		value: func(r *sequencesRow) any { return slices.Collect(r.Set.All()) },
+		dest:  func(r *sequencesRow) any { return &r.Bitmap },
+	}
 }
 
 // day is a column of type Date32: a Date ends in 2149.
 func day[R any](at func(*R) *events.Day) column[R] {
-	c := written("day", func(r *R) time.Time { return at(r).Time() })
-	c.expr = "toInt32(day)"
-	c.dest = func(r *R) any { return (*int32)(at(r)) }
-	return c
+	return column[R]{
+		name: "day", expr: "toInt32(day)",
+		value: func(r *R) any { return at(r).Time() },
+		dest:  func(r *R) any { return (*int32)(at(r)) },
+	}
 }
 
 // The edits of a message.
@@ -129,15 +130,17 @@ func (r *editRow) key() projection.EditKey {
 	}
 }
 
-// editRows are the rows of what happened to a message.
-func editRows(rows []editRow, k projection.EditKey, e *projection.Edit) []editRow {
+// editRows yields the rows of what happened to a message.
+func editRows(k projection.EditKey, e *projection.Edit, yield func(*editRow) bool) bool {
 	row := editRow{App: k.App, Type: typeName(k.Conversation.Type), A: k.Conversation.A, B: k.Conversation.B, Sequence: k.Sequence}
 	if recall := &e.Recall; recall.Written() {
 		var w valueWriter
 		w.text(recall.Value.Revoker)
 		w.text(recall.Value.Reason)
 		row.Edit, row.Version, row.Value = editRecall, recall.Version, w.String()
-		rows = append(rows, row)
+		if !yield(&row) {
+			return false
+		}
 	}
 	if m := &e.Modification; m.Number != 0 {
 		var w valueWriter
@@ -148,9 +151,9 @@ func editRows(rows []editRow, k projection.EditKey, e *projection.Edit) []editRo
 		w.bool(m.HasCloudCustomData)
 		w.text(m.CloudCustomData)
 		row.Edit, row.Number, row.Version, row.Value = editModification, m.Number, projection.Version{Time: m.Time, ID: m.ID}, w.String()
-		rows = append(rows, row)
+		return yield(&row)
 	}
-	return rows
+	return true
 }
 
 // edit is the edit that has what the row says alone.
@@ -200,11 +203,18 @@ var messagesTable = table[messageRow]{into: "messages", from: "messages", column
 	fullField("message_id", "message_id", func(r *messageRow) *string { return &r.MessageID }),
 	fullField("message_type", "message_type", func(r *messageRow) *string { return &r.Message.Type }),
 	fullField("text", "text", func(r *messageRow) *string { return &r.Text }),
-	fullField("mentions", "mentions", func(r *messageRow) *[]string { return &r.AtUsers }),
+	mentions(),
 	fullField("mentions_all", "mentions_all", func(r *messageRow) *bool { return &r.AtAll }),
 	fullField("counted", "counted", func(r *messageRow) *bool { return &r.Counted }),
 	fullField("shown", "shown", func(r *messageRow) *bool { return &r.Shown }),
 )}
+
+// mentions is a column of a list, which clickhouse-go takes by value.
+func mentions() column[messageRow] {
+	c := fullField("mentions", "mentions", func(r *messageRow) *[]string { return &r.AtUsers })
+	c.value = func(r *messageRow) any { return r.AtUsers }
+	return c
+}
 
 // planRow is a row of plans.
 type planRow struct {

@@ -2,7 +2,6 @@ package readmodel
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -26,26 +25,48 @@ const (
 )
 
 // valueWriter writes a value field by field.
-type valueWriter struct{ b []byte }
+type valueWriter struct {
+	b    []byte
+	some bool // a field is written
+}
 
-func (w *valueWriter) text(s string) {
-	if w.b == nil {
-		w.b = make([]byte, 0, len(s)+16)
-	} else {
+// reset begins another value in the same place.
+func (w *valueWriter) reset() { w.b, w.some = w.b[:0], false }
+
+func (w *valueWriter) next() {
+	if w.some {
 		w.b = append(w.b, separator)
 	}
-	for {
-		i := strings.IndexAny(s, "\x00\x01")
-		if i < 0 {
-			w.b = append(w.b, s...)
-			return
+	w.some = true
+}
+
+func (w *valueWriter) text(s string) {
+	w.next()
+	if strings.IndexByte(s, separator) < 0 && strings.IndexByte(s, escape) < 0 { // hardly any has
+		w.b = append(w.b, s...)
+		return
+	}
+	for i := range len(s) {
+		if c := s[i]; c == separator || c == escape {
+			w.b = append(w.b, escape, c+1)
+		} else {
+			w.b = append(w.b, c)
 		}
-		w.b = append(append(w.b, s[:i]...), escape, s[i]+1)
-		s = s[i+1:]
 	}
 }
 
-func (w *valueWriter) number(n uint64, width int) { w.text(fmt.Sprintf("%0*d", width, n)) }
+// number appends a number with leading zeros.
+func (w *valueWriter) number(n uint64, width int) {
+	w.next()
+	at := len(w.b)
+	for range width {
+		w.b = append(w.b, '0')
+	}
+	for i := at + width - 1; n > 0; i-- {
+		w.b[i] += byte(n % 10)
+		n /= 10
+	}
+}
 
 func (w *valueWriter) uint32(n uint32) { w.number(uint64(n), width32) }
 

@@ -2,33 +2,34 @@ package readmodel
 
 import (
 	"context"
+	"iter"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
 // insertsAtOnce bounds the inserts of one batch that run at the same time.
 const insertsAtOnce = 4
 
-// Write inserts all of m, one insert per table. When it returns nil every row
-// is durable and visible; when it fails some may be, and writing m again is
-// harmless. m must not change meanwhile.
-func (s *Store) Write(ctx context.Context, m *projection.Model) error {
+// Write inserts all of the models, one insert per table. When it returns nil every
+// row is durable and visible; when it fails some may be, and writing them again is
+// harmless. They must not change meanwhile.
+func (s *Store) Write(ctx context.Context, models ...*projection.Model) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	registers, sequences := stateRows(m)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(insertsAtOnce)
-	g.Go(func() error { return registersTable.insert(gctx, s, registers) })
-	g.Go(func() error { return sequencesTable.insert(gctx, s, sequences) })
-	g.Go(func() error { return messagesTable.insert(gctx, s, messageRows(m)) })
-	g.Go(func() error { return editsTable.insert(gctx, s, allEdits(m)) })
-	g.Go(func() error { return usersTable.insert(gctx, s, userRows(m)) })
-	g.Go(func() error { return groupsTable.insert(gctx, s, groupRows(m)) })
-	g.Go(func() error { return plansTable.insert(gctx, s, planRows(m)) })
-	g.Go(func() error { return erasedTable.insert(gctx, s, erasedRows(m)) })
+	g.Go(func() error { return registersTable.insert(gctx, s, registerRows(models)) })
+	g.Go(func() error { return messagesTable.insert(gctx, s, messageRows(models)) })
+	g.Go(func() error { return sequencesTable.insert(gctx, s, sequencesRows(models)) })
+	g.Go(func() error { return editsTable.insert(gctx, s, allEdits(models)) })
+	g.Go(func() error { return usersTable.insert(gctx, s, userRows(models)) })
+	g.Go(func() error { return groupsTable.insert(gctx, s, groupRows(models)) })
+	g.Go(func() error { return plansTable.insert(gctx, s, planRows(models)) })
+	g.Go(func() error { return erasedTable.insert(gctx, s, erasedRows(models)) })
 	err := classify(ctx, g.Wait())
 	if err != nil {
 		s.complete.Store(false) // the tables may be what is wrong
@@ -36,82 +37,121 @@ func (s *Store) Write(ctx context.Context, m *projection.Model) error {
 	return err
 }
 
-func stateRows(m *projection.Model) ([]registerRow, []sequencesRow) {
-	registers := make([]registerRow, 0, 3*len(m.States))
-	sequences := make([]sequencesRow, 0, len(m.States))
-	for k, s := range m.States {
-		registers = registerRows(registers, k, s)
-		for _, d := range s.Days {
-			// A day is known by its row: one without messages to count has an empty set.
-			if len(d.Counted) > 0 || len(d.Uncounted) == 0 {
-				sequences = append(sequences, sequencesRow{Key: k, Day: d.Day, Kind: kindCounted, Set: d.Counted})
-			}
-			if len(d.Uncounted) > 0 {
-				sequences = append(sequences, sequencesRow{Key: k, Day: d.Day, Kind: kindUncounted, Set: d.Uncounted})
+// The rows of models. Of each kind there is one, which changes from one to the next.
+
+func registerRows(models []*projection.Model) iter.Seq[*registerRow] {
+	return func(yield func(*registerRow) bool) {
+		var row registerRow
+		for _, m := range models {
+			for k, s := range m.States {
+				if row.Key = k; !row.ofState(s, yield) {
+					return
+				}
 			}
 		}
-		if len(s.Recalled) > 0 {
-			sequences = append(sequences, sequencesRow{Key: k, Kind: kindRecalled, Set: s.Recalled})
-		}
-		for rest := s.Mentions; len(rest) > 0; { // ascending by day
-			r := sequencesRow{Key: k, Day: rest[0].Day, Kind: kindMentioning}
-			for len(rest) > 0 && rest[0].Day == r.Day {
-				r.Set.Add(rest[0].Sequence)
-				rest = rest[1:]
+	}
+}
+
+func sequencesRows(models []*projection.Model) iter.Seq[*sequencesRow] {
+	return func(yield func(*sequencesRow) bool) {
+		var row sequencesRow
+		for _, m := range models {
+			for k, s := range m.States {
+				if row.Key = k; !row.ofState(s, yield) {
+					return
+				}
 			}
-			sequences = append(sequences, r)
 		}
 	}
-	return registers, sequences
 }
 
-func messageRows(m *projection.Model) []messageRow {
-	rows := make([]messageRow, 0, len(m.Messages))
-	for k, v := range m.Messages {
-		rows = append(rows, messageRow{
-			App: k.App, Type: typeName(k.Conversation.Type), A: k.Conversation.A, B: k.Conversation.B,
-			Day: k.Day, Sequence: k.Sequence, Time: k.Time, ID: k.ID, Message: *v,
-		})
+// ofState yields the rows of a state, whose key the row has.
+func (r *sequencesRow) ofState(s *projection.State, yield func(*sequencesRow) bool) bool {
+	next := func(day events.Day, kind int8, set projection.Sequences) bool {
+		r.Day, r.Kind, r.Set = day, kind, set
+		return yield(r)
 	}
-	return rows
+	for _, d := range s.Days {
+		// A day is known by its row: one without messages to count has an empty set.
+		if (len(d.Counted) > 0 || len(d.Uncounted) == 0) && !next(d.Day, kindCounted, d.Counted) {
+			return false
+		}
+		if len(d.Uncounted) > 0 && !next(d.Day, kindUncounted, d.Uncounted) {
+			return false
+		}
+	}
+	if len(s.Recalled) > 0 && !next(0, kindRecalled, s.Recalled) {
+		return false
+	}
+	for rest := s.Mentions; len(rest) > 0; { // ascending by day
+		day, set := rest[0].Day, projection.Sequences(nil)
+		for len(rest) > 0 && rest[0].Day == day {
+			set.Add(rest[0].Sequence)
+			rest = rest[1:]
+		}
+		if !next(day, kindMentioning, set) {
+			return false
+		}
+	}
+	return true
 }
 
-func allEdits(m *projection.Model) []editRow {
-	rows := make([]editRow, 0, len(m.Edits))
-	for k, v := range m.Edits {
-		rows = editRows(rows, k, v)
+func messageRows(models []*projection.Model) iter.Seq[*messageRow] {
+	return func(yield func(*messageRow) bool) {
+		var row messageRow
+		for _, m := range models {
+			for k, v := range m.Messages {
+				row = messageRow{
+					App: k.App, Type: typeName(k.Conversation.Type), A: k.Conversation.A, B: k.Conversation.B,
+					Day: k.Day, Sequence: k.Sequence, Time: k.Time, ID: k.ID, Message: *v,
+				}
+				if !yield(&row) {
+					return
+				}
+			}
+		}
 	}
-	return rows
 }
 
-func userRows(m *projection.Model) []userRow {
-	rows := make([]userRow, 0, len(m.Users))
-	for k, v := range m.Users {
-		rows = append(rows, newUserRow(k, v))
+func allEdits(models []*projection.Model) iter.Seq[*editRow] {
+	return func(yield func(*editRow) bool) {
+		for _, m := range models {
+			for k, v := range m.Edits {
+				if !editRows(k, v, yield) {
+					return
+				}
+			}
+		}
 	}
-	return rows
 }
 
-func groupRows(m *projection.Model) []groupRow {
-	rows := make([]groupRow, 0, len(m.Groups))
-	for k, v := range m.Groups {
-		rows = append(rows, newGroupRow(k, v))
-	}
-	return rows
+func userRows(models []*projection.Model) iter.Seq[*userRow] {
+	return rowsOf(models, func(m *projection.Model) map[projection.UserKey]*projection.UserProfile { return m.Users }, newUserRow)
 }
 
-func planRows(m *projection.Model) []planRow {
-	rows := make([]planRow, 0, len(m.Plans))
-	for k, v := range m.Plans {
-		rows = append(rows, planRow{App: k, Plan: *v})
-	}
-	return rows
+func groupRows(models []*projection.Model) iter.Seq[*groupRow] {
+	return rowsOf(models, func(m *projection.Model) map[projection.GroupKey]*projection.GroupProfile { return m.Groups }, newGroupRow)
 }
 
-func erasedRows(m *projection.Model) []projection.UserKey {
-	rows := make([]projection.UserKey, 0, len(m.Erased))
-	for k := range m.Erased {
-		rows = append(rows, k)
+func planRows(models []*projection.Model) iter.Seq[*planRow] {
+	return rowsOf(models, func(m *projection.Model) map[string]*projection.Plan { return m.Plans },
+		func(app string, p *projection.Plan) planRow { return planRow{App: app, Plan: *p} })
+}
+
+func erasedRows(models []*projection.Model) iter.Seq[*projection.UserKey] {
+	return rowsOf(models, func(m *projection.Model) map[projection.UserKey]struct{} { return m.Erased },
+		func(k projection.UserKey, _ struct{}) projection.UserKey { return k })
+}
+
+// rowsOf yields a row for each key of a part of the models.
+func rowsOf[K comparable, V, R any](models []*projection.Model, part func(*projection.Model) map[K]V, row func(K, V) R) iter.Seq[*R] {
+	return func(yield func(*R) bool) {
+		for _, m := range models {
+			for k, v := range part(m) {
+				if r := row(k, v); !yield(&r) {
+					return
+				}
+			}
+		}
 	}
-	return rows
 }

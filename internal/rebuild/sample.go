@@ -231,7 +231,14 @@ type fold struct {
 }
 
 // Write implements ingest.Sink.
-func (f *fold) Write(_ context.Context, m *projection.Model) error {
+func (f *fold) Write(_ context.Context, models ...*projection.Model) error {
+	for _, m := range models {
+		f.write(m)
+	}
+	return nil
+}
+
+func (f *fold) write(m *projection.Model) {
 	some := projection.NewModel()
 	some.Plans, some.Erased = m.Plans, m.Erased
 	for k, v := range m.States {
@@ -262,7 +269,6 @@ func (f *fold) Write(_ context.Context, m *projection.Model) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.to.Merge(some)
-	return nil
 }
 
 // cut gives what was kept since the last time.
