@@ -90,7 +90,7 @@ func noticesOf(models []*projection.Model, now time.Time) []Notice {
 			for kind, is := range map[string]bool{
 				KindMessage:  message,
 				KindRead:     s.Read != projection.ReadMark{} || s.PeerRead != projection.ReadMark{},
-				KindMember:   s.Member.Written(),
+				KindMember:   s.Settings().Member.Written(),
 				KindRegister: hasRegister(s),
 			} {
 				if is {
@@ -128,8 +128,9 @@ func noticesOf(models []*projection.Model, now time.Time) []Notice {
 
 // hasRegister reports whether a user has set something.
 func hasRegister(s *projection.State) bool {
-	return s.Pinned.Written() || s.RemindType.Written() || s.Marks.Written() || s.Groups.Written() || s.CustomData.Written() ||
-		s.Draft.Written() || s.Remark.Written() || s.Deleted != 0 || s.Cleared != 0
+	own := s.Settings()
+	return own.Pinned.Written() || own.RemindType.Written() || own.Marks.Written() || own.Groups.Written() || own.CustomData.Written() ||
+		own.Draft.Written() || own.Remark.Written() || s.Deleted != 0 || s.Cleared != 0
 }
 
 // notify publishes notices. It gives how many did not get out.

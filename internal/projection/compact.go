@@ -31,18 +31,20 @@ const (
 	hasDraft
 	hasRemark
 	hasMember
+
+	areSet = hasPinned | hasRemindType | hasMarks | hasGroups | hasCustomData | hasDraft | hasRemark | hasMember
 )
 
 // AppendCompact appends the compact form of s, without a large payload, which
 // lists never show.
 func (s *State) AppendCompact(dst []byte) []byte {
-	w := compactWriter{dst}
+	w, own := compactWriter{dst}, s.Settings()
 	var mask uint64
 	for _, part := range []struct {
 		bit uint64
 		is  bool
 	}{
-		{hasHead, s.Head.Sequence != 0},
+		{hasHead, s.Head != nil},
 		{hasSequences, s.LastSequence != 0 || s.EditedSequence != 0},
 		{hasDays, len(s.Days) > 0},
 		{hasRecalled, len(s.Recalled) > 0},
@@ -52,14 +54,14 @@ func (s *State) AppendCompact(dst []byte) []byte {
 		{hasPeerRead, s.PeerRead != ReadMark{}},
 		{hasSent, s.Sent != 0 || s.PeerSent != 0},
 		{hasFloors, s.Deleted != 0 || s.Cleared != 0},
-		{hasPinned, s.Pinned.Written()},
-		{hasRemindType, s.RemindType.Written()},
-		{hasMarks, s.Marks.Written()},
-		{hasGroups, s.Groups.Written()},
-		{hasCustomData, s.CustomData.Written()},
-		{hasDraft, s.Draft.Written()},
-		{hasRemark, s.Remark.Written()},
-		{hasMember, s.Member.Written()},
+		{hasPinned, own.Pinned.Written()},
+		{hasRemindType, own.RemindType.Written()},
+		{hasMarks, own.Marks.Written()},
+		{hasGroups, own.Groups.Written()},
+		{hasCustomData, own.CustomData.Written()},
+		{hasDraft, own.Draft.Written()},
+		{hasRemark, own.Remark.Written()},
+		{hasMember, own.Member.Written()},
 	} {
 		if part.is {
 			mask |= part.bit
@@ -67,7 +69,7 @@ func (s *State) AppendCompact(dst []byte) []byte {
 	}
 	w.number(mask)
 	if mask&hasHead != 0 {
-		h := &s.Head
+		h := s.Head
 		w.number(h.Sequence)
 		w.time(h.Time)
 		for _, text := range h.texts() {
@@ -115,31 +117,31 @@ func (s *State) AppendCompact(dst []byte) []byte {
 		w.number(s.Cleared)
 	}
 	if mask&hasPinned != 0 {
-		w.version(s.Pinned.Version)
-		w.flag(s.Pinned.Value)
+		w.version(own.Pinned.Version)
+		w.flag(own.Pinned.Value)
 	}
 	if mask&hasMarks != 0 {
-		w.version(s.Marks.Version)
-		w.number(uint64(len(s.Marks.Value)))
-		for _, mark := range s.Marks.Value {
+		w.version(own.Marks.Version)
+		w.number(uint64(len(own.Marks.Value)))
+		for _, mark := range own.Marks.Value {
 			w.number(mark)
 		}
 	}
 	if mask&hasGroups != 0 {
-		w.version(s.Groups.Version)
-		w.number(uint64(len(s.Groups.Value)))
-		for _, name := range s.Groups.Value {
+		w.version(own.Groups.Version)
+		w.number(uint64(len(own.Groups.Value)))
+		for _, name := range own.Groups.Value {
 			w.text(name)
 		}
 	}
-	for _, r := range s.textRegisters() {
+	for _, r := range own.textRegisters() {
 		if mask&r.bit != 0 {
 			w.version(r.Version)
 			w.text(r.Value)
 		}
 	}
 	if mask&hasMember != 0 {
-		m := &s.Member
+		m := &own.Member
 		w.version(m.Version)
 		w.text(m.Value.Status)
 		w.text(m.Value.Role)
@@ -156,8 +158,10 @@ func (s *State) DecodeCompact(compact string) error {
 	*s = State{}
 	r := compactReader{src: compact}
 	mask := r.number()
+	var own Settings
 	if mask&hasHead != 0 {
-		h := &s.Head
+		h := &Head{}
+		s.Head = h
 		h.Sequence = r.number()
 		h.Time = r.time()
 		for _, text := range h.texts() {
@@ -197,31 +201,34 @@ func (s *State) DecodeCompact(compact string) error {
 		s.Deleted, s.Cleared = r.number(), r.number()
 	}
 	if mask&hasPinned != 0 {
-		s.Pinned = Register[bool]{r.version(), r.flag()}
+		own.Pinned = Register[bool]{r.version(), r.flag()}
 	}
 	if mask&hasMarks != 0 {
-		s.Marks.Version = r.version()
-		s.Marks.Value = make([]uint64, r.count())
-		for i := range s.Marks.Value {
-			s.Marks.Value[i] = r.number()
+		own.Marks.Version = r.version()
+		own.Marks.Value = make([]uint64, r.count())
+		for i := range own.Marks.Value {
+			own.Marks.Value[i] = r.number()
 		}
 	}
 	if mask&hasGroups != 0 {
-		s.Groups.Version = r.version()
-		s.Groups.Value = make([]string, r.count())
-		for i := range s.Groups.Value {
-			s.Groups.Value[i] = r.text()
+		own.Groups.Version = r.version()
+		own.Groups.Value = make([]string, r.count())
+		for i := range own.Groups.Value {
+			own.Groups.Value[i] = r.text()
 		}
 	}
-	for _, t := range s.textRegisters() {
+	for _, t := range own.textRegisters() {
 		if mask&t.bit != 0 {
 			*t.Register = Register[string]{r.version(), r.text()}
 		}
 	}
 	if mask&hasMember != 0 {
-		s.Member = Register[Member]{r.version(), Member{
+		own.Member = Register[Member]{r.version(), Member{
 			Status: r.text(), Role: r.text(), NameCard: r.text(), JoinSequence: r.number(), JoinTime: r.time(), OperatorID: r.text(),
 		}}
+	}
+	if mask&areSet != 0 {
+		s.Set = &own
 	}
 	if r.failed || r.src != "" {
 		return errors.New("not the compact form of a state")
@@ -241,7 +248,7 @@ type textRegister struct {
 	*Register[string]
 }
 
-func (s *State) textRegisters() []textRegister {
+func (s *Settings) textRegisters() []textRegister {
 	return []textRegister{
 		{hasRemindType, &s.RemindType},
 		{hasCustomData, &s.CustomData},

@@ -21,7 +21,7 @@ func TestState_Compact(t *testing.T) {
 				t.Fatal(err)
 			}
 			light := *want
-			light.Head.LargePayload = ""
+			light.Head = light.Head.Light()
 			wantSame(t, "state of "+k.Owner+" "+k.ConversationID, &light, &got)
 
 			for n := range compact {

@@ -149,13 +149,13 @@ func (c *Conversation) item(d Details, r Rules, full bool) Item {
 		UnreadCount:           c.Unread(r),
 		LastMessage:           c.lastMessage(d.Edit, r, full),
 		GroupAtInfoList:       make([]GroupAtInfo, 0, len(mentions)),
-		IsPinned:              c.Own.Pinned.Value,
+		IsPinned:              c.Own.Settings().Pinned.Value,
 		MessageRemindType:     c.remindType(),
-		MarkList:              orEmpty(c.Own.Marks.Value),
-		CustomData:            c.Own.CustomData.Value,
-		ConversationGroupList: orEmpty(c.Own.Groups.Value),
-		DraftText:             c.Own.Draft.Value,
-		Remark:                c.Own.Remark.Value,
+		MarkList:              orEmpty(c.Own.Settings().Marks.Value),
+		CustomData:            c.Own.Settings().CustomData.Value,
+		ConversationGroupList: orEmpty(c.Own.Settings().Groups.Value),
+		DraftText:             c.Own.Settings().Draft.Value,
+		Remark:                c.Own.Settings().Remark.Value,
 	}
 	for _, m := range mentions {
 		from := d.Sender(m.Mention)
@@ -228,7 +228,7 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 }
 
 func (c *Conversation) remindType() string {
-	if t := c.Own.RemindType.Value; t != "" {
+	if t := c.Own.Settings().RemindType.Value; t != "" {
 		return t
 	}
 	return events.RemindAccept
@@ -280,10 +280,10 @@ func (c *Conversation) groupProfile(last LastMessage, r Rules, full bool) any {
 		LastInfoTime:     c.Group.Time.Seconds(),
 		SelfInfo: SelfInfo{
 			UserID:            c.UserID,
-			Role:              c.Own.Member.Value.Role,
-			NameCard:          c.Own.Member.Value.NameCard,
-			JoinTime:          c.Own.Member.Value.JoinTime.Seconds(),
-			JoinSequence:      c.Own.Member.Value.JoinSequence,
+			Role:              c.Own.Settings().Member.Value.Role,
+			NameCard:          c.Own.Settings().Member.Value.NameCard,
+			JoinTime:          c.Own.Settings().Member.Value.JoinTime.Seconds(),
+			JoinSequence:      c.Own.Settings().Member.Value.JoinSequence,
 			MessageRemindType: c.remindType(),
 			ReadedSequence:    c.Read(),
 		},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -44,7 +45,7 @@ func TestItem_RecalledShowsNoText(t *testing.T) {
 		{"by its edit alone", nil, edit, "bob"},
 	} {
 		last := profileOf(t, &projection.State{
-			Head:     projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: events.TypeText, Preview: "secret"},
+			Head:     &projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: events.TypeText, Preview: "secret"},
 			Recalled: c.recalled, EditedSequence: 3,
 		}, c.edit)
 		revoker := ""
@@ -59,13 +60,13 @@ func TestItem_RecalledShowsNoText(t *testing.T) {
 
 func TestItem_LargePayloadThatIsMissingIsNull(t *testing.T) {
 	last := profileOf(t, &projection.State{
-		Head: projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: "TIMCustomElem", PayloadBytes: 5000},
+		Head: &projection.Head{Sequence: 3, Time: projectiontest.Now, From: "bob", Type: "TIMCustomElem", PayloadBytes: 5000},
 	}, projection.Edit{})
 	if last.Payload != nil {
 		t.Errorf("got %s", last.Payload)
 	}
 	with := profileOf(t, &projection.State{
-		Head: projection.Head{
+		Head: &projection.Head{
 			Sequence: 3, Time: projectiontest.Now, From: "bob", Type: "TIMCustomElem",
 			PayloadBytes: 5000, LargePayload: `{"data":"` + strings.Repeat("x", 4989) + `"}`,
 		},
@@ -100,11 +101,12 @@ func TestModel_ConflictsNameThePlace(t *testing.T) {
 		t.Errorf("of a part (-want +got):\n%s", diff)
 	}
 
-	two, other := projection.NewModel(), projection.NewModel()
-	two.Fold(sent("1", "ann", "bob"))
-	other.Fold(sent("3", "bob", "ann"))
-	two.Merge(other)
-	if diff := cmp.Diff([]projection.EditKey{place}, two.Conflicts); diff != "" {
-		t.Errorf("across parts of a batch (-want +got):\n%s", diff)
+	days, later := projection.NewModel(), sent("3", "ann", "bob")
+	later.Time += events.Micros(24 * time.Hour / time.Microsecond)
+	later.Body.(*events.MessageSent).ExcludedFromUnread = true
+	days.Fold(later)
+	days.Fold(sent("1", "ann", "bob"))
+	if diff := cmp.Diff([]projection.EditKey{place}, days.Conflicts); diff != "" {
+		t.Errorf("on two days (-want +got):\n%s", diff)
 	}
 }

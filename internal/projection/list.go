@@ -52,13 +52,13 @@ func (c *Conversation) Listing(r Rules) (Listing, bool) {
 		return Listing{}, false
 	}
 	l := Listing{
-		Position: Position{Pinned: c.Own.Pinned.Value, Time: c.Shared.Head.Time, ConversationID: c.ConversationID},
+		Position: Position{Pinned: c.Own.Settings().Pinned.Value, Time: c.Shared.Head.Time, ConversationID: c.ConversationID},
 		Type:     c.Type,
 		Hidden:   c.Hidden(),
 		Muted:    c.muted(),
 		Unread:   c.Unread(r),
 	}
-	mentions, marks, groups := c.Mentions(r), c.Own.Marks.Value, c.Own.Groups.Value
+	mentions, marks, groups := c.Mentions(r), c.Own.Settings().Marks.Value, c.Own.Settings().Groups.Value
 	if len(mentions)+len(marks)+len(groups) > 0 {
 		l.labels = &labels{mentions, marks, groups}
 	}

@@ -79,10 +79,24 @@ type Model struct {
 	Groups   map[GroupKey]*GroupProfile
 	Plans    map[string]*Plan
 	Erased   map[UserKey]struct{}
-	// Conflicts are the places at which a second, different message was seen: a
+	// Conflicts are the places at which folding has seen a second, different message: a
 	// producer's fault. They are what was seen, not a register.
 	Conflicts []EditKey
-	places    map[EditKey]Version // of the first message seen at each place
+
+	sides map[place]*sides // of the conversations that were folded
+}
+
+// place names a conversation.
+type place struct {
+	app string
+	events.Conversation
+}
+
+// sides are the states that hold a conversation's side: those of both ends of C2C, of the
+// user of SYSTEM, and for a group what its members share.
+type sides struct {
+	id     string // of the conversation, from the first one's point of view
+	states []*State
 }
 
 // NewModel gives an empty model.
@@ -95,7 +109,7 @@ func NewModel() *Model {
 		Groups:   map[GroupKey]*GroupProfile{},
 		Plans:    map[string]*Plan{},
 		Erased:   map[UserKey]struct{}{},
-		places:   map[EditKey]Version{},
+		sides:    map[place]*sides{},
 	}
 }
 
@@ -129,9 +143,6 @@ func (m *Model) Merge(other *Model) {
 		m.Erased[k] = struct{}{}
 	}
 	m.Conflicts = append(m.Conflicts, other.Conflicts...)
-	for k, v := range other.places {
-		m.see(k, v)
-	}
 }
 
 // Fold folds one event, as events.Decoder returned it, into m.
@@ -144,7 +155,7 @@ func (m *Model) Fold(e events.Event) {
 		m.foldEdit(e.App, b.Conversation, b.Sequence, Edit{
 			Recall: Register[Recall]{v, Recall{Revoker: b.Revoker, Reason: b.Reason}},
 		})
-		for _, s := range m.owners(e.App, b.Conversation) {
+		for _, s := range m.sidesOf(e.App, b.Conversation).states {
 			s.Recalled.Add(b.Sequence)
 		}
 	case *events.MessageModified:
@@ -163,17 +174,21 @@ func (m *Model) Fold(e events.Event) {
 			m.state(e.App, c.Peer(b.UserID), c).PeerRead.merge(mark)
 		}
 	case *events.ConversationPinned:
-		m.own(e.App, b.ConversationOf).Pinned.Merge(Register[bool]{v, b.IsPinned}, compareBool)
+		m.set(e.App, b.ConversationOf, func(own *Settings) { own.Pinned.Merge(Register[bool]{v, b.IsPinned}, compareBool) })
 	case *events.ConversationRemindTypeSet:
-		m.own(e.App, b.ConversationOf).RemindType.Merge(Register[string]{v, b.MessageRemindType}, strings.Compare)
+		m.set(e.App, b.ConversationOf, func(own *Settings) {
+			own.RemindType.Merge(Register[string]{v, b.MessageRemindType}, strings.Compare)
+		})
 	case *events.ConversationMarked:
-		m.own(e.App, b.ConversationOf).Marks.Merge(Register[[]uint64]{v, b.MarkList}, slices.Compare)
+		m.set(e.App, b.ConversationOf, func(own *Settings) { own.Marks.Merge(Register[[]uint64]{v, b.MarkList}, slices.Compare) })
 	case *events.ConversationGroupsSet:
-		m.own(e.App, b.ConversationOf).Groups.Merge(Register[[]string]{v, b.ConversationGroupList}, slices.Compare)
+		m.set(e.App, b.ConversationOf, func(own *Settings) {
+			own.Groups.Merge(Register[[]string]{v, b.ConversationGroupList}, slices.Compare)
+		})
 	case *events.ConversationCustomDataSet:
-		m.own(e.App, b.ConversationOf).CustomData.Merge(Register[string]{v, b.CustomData}, strings.Compare)
+		m.set(e.App, b.ConversationOf, func(own *Settings) { own.CustomData.Merge(Register[string]{v, b.CustomData}, strings.Compare) })
 	case *events.ConversationDraftSet:
-		m.own(e.App, b.ConversationOf).Draft.Merge(Register[string]{v, b.DraftText}, strings.Compare)
+		m.set(e.App, b.ConversationOf, func(own *Settings) { own.Draft.Merge(Register[string]{v, b.DraftText}, strings.Compare) })
 	case *events.ConversationDeleted:
 		s := m.own(e.App, b.ConversationOf)
 		s.Deleted = max(s.Deleted, b.ThroughSequence)
@@ -184,17 +199,20 @@ func (m *Model) Fold(e events.Event) {
 		s := m.own(e.App, b.ConversationOf)
 		s.Cleared = max(s.Cleared, b.ThroughSequence)
 	case *events.GroupMemberChanged:
-		m.state(e.App, b.UserID, events.Group(b.GroupID)).Member.Merge(Register[Member]{v, Member{
-			Status: b.Status, Role: b.Role, NameCard: b.NameCard,
-			JoinSequence: b.JoinSequence, JoinTime: b.JoinTime, OperatorID: b.OperatorID,
-		}}, compareMembers)
+		m.state(e.App, b.UserID, events.Group(b.GroupID)).set(func(own *Settings) {
+			own.Member.Merge(Register[Member]{v, Member{
+				Status: b.Status, Role: b.Role, NameCard: b.NameCard,
+				JoinSequence: b.JoinSequence, JoinTime: b.JoinTime, OperatorID: b.OperatorID,
+			}}, compareMembers)
+		})
 	case *events.GroupProfileChanged:
 		at(m.Groups, GroupKey{e.App, b.GroupID}).Merge(GroupProfile{v, *b}, compareGroupProfiles)
 	case *events.UserProfileChanged:
 		at(m.Users, UserKey{e.App, b.UserID}).Merge(UserProfile{v, *b}, compareUserProfiles)
 	case *events.FriendRemarkSet:
-		m.state(e.App, b.UserID, events.C2C(b.UserID, b.FriendID)).
-			Remark.Merge(Register[string]{v, b.Remark}, strings.Compare)
+		m.state(e.App, b.UserID, events.C2C(b.UserID, b.FriendID)).set(func(own *Settings) {
+			own.Remark.Merge(Register[string]{v, b.Remark}, strings.Compare)
+		})
 	case *events.AppPlanChanged:
 		at(m.Plans, e.App).Merge(Plan{v, *b}, comparePlans)
 	case *events.UserErased:
@@ -204,75 +222,71 @@ func (m *Model) Fold(e events.Event) {
 
 func (m *Model) foldSent(e events.Event, b *events.MessageSent) {
 	day := e.Time.Day()
-	counted := !b.OnlineOnly && !b.ExcludedFromUnread
-	shown := !b.OnlineOnly && !b.ExcludedFromLast
-
-	m.see(EditKey{e.App, b.Conversation, b.Sequence}, Version{Time: e.Time, ID: e.ID})
-	for owner, s := range m.owners(e.App, b.Conversation) {
-		if owner == "" {
-			s.LastSequence = max(s.LastSequence, b.Sequence)
-		}
-		if shown {
-			head := headOf(e, b)
-			s.Head.merge(&head)
-		}
-		d := s.day(day)
-		// The sender of a C2C message has read it; the day alone says that there is a message.
-		if b.Conversation.Type == events.TypeC2C && owner == b.From {
-			continue
-		}
-		if counted {
-			d.Counted.Add(b.Sequence)
-		} else {
-			d.Uncounted.Add(b.Sequence)
+	message := &Message{
+		From: b.From, MessageID: b.MessageID, Type: b.Type, Text: b.MessageForShow,
+		AtUsers: b.AtUsers, AtAll: b.AtAll,
+		Counted: !b.OnlineOnly && !b.ExcludedFromUnread,
+		Shown:   !b.OnlineOnly && !b.ExcludedFromLast,
+	}
+	of := m.sidesOf(e.App, b.Conversation)
+	key := MessageKey{e.App, b.Conversation, day, b.Sequence, e.Time, e.ID}
+	if _, repeated := m.Messages[key]; !repeated && of.know(b.Sequence) {
+		m.Conflicts = append(m.Conflicts, EditKey{e.App, b.Conversation, b.Sequence})
+	}
+	if message.Shown {
+		head := headOf(e, b)
+		for _, s := range of.states {
+			s.show(head)
 		}
 	}
 
-	switch b.Conversation.Type {
+	switch first := of.states[0]; b.Conversation.Type {
 	case events.TypeSystem: // sending there is not reading
+		message.To = b.Conversation.A
+		first.count(day, message.Counted, b.Sequence)
 	case events.TypeC2C:
-		peer := b.Conversation.Peer(b.From)
-		sender, receiver := m.state(e.App, b.From, b.Conversation), m.state(e.App, peer, b.Conversation)
+		message.To = b.Conversation.Peer(b.From)
+		sender, receiver := first, of.states[len(of.states)-1]
+		if b.From != b.Conversation.A {
+			sender, receiver = receiver, sender
+		}
+		sender.day(day) // the sender has read it; the day alone says that there is a message
+		if sender != receiver {
+			receiver.count(day, message.Counted, b.Sequence)
+		}
 		sender.Sent = max(sender.Sent, b.Sequence)
 		receiver.PeerSent = max(receiver.PeerSent, b.Sequence)
 	case events.TypeGroup:
-		sender := m.state(e.App, b.From, b.Conversation)
+		first.LastSequence = max(first.LastSequence, b.Sequence)
+		first.count(day, message.Counted, b.Sequence)
+		sender := m.State(Key{e.App, b.From, of.id})
 		sender.Sent = max(sender.Sent, b.Sequence)
 		mention := Mention{Day: day, Sequence: b.Sequence}
 		for _, user := range b.AtUsers {
-			m.state(e.App, user, b.Conversation).mention(mention)
+			m.State(Key{e.App, user, of.id}).mention(mention)
 		}
 		if b.AtAll {
-			m.state(e.App, "", b.Conversation).mention(mention)
+			first.mention(mention)
 		}
-	}
-
-	key := MessageKey{e.App, b.Conversation, day, b.Sequence, e.Time, e.ID}
-	message := &Message{
-		From: b.From, MessageID: b.MessageID, Type: b.Type, Text: b.MessageForShow,
-		AtUsers: b.AtUsers, AtAll: b.AtAll, Counted: counted, Shown: shown,
-	}
-	switch b.Conversation.Type {
-	case events.TypeGroup:
-	case events.TypeC2C:
-		message.To = b.Conversation.Peer(b.From)
-	case events.TypeSystem:
-		message.To = b.Conversation.A
 	}
 	m.message(key, message)
 }
 
-// see notes a message at a place, and a conflict when another one was there.
-func (m *Model) see(place EditKey, message Version) {
-	if first, ok := m.places[place]; !ok {
-		m.places[place] = message
-	} else if first != message {
-		m.Conflicts = append(m.Conflicts, place)
+// know reports whether any side has a message of the sequence among those that count, or
+// do not. A conversation with oneself has none.
+func (of *sides) know(sequence uint64) bool {
+	for _, s := range of.states {
+		for i := range s.Days {
+			if d := &s.Days[i]; d.Counted.Contains(sequence) || d.Uncounted.Contains(sequence) {
+				return true
+			}
+		}
 	}
+	return false
 }
 
-func headOf(e events.Event, b *events.MessageSent) Head {
-	h := Head{
+func headOf(e events.Event, b *events.MessageSent) *Head {
+	h := &Head{
 		Sequence: b.Sequence, Time: e.Time, ID: e.ID,
 		MessageID: b.MessageID, From: b.From, Type: b.Type, Preview: b.MessageForShow,
 		Nick: b.Nick, Avatar: b.Avatar, NameCard: b.NameCard,
@@ -289,7 +303,7 @@ func headOf(e events.Event, b *events.MessageSent) Head {
 
 func (m *Model) foldEdit(app string, c events.Conversation, sequence uint64, edit Edit) {
 	at(m.Edits, EditKey{app, c, sequence}).Merge(edit)
-	for _, s := range m.owners(app, c) {
+	for _, s := range m.sidesOf(app, c).states {
 		s.EditedSequence = max(s.EditedSequence, sequence)
 	}
 }
@@ -301,19 +315,23 @@ func (m *Model) message(k MessageKey, v *Message) {
 	m.Messages[k] = v
 }
 
-// owners yields the states that hold the conversation's side: both ends of
-// C2C, the user of SYSTEM, and for a group what its members share.
-func (m *Model) owners(app string, c events.Conversation) func(yield func(string, *State) bool) {
-	return func(yield func(string, *State) bool) {
-		switch {
-		case c.Type == events.TypeGroup:
-			yield("", m.state(app, "", c))
-		case c.Type == events.TypeC2C && c.A != c.B:
-			_ = yield(c.A, m.state(app, c.A, c)) && yield(c.B, m.state(app, c.B, c))
-		default:
-			yield(c.A, m.state(app, c.A, c))
-		}
+// sidesOf are the sides of a conversation, made when they are not there.
+func (m *Model) sidesOf(app string, c events.Conversation) *sides {
+	of, ok := m.sides[place{app, c}]
+	if ok {
+		return of
 	}
+	owner := c.A
+	if c.Type == events.TypeGroup {
+		owner = ""
+	}
+	of = &sides{id: c.IDFor(owner)}
+	of.states = append(of.states, m.State(Key{app, owner, of.id}))
+	if c.Type == events.TypeC2C && c.A != c.B {
+		of.states = append(of.states, m.state(app, c.B, c))
+	}
+	m.sides[place{app, c}] = of
+	return of
 }
 
 // State is the state under k, made when it is not there.
@@ -328,6 +346,11 @@ func (m *Model) own(app string, of events.ConversationOf) *State {
 	s := m.State(Key{app, of.UserID, of.ConversationID})
 	s.Known = true
 	return s
+}
+
+// set makes a change to what a user has set.
+func (m *Model) set(app string, of events.ConversationOf, change func(*Settings)) {
+	m.own(app, of).set(change)
 }
 
 func at[K comparable, V any](values map[K]*V, k K) *V {

@@ -64,7 +64,7 @@ func TestModel_Membership(t *testing.T) {
 		Version: projection.Version{Time: projectiontest.Now, ID: "e"},
 		Value:   projection.Member{Status: events.StatusJoined, Role: "Admin", NameCard: "A", JoinSequence: 7, JoinTime: joined, OperatorID: "bob"},
 	}
-	if diff := cmp.Diff(want, m.State(projection.Key{App: "demo", Owner: "ann", ConversationID: "GROUPhike"}).Member); diff != "" {
+	if diff := cmp.Diff(want, m.State(projection.Key{App: "demo", Owner: "ann", ConversationID: "GROUPhike"}).Settings().Member); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

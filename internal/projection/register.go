@@ -120,10 +120,14 @@ func (h *Head) compare(o *Head) int {
 	)
 }
 
-func (h *Head) merge(other *Head) {
-	if h.compare(other) < 0 {
-		*h = *other
+// Light is the head without a large payload, which lists never show; nil of nil.
+func (h *Head) Light() *Head {
+	if h == nil || h.LargePayload == "" {
+		return h
 	}
+	light := *h
+	light.LargePayload = ""
+	return &light
 }
 
 // Recall is a message's latest recall.

@@ -99,7 +99,7 @@ func (c *Conversation) Known(r Rules) bool {
 		return false
 	}
 	if c.Type == events.TypeGroup {
-		return c.Own.Member.Written()
+		return c.Own.Settings().Member.Written()
 	}
 	return c.Own.Known || slices.ContainsFunc(c.Own.Days, func(d Day) bool { return !r.expired(d.Day) })
 }
@@ -107,13 +107,13 @@ func (c *Conversation) Known(r Rules) bool {
 // member reports whether the user may read the conversation: of a group only its members may.
 func (c *Conversation) member() bool {
 	return c.Type != events.TypeGroup ||
-		c.Own.Member.Value.Status == events.StatusJoined && !c.Group.Value.Dismissed
+		c.Own.Settings().Member.Value.Status == events.StatusJoined && !c.Group.Value.Dismissed
 }
 
 // head is the message that the conversation shows, or nil.
 func (c *Conversation) head(r Rules) *Head {
-	h := &c.Shared.Head
-	if h.Sequence == 0 || r.expired(h.Time.Day()) {
+	h := c.Shared.Head
+	if h == nil || r.expired(h.Time.Day()) {
 		return nil
 	}
 	return h
@@ -130,14 +130,14 @@ func (c *Conversation) Listed(r Rules) bool {
 
 // Hidden reports whether a listed conversation is hidden: marked so, and no newer message came.
 func (c *Conversation) Hidden() bool {
-	_, marked := slices.BinarySearch(c.Own.Marks.Value, events.MarkHidden)
-	return marked && c.Shared.Head.Time <= c.Own.Marks.Time
+	_, marked := slices.BinarySearch(c.Own.Settings().Marks.Value, events.MarkHidden)
+	return marked && c.Shared.Head.Time <= c.Own.Settings().Marks.Time
 }
 
 // Read is the sequence up to which the user has read everything.
 func (c *Conversation) Read() uint64 {
 	read := max(c.Own.Read.Sequence, c.Own.Sent, c.Own.Deleted, c.Own.Cleared)
-	if m := c.Own.Member.Value; m.Status == events.StatusJoined {
+	if m := c.Own.Settings().Member.Value; m.Status == events.StatusJoined {
 		read = max(read, m.JoinSequence)
 	}
 	return read

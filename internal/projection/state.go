@@ -22,8 +22,9 @@ type Key struct {
 type State struct {
 	// The conversation's side: of the owner's C2C or SYSTEM conversation, or of the group.
 
-	// Head is the greatest message that may be shown.
-	Head Head
+	// Head is the greatest message that may be shown; nil: none. It never changes, another
+	// one takes its place, so that many can have it in common.
+	Head *Head
 	// LastSequence is the greatest sequence of any message ever seen in a group.
 	LastSequence uint64
 	// EditedSequence is the greatest sequence that any recall or modification
@@ -46,14 +47,46 @@ type State struct {
 	Sent, PeerSent uint64
 	// Deleted and Cleared are the greatest throughSequence of each.
 	Deleted, Cleared uint64
-	Pinned           Register[bool]
-	RemindType       Register[string]
-	Marks            Register[[]uint64]
-	Groups           Register[[]string]
-	CustomData       Register[string]
-	Draft            Register[string]
-	Remark           Register[string]
-	Member           Register[Member]
+	// Set is what was set for the owner; nil: nothing. It never changes, as Head.
+	Set *Settings
+}
+
+// Settings are the registers that are set for the owner of a conversation, by the owner
+// or, as a membership, by others. Of most conversations none ever is.
+type Settings struct {
+	Pinned     Register[bool]
+	RemindType Register[string]
+	Marks      Register[[]uint64]
+	Groups     Register[[]string]
+	CustomData Register[string]
+	Draft      Register[string]
+	Remark     Register[string]
+	Member     Register[Member]
+}
+
+// noSettings are those of whom nothing was ever set.
+var noSettings Settings
+
+// Settings are what was set, to be read; never nil.
+func (s *State) Settings() *Settings { return cmp.Or(s.Set, &noSettings) }
+
+// set makes a change to what was set.
+func (s *State) set(change func(*Settings)) {
+	changed := *s.Settings()
+	change(&changed)
+	s.Set = &changed
+}
+
+// merge folds other into s.
+func (s *Settings) merge(other *Settings) {
+	s.Pinned.Merge(other.Pinned, compareBool)
+	s.RemindType.Merge(other.RemindType, strings.Compare)
+	s.Marks.Merge(other.Marks, slices.Compare)
+	s.Groups.Merge(other.Groups, slices.Compare)
+	s.CustomData.Merge(other.CustomData, strings.Compare)
+	s.Draft.Merge(other.Draft, strings.Compare)
+	s.Remark.Merge(other.Remark, strings.Compare)
+	s.Member.Merge(other.Member, compareMembers)
 }
 
 // Day is one UTC day of a conversation. It exists when any message of that day does.
@@ -79,7 +112,7 @@ func compareMentions(a, b Mention) int {
 
 // Merge folds other into s. It keeps references to other's values and changes none of them.
 func (s *State) Merge(other *State) {
-	s.Head.merge(&other.Head)
+	s.show(other.Head)
 	s.LastSequence = max(s.LastSequence, other.LastSequence)
 	s.EditedSequence = max(s.EditedSequence, other.EditedSequence)
 	for _, d := range other.Days {
@@ -99,14 +132,16 @@ func (s *State) Merge(other *State) {
 	s.PeerSent = max(s.PeerSent, other.PeerSent)
 	s.Deleted = max(s.Deleted, other.Deleted)
 	s.Cleared = max(s.Cleared, other.Cleared)
-	s.Pinned.Merge(other.Pinned, compareBool)
-	s.RemindType.Merge(other.RemindType, strings.Compare)
-	s.Marks.Merge(other.Marks, slices.Compare)
-	s.Groups.Merge(other.Groups, slices.Compare)
-	s.CustomData.Merge(other.CustomData, strings.Compare)
-	s.Draft.Merge(other.Draft, strings.Compare)
-	s.Remark.Merge(other.Remark, strings.Compare)
-	s.Member.Merge(other.Member, compareMembers)
+	if other.Set != nil {
+		s.set(func(own *Settings) { own.merge(other.Set) })
+	}
+}
+
+// show makes a message the head if it is greater than the one that is.
+func (s *State) show(h *Head) {
+	if h != nil && (s.Head == nil || s.Head.compare(h) < 0) {
+		s.Head = h
+	}
 }
 
 // day is the state's part for d, made when it is not there.
@@ -120,6 +155,15 @@ func (s *State) day(d events.Day) *Day {
 		s.Days = slices.Insert(s.Days, i, Day{Day: d})
 	}
 	return &s.Days[i]
+}
+
+// count puts a message of a day among those that count as unread, or those that do not.
+func (s *State) count(day events.Day, counted bool, sequence uint64) {
+	if d := s.day(day); counted {
+		d.Counted.Add(sequence)
+	} else {
+		d.Uncounted.Add(sequence)
+	}
 }
 
 func (s *State) mention(m Mention) {

@@ -85,7 +85,7 @@ func (m *memory) state(k projection.Key, full bool) (*projection.State, bool) {
 	c := &projection.State{}
 	c.Merge(s)
 	if !full {
-		c.Head.LargePayload = ""
+		c.Head = c.Head.Light()
 	}
 	return c, true
 }

@@ -139,7 +139,7 @@ func (in *inbox) merge(states map[string]*projection.State) bool {
 			in.rows = append(in.rows, r)
 		}
 		compact = state.AppendCompact(compact[:0])
-		in.put(r, string(compact), state.Member.Value.Status == events.StatusJoined) // only groups have members
+		in.put(r, string(compact), state.Settings().Member.Value.Status == events.StatusJoined) // only groups have members
 	}
 	if len(in.rows) > len(known) {
 		slices.SortFunc(in.rows, func(a, b *row) int { return strings.Compare(a.id, b.id) })

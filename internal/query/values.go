@@ -23,7 +23,7 @@ type groupChange struct {
 func (g *groupValue) merge(change groupChange) bool {
 	if change.state != nil {
 		g.state.Merge(change.state)
-		g.state.Head.LargePayload = "" // lists never show it
+		g.state.Head = g.state.Head.Light()
 	}
 	if change.profile != nil {
 		projection.MergeGroup(&g.profile, *change.profile)
@@ -34,10 +34,10 @@ func (g *groupValue) merge(change groupChange) bool {
 // bytes is about what the group takes.
 func (g *groupValue) bytes() int {
 	const group, keys, day, run = 1344, 384, 64, 16
-	h, p := &g.state.Head, &g.profile
-	n := group + len(h.ID) + len(p.ID) + len(p.Value.Name) + len(p.Value.Avatar)
-	if h.Sequence > 0 { // twice: it is shown, too
-		n += keys + 2*(len(h.MessageID)+len(h.From)+len(h.Type)+len(h.Preview)+len(h.Nick)+len(h.Avatar)+
+	h, p := g.state.Head, &g.profile
+	n := group + len(p.ID) + len(p.Value.Name) + len(p.Value.Avatar)
+	if h != nil { // twice: it is shown, too
+		n += keys + len(h.ID) + 2*(len(h.MessageID)+len(h.From)+len(h.Type)+len(h.Preview)+len(h.Nick)+len(h.Avatar)+
 			len(h.NameCard)+len(h.CloudCustomData)+len(h.Payload))
 	}
 	runs := len(g.state.Recalled) + len(g.state.Mentions)

@@ -61,16 +61,16 @@ var registers = []register{
 	greatest(8, func(s *projection.State) *uint64 { return &s.PeerSent }),
 	greatest(9, func(s *projection.State) *uint64 { return &s.Deleted }),
 	greatest(10, func(s *projection.State) *uint64 { return &s.Cleared }),
-	last(11, func(s *projection.State) *projection.Register[bool] { return &s.Pinned }, (*valueWriter).bool, (*valueReader).bool),
-	text(12, func(s *projection.State) *projection.Register[string] { return &s.RemindType }),
-	last(13, func(s *projection.State) *projection.Register[[]uint64] { return &s.Marks },
+	last(11, func(s *projection.Settings) *projection.Register[bool] { return &s.Pinned }, (*valueWriter).bool, (*valueReader).bool),
+	text(12, func(s *projection.Settings) *projection.Register[string] { return &s.RemindType }),
+	last(13, func(s *projection.Settings) *projection.Register[[]uint64] { return &s.Marks },
 		each((*valueWriter).uint64), all((*valueReader).uint64)),
-	last(14, func(s *projection.State) *projection.Register[[]string] { return &s.Groups },
+	last(14, func(s *projection.Settings) *projection.Register[[]string] { return &s.Groups },
 		each((*valueWriter).text), all((*valueReader).text)),
-	text(15, func(s *projection.State) *projection.Register[string] { return &s.CustomData }),
-	text(16, func(s *projection.State) *projection.Register[string] { return &s.Draft }),
-	text(17, func(s *projection.State) *projection.Register[string] { return &s.Remark }),
-	last(18, func(s *projection.State) *projection.Register[projection.Member] { return &s.Member }, writeMember, readMember),
+	text(15, func(s *projection.Settings) *projection.Register[string] { return &s.CustomData }),
+	text(16, func(s *projection.Settings) *projection.Register[string] { return &s.Draft }),
+	text(17, func(s *projection.Settings) *projection.Register[string] { return &s.Remark }),
+	last(18, func(s *projection.Settings) *projection.Register[projection.Member] { return &s.Member }, writeMember, readMember),
 }
 
 // greatest is a register of which only a sequence counts.
@@ -99,27 +99,29 @@ func mark(number int8, of func(*projection.State) *projection.ReadMark) register
 
 // last is a register of the last writer.
 func last[T any](
-	number int8, of func(*projection.State) *projection.Register[T], write func(*valueWriter, T), read func(*valueReader) T,
+	number int8, of func(*projection.Settings) *projection.Register[T], write func(*valueWriter, T), read func(*valueReader) T,
 ) register {
 	return register{
 		number,
 		func(s *projection.State, r *registerRow) bool {
-			if !of(s).Written() {
+			set := of(s.Settings())
+			if !set.Written() {
 				return false
 			}
-			write(&r.written, of(s).Value)
-			r.Version = of(s).Version
+			write(&r.written, set.Value)
+			r.Version = set.Version
 			return true
 		},
 		func(s *projection.State, r *registerRow) error {
 			v := readValue(r.Value)
-			*of(s) = projection.Register[T]{Version: r.Version, Value: read(v)}
+			s.Set = &projection.Settings{}
+			*of(s.Set) = projection.Register[T]{Version: r.Version, Value: read(v)}
 			return v.err
 		},
 	}
 }
 
-func text(number int8, of func(*projection.State) *projection.Register[string]) register {
+func text(number int8, of func(*projection.Settings) *projection.Register[string]) register {
 	return last(number, of, (*valueWriter).text, (*valueReader).text)
 }
 
@@ -142,8 +144,8 @@ func all[T any](read func(*valueReader) T) func(*valueReader) []T {
 }
 
 func writeHead(s *projection.State, r *registerRow) bool {
-	h := &s.Head
-	if h.Sequence == 0 {
+	h := s.Head
+	if h == nil {
 		return false
 	}
 	w := &r.written
@@ -159,7 +161,7 @@ func writeHead(s *projection.State, r *registerRow) bool {
 
 func readHead(s *projection.State, r *registerRow) error {
 	v := readValue(r.Value)
-	s.Head = projection.Head{
+	s.Head = &projection.Head{
 		Sequence: r.Sequence, Time: r.Time, ID: r.ID,
 		MessageID: v.text(), From: v.text(), Type: v.text(), Preview: v.text(),
 		Nick: v.text(), Avatar: v.text(), NameCard: v.text(), CloudCustomData: v.text(),

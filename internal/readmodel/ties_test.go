@@ -25,13 +25,13 @@ func TestStore_TiesFallAsInGo(t *testing.T) {
 
 	for a, b := range pairs[projection.Head]("Sequence", "Time", "ID") {
 		k := projection.Key{App: "demo", Owner: "ann", ConversationID: next("C2C")}
-		one.State(k).Head, other.State(k).Head = a, b
+		one.State(k).Head, other.State(k).Head = &a, &b
 		one.State(k).LastSequence, other.State(k).LastSequence = 1, 1 // a row is there for what was reached
 	}
 	for a, b := range pairs[projection.Member]() {
 		k := projection.Key{App: "demo", Owner: "ann", ConversationID: next("GROUP")}
-		one.State(k).Member = projection.Register[projection.Member]{Version: tie, Value: a}
-		other.State(k).Member = projection.Register[projection.Member]{Version: tie, Value: b}
+		one.State(k).Set = &projection.Settings{Member: projection.Register[projection.Member]{Version: tie, Value: a}}
+		other.State(k).Set = &projection.Settings{Member: projection.Register[projection.Member]{Version: tie, Value: b}}
 	}
 	edit := func() projection.EditKey {
 		return projection.EditKey{App: "demo", Conversation: events.C2C("ann", next("u")), Sequence: 1}
