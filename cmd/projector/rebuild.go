@@ -102,7 +102,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	}()
 
 	begin := time.Now()
-	err = r.Run(running, events.NewDecoder(config.limits), registry, tellRebuild(screen, log))
+	err = r.Run(running, events.NewDecoder(config.limits).Sharing(), registry, tellRebuild(screen, log))
 	screen.clear()
 	stop(nil)
 	err = errors.Join(err, <-served)

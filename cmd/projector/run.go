@@ -27,7 +27,7 @@ const gcPercent = 400
 
 // memoryLimit is how much memory the process should take when batches of so many
 // bytes are folded: past it the heap gets less room.
-func memoryLimit(batchBytes int) int64 { return int64(batchBytes)*8 + 96<<20 }
+func memoryLimit(batchBytes int) int64 { return int64(batchBytes)*16 + 96<<20 }
 
 // limitMemory tells Go's collector of both, unless the environment does.
 func limitMemory(in ingest.Config, getenv func(string) string) {
@@ -143,7 +143,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	}
 
 	// Kafka
-	consumer, err := ingest.New(config.ingest, readmodel.NewLive(server), events.NewDecoder(config.limits), log, registry)
+	consumer, err := ingest.New(config.ingest, readmodel.NewLive(server), events.NewDecoder(config.limits).Sharing(), log, registry)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,7 @@ var benchmarkEvent = Event{
 	},
 }
 
-func benchmarkDecode(b *testing.B, value []byte, contentType string) {
-	decoder := NewDecoder(DefaultLimits())
+func benchmarkDecode(b *testing.B, decoder *Decoder, value []byte, contentType string) {
 	record := Record{Value: value, Headers: []Header{{HeaderContentType, []byte(contentType)}}, Timestamp: recordTime}
 	b.SetBytes(int64(len(value)))
 	b.ReportAllocs()
@@ -30,7 +29,7 @@ func BenchmarkDecodeJSON(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	benchmarkDecode(b, value, ContentTypeJSON)
+	benchmarkDecode(b, NewDecoder(DefaultLimits()), value, ContentTypeJSON)
 }
 
 func BenchmarkDecodeProtobuf(b *testing.B) {
@@ -38,7 +37,9 @@ func BenchmarkDecodeProtobuf(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	benchmarkDecode(b, value, ContentTypeProtobuf)
+	decoder := NewDecoder(DefaultLimits())
+	b.Run("copied", func(b *testing.B) { benchmarkDecode(b, decoder, value, ContentTypeProtobuf) })
+	b.Run("shared", func(b *testing.B) { benchmarkDecode(b, decoder.Sharing(), value, ContentTypeProtobuf) })
 }
 
 func benchmarkEncode(b *testing.B, encode func([]byte, Event) ([]byte, error)) {

@@ -17,7 +17,7 @@ type Header struct {
 
 // Record is what Decode needs of a Kafka record.
 type Record struct {
-	// Value is only read; no event keeps a part of it.
+	// Value is only read, and no event keeps a part of it, unless the decoder shares.
 	Value   []byte
 	Headers []Header
 	// Timestamp is the record's own, which bounds how far ahead an event's time may be.
@@ -43,10 +43,16 @@ const MaxAhead = 10 * time.Minute
 // state between records.
 type Decoder struct {
 	limits Limits
+	shares bool
 }
 
 // NewDecoder is a Decoder with these limits, which must be valid.
 func NewDecoder(limits Limits) *Decoder { return &Decoder{limits: limits} }
+
+// Sharing is a Decoder whose events have their texts in common with the record's value
+// where they can: it must never change, and each of them keeps all of it alive. That is
+// for who keeps the record for as long as the event.
+func (d *Decoder) Sharing() *Decoder { return &Decoder{limits: d.limits, shares: true} }
 
 // Decode reads and checks one record. The error is ErrEmptyValue,
 // ErrUnknownBody (both: skip the record), or an *Error (a dead letter).
@@ -56,6 +62,7 @@ func (d *Decoder) Decode(record Record) (Event, error) {
 	}
 	r := rawEvents.Get().(*rawEvent)
 	defer r.release()
+	r.shares = d.shares
 	// The order of the checks is part of the package's contract: see doc.go.
 	if n := len(record.Value); n > d.limits.EventBytes {
 		return Event{}, &Error{

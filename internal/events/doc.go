@@ -32,8 +32,8 @@
 //
 // # Not obvious
 //
-//   - Nothing in an Event shares memory with the record's value: an ID in a
-//     long-lived map would keep 256 KB alive.
+//   - Nothing in an Event shares memory with the record's value, unless it is asked to
+//     (Sharing): an ID in a long-lived map would keep 256 KB alive.
 //   - Times are compared in seconds before they become microseconds: a
 //     Timestamp's seconds times a million overflow.
 //   - The generated Protobuf code keeps the last of several bodies; the decoder

@@ -190,7 +190,7 @@ func (r *rawEvent) readJSON(dec *jsontext.Decoder, f *field) error {
 		return nil
 	case k == '{' && f.kind == kindObject:
 		r.values[f.key].state = present
-		r.payload = compact(raw)
+		r.payload = compact(raw) // the reader's own, and gone with it
 		return nil
 	}
 	r.setWrong(f.key, -1, shownJSON(raw))

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,6 +18,27 @@ const maxPayloadDepth = 1000
 func validPayload(p []byte) bool {
 	v := jsontext.Value(p)
 	return v.Kind() == '{' && v.IsValid(jsontext.AllowDuplicateNames(true))
+}
+
+// compact is valid JSON of a record's value without its whitespace.
+func (r *rawEvent) compact(src []byte) []byte {
+	if r.shares && isCompact(src) {
+		return slices.Clip(src)
+	}
+	return compact(src)
+}
+
+// isCompact reports whether valid JSON has no whitespace.
+func isCompact(src []byte) bool {
+	for i := 0; i < len(src); i++ {
+		switch src[i] {
+		case ' ', '\t', '\r', '\n':
+			return false
+		case '"':
+			i = stringEnd(src, i) - 1
+		}
+	}
+	return true
 }
 
 // compact is a copy of valid JSON without its whitespace. It keeps no memory for

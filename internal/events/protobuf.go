@@ -116,7 +116,7 @@ func (r *rawEvent) readWire(f *field, value []byte) error {
 		if !utf8.Valid(value) {
 			return errUTF8
 		}
-		r.setText(f, string(value))
+		r.setText(f, r.textFrom(value))
 	case kindInt, kindUint32, kindBool:
 		n, _ := protowire.ConsumeVarint(value)
 		if f.kind == kindBool {
@@ -132,7 +132,7 @@ func (r *rawEvent) readWire(f *field, value []byte) error {
 			return errUTF8
 		}
 		r.values[f.key].state = present
-		r.texts = append(r.texts, string(value))
+		r.texts = append(r.texts, r.textFrom(value))
 	case kindInts:
 		r.values[f.key].state = present
 		for len(value) > 0 {
@@ -178,7 +178,7 @@ func (r *rawEvent) readWireObject(f *field, value []byte) error {
 		r.values[f.key] = rawValue{}
 	case validPayload(value):
 		r.values[f.key] = rawValue{state: present}
-		r.payload = compact(value)
+		r.payload = r.compact(value)
 	default:
 		r.setWrong(f.key, -1, shown(value))
 	}
@@ -196,9 +196,9 @@ func (r *rawEvent) readWireKeyValue(f *field, b []byte) error {
 			return errUTF8
 		}
 		if num == 1 {
-			pair.Key = string(value)
+			pair.Key = r.textFrom(value)
 		} else {
-			pair.Value = string(value)
+			pair.Value = r.textFrom(value)
 		}
 		return nil
 	})

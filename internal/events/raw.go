@@ -1,11 +1,15 @@
 package events
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
 // rawEvent is an event between the bytes and the Go types: what both encodings
 // are read into and written from, before any rule but those of the encoding
-// has been checked. Everything in it is a copy.
+// has been checked. Everything in it is a copy, unless it shares.
 type rawEvent struct {
+	shares bool
 	// values of the header and of the body, by field.
 	values [keyCount]rawValue
 	// The body's payload and its list: no body has two.
@@ -62,6 +66,14 @@ func (r *rawEvent) release() {
 
 // maxKeptScratch is the largest buffer that outlives its event.
 const maxKeptScratch = 64 * kilobyte
+
+// textFrom is a text that is part of a record's value.
+func (r *rawEvent) textFrom(value []byte) string {
+	if r.shares && len(value) > 0 {
+		return unsafe.String(&value[0], len(value)) //nolint:gosec // it never changes, see Decoder.Sharing
+	}
+	return string(value)
+}
 
 func (r *rawEvent) setText(f *field, s string) {
 	// Absent and empty are one, unless the field says otherwise.

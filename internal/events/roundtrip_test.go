@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -46,10 +47,19 @@ func TestRoundTrip(t *testing.T) {
 			"Protobuf in a frame":          jsonRecord("\x00\x00\x00\x00\x07\x00" + string(p)),
 			"JSON with whitespace between": jsonRecord(indented(t, j)),
 		} {
+			shared, err := decoder.Sharing().Decode(record)
+			if err != nil {
+				t.Fatalf("%s, shared: %v", name, err)
+			}
+			if diff := cmp.Diff(e, shared); diff != "" {
+				t.Errorf("%s, shared (-want +got):\n%s", name, diff)
+			}
+			record.Value = bytes.Clone(record.Value)
 			got, err := decoder.Decode(record)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
+			clear(record.Value) // nothing of it is in the event
 			if diff := cmp.Diff(e, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}

@@ -106,17 +106,17 @@ func DefaultConfig() Config {
 		DeadTopic: events.TopicDead,
 
 		FlushInterval:      200 * time.Millisecond,
-		MaxBatchEvents:     50_000,
-		MaxBatchRows:       100_000,
-		MaxBatchBytes:      16 << 20,
-		MaxPieceEvents:     10_000,
-		MaxPieceRows:       20_000,
-		MaxPieceBytes:      4 << 20,
+		MaxBatchEvents:     20_000,
+		MaxBatchRows:       60_000,
+		MaxBatchBytes:      8 << 20,
+		MaxPieceEvents:     1000,
+		MaxPieceRows:       2000,
+		MaxPieceBytes:      512 << 10,
 		MaxDeadLetterBytes: 4 << 20,
 
 		KeepInterval: time.Second,
 
-		FetchMaxBytes: 8 << 20,
+		FetchMaxBytes: 1 << 20,
 		FetchMaxWait:  500 * time.Millisecond,
 
 		RetryInterval:    100 * time.Millisecond,

@@ -19,6 +19,9 @@ type Server struct {
 	slots chan struct{}
 }
 
+// maxCompressionBuffer is how much of an insert is compressed and sent at a time.
+const maxCompressionBuffer = 1 << 20
+
 // Open makes a server. It does not connect before it is used.
 func Open(c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
@@ -47,7 +50,9 @@ func Open(c Config) (*Server, error) {
 		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
 		MaxIdleConns: c.MaxConnections,
 		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
-		Settings:     settings,
+		// What each connection keeps for ever once it was needed; by default 10 MB.
+		MaxCompressionBuffer: maxCompressionBuffer,
+		Settings:             settings,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
