@@ -57,7 +57,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "rollback --check", out: "the configuration is valid"},
 		{args: "rollback --nope", errs: []string{"nope"}},
 		{args: "run --nope", errs: []string{"nope"}},
-		{args: "frob", errs: []string{`"frob"`, "rollback or generations"}},
+		{args: "frob", errs: []string{`"frob"`, "generations or dead"}},
 		{args: "", errs: []string{"expected run, migrate, rebuild"}},
 	} {
 		var out strings.Builder
