@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,18 @@ import (
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/lifecycle"
 )
+
+const deadUsage = `Usage: projector dead <command> [flags]
+
+Dead letters are the records in which projectors have found no valid event.
+
+Commands:
+  list     list those that match, and count them by code
+  show     show one in full, and what the decoder says of it now
+  redrive  send again those that match and that the decoder accepts now
+
+projector dead <command> --help lists the command's flags.
+`
 
 // dead runs the commands on dead letters.
 func dead(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -27,6 +40,9 @@ func dead(ctx context.Context, args []string, getenv func(string) string, stdout
 		return deadShow(ctx, args[1:], getenv, stdout)
 	case "redrive":
 		return deadRedrive(ctx, args[1:], getenv, stdout)
+	case "-h", "-help", "--help", "help":
+		_, _ = io.WriteString(stdout, deadUsage)
+		return flag.ErrHelp
 	default:
 		return fmt.Errorf("unknown command %q, expected dead list, dead show or dead redrive (projector --help)", "dead "+args[0])
 	}

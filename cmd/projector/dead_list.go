@@ -70,13 +70,15 @@ func deadList(ctx context.Context, args []string, getenv func(string) string, st
 		for i := range letters {
 			l := &letters[i]
 			codes[l.Code]++
+			var err error
 			if config.json {
-				if err := lines.Encode(newDeadLetter(l)); err != nil {
-					return err
-				}
-				continue
+				err = lines.Encode(newDeadLetter(l))
+			} else {
+				_, err = fmt.Fprintf(out, "%-16v  %s  %-20s  %-17s  %7d B  %s\n", l.Place, written(l.Written), from(l), codeOf(l.Code), len(l.Value), reasonOf(l))
 			}
-			fmt.Fprintf(out, "%-16v  %s  %-20s  %-17s  %7d B  %s\n", l.Place, written(l.Written), from(l), codeOf(l.Code), len(l.Value), reasonOf(l))
+			if err != nil {
+				return err
+			}
 		}
 		return out.Flush()
 	}, s.progress)
@@ -95,7 +97,7 @@ func deadList(ctx context.Context, args []string, getenv func(string) string, st
 // listed sums up what was listed.
 func listed(topic string, at ingest.Scanned, codes map[events.Code]int) string {
 	if at.Matching == 0 {
-		return fmt.Sprintf("no dead letter matches: %d were read from %s", at.Letters, topic)
+		return noneMatch(topic, at.Letters)
 	}
 	var counts []string
 	for _, code := range slices.SortedFunc(maps.Keys(codes), func(a, b events.Code) int {
@@ -104,6 +106,11 @@ func listed(topic string, at ingest.Scanned, codes map[events.Code]int) string {
 		counts = append(counts, fmt.Sprintf("%d %s", codes[code], codeOf(code)))
 	}
 	return fmt.Sprintf("%d of %d dead letters: %s", at.Matching, at.Letters, strings.Join(counts, ", "))
+}
+
+// noneMatch says that no dead letter does.
+func noneMatch(topic string, read int) string {
+	return fmt.Sprintf("no dead letter matches: %d were read from %s", read, topic)
 }
 
 // from is where a letter's record came from, and "?" if nothing says so.

@@ -82,6 +82,7 @@ type redriving struct {
 	last   string // up to which letter they were sent
 }
 
+// told tells what has become of some, and counts them.
 func (r *redriving) told(outcomes []ingest.Outcome) error {
 	if len(outcomes) > 0 {
 		r.screen.clear()
@@ -112,39 +113,35 @@ func (r *redriving) tell(d deadRedriven) error {
 	if r.config.json {
 		return r.lines.Encode(d)
 	}
+	what := fmt.Sprintf("is sent to %s under the key %s", d.To, line(d.Key))
 	switch {
 	case !d.Sent:
-		fmt.Fprintf(r.out, "%v is not sent: %s\n", d.ID, line(d.Why))
+		what = "is not sent: " + line(d.Why)
 	case r.config.dryRun:
-		fmt.Fprintf(r.out, "%v would be sent to %s under the key %s\n", d.ID, d.To, line(d.Key))
-	default:
-		fmt.Fprintf(r.out, "%v is sent to %s under the key %s\n", d.ID, d.To, line(d.Key))
+		what = fmt.Sprintf("would be sent to %s under the key %s", d.To, line(d.Key))
 	}
-	return nil // Flush tells
+	_, err := fmt.Fprintf(r.out, "%v %s\n", d.ID, what)
+	return err
 }
 
+// end sums up.
 func (r *redriving) end() error {
 	if r.config.json {
-		if err := r.lines.Encode(r.sum); err != nil {
-			return err
-		}
-		return r.out.Flush()
+		return errors.Join(r.lines.Encode(r.sum), r.out.Flush())
 	}
-	if r.sum.Matching == 0 {
-		fmt.Fprintf(r.out, "no dead letter matches: %d were read from %s\n", r.sum.Letters, r.config.ingest.DeadTopic)
-		return r.out.Flush()
+	text := fmt.Sprintf("%d of %d dead letters were sent", r.sum.Sent, r.sum.Matching)
+	switch {
+	case r.sum.Matching == 0:
+		text = noneMatch(r.config.ingest.DeadTopic, r.sum.Letters)
+	case r.config.dryRun:
+		text = fmt.Sprintf("%d of %d dead letters would be sent", r.sum.Sent, r.sum.Matching)
 	}
-	verb := "were sent"
-	if r.config.dryRun {
-		verb = "would be sent"
-	}
-	fmt.Fprintf(r.out, "%d of %d dead letters %s", r.sum.Sent, r.sum.Matching, verb)
 	if r.sum.Same > 0 {
-		fmt.Fprintf(r.out, "; %d are others once more", r.sum.Same)
+		text += fmt.Sprintf("; repeated: %d", r.sum.Same)
 	}
 	if r.sum.Kept > 0 {
-		fmt.Fprintf(r.out, "; %d cannot be sent", r.sum.Kept)
+		text += fmt.Sprintf("; cannot be sent: %d", r.sum.Kept)
 	}
-	_, _ = r.out.WriteString("\n")
-	return r.out.Flush()
+	_, err := fmt.Fprintln(r.out, text)
+	return errors.Join(err, r.out.Flush())
 }

@@ -35,7 +35,7 @@ func (h *harness) scan(config Config, f Filter) ([]string, Scanned) {
 	told := Scanned{}
 	at, err := h.letters(config).Scan(h.ctx, f, func(letters []Letter) error {
 		for _, l := range letters {
-			places = append(places, l.Place.String())
+			places = append(places, l.String())
 		}
 		return nil
 	}, func(at Scanned) {
