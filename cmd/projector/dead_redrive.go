@@ -37,8 +37,10 @@ type deadRedrove struct {
 
 func deadRedrive(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := defaultDeadConfig()
+	config.ingest.MaxRate = 20_000
 	flags := lifecycle.NewFlags("projector dead redrive", "Sends dead letters again to the topics that they came from, for instance after a limit was raised. Give it the limits of the projectors: only what the decoder accepts with them is sent, and the rest is named, with why. Run it again if it is interrupted; sending twice changes nothing. It fails when anything that matches cannot be sent.", getenv, stdout)
 	flags.Bool(&config.dryRun, "dry-run", "Send nothing, and say what would be sent.")
+	flags.Int(&config.ingest.MaxRate, "max-rate", "Most events a second, so that the live system keeps its latency; 0: as many as there can be.")
 	config.registerFilter(flags)
 	config.register(flags)
 	registerLimits(flags, &config.limits)

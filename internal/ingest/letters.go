@@ -181,7 +181,8 @@ func (l *Letters) Get(ctx context.Context, id int, offset int64) (*Letter, error
 }
 
 // Scan reads the topic from its beginning to the end that it has at the moment, partition
-// by partition, and gives handle what matches. After each fetch it tells how far it is.
+// by partition. It gives handle what matches, some letters at a time, and then tells how
+// far it is.
 func (l *Letters) Scan(ctx context.Context, f Filter, handle func([]Letter) error, tell func(Scanned)) (Scanned, error) {
 	var at Scanned
 	starts, ends, err := l.bounds(ctx, f.Since)
@@ -240,8 +241,12 @@ func (l *Letters) bounds(ctx context.Context, since time.Time) (starts, ends map
 	return starts, ends, nil
 }
 
-// read reads a partition from an offset up to another one. It gives handle what each
-// fetch brings: letters, how many offsets it was, and how many of them are lost.
+// lettersAtOnce is how many letters are handled at once at most, so that something is
+// heard of those that are handled slowly.
+const lettersAtOnce = 1000
+
+// read reads a partition from an offset up to another one. It gives handle some letters
+// after the other, over how many offsets they go, and how many of these are lost.
 func (l *Letters) read(ctx context.Context, p events.Partition, from, to int64, handle func(letters []Letter, offsets, lost int64) error) error {
 	f := &fetcher{cluster: l.cluster, topic: p.Topic, id: p.ID}
 	defer f.close()
@@ -270,6 +275,13 @@ func (l *Letters) read(ctx context.Context, p events.Partition, from, to int64, 
 			}
 		}
 		if to := min(result.next, to); to > next {
+			for len(letters) > lettersAtOnce {
+				after := letters[lettersAtOnce].Offset
+				if err := handle(letters[:lettersAtOnce], after-next, 0); err != nil {
+					return err
+				}
+				next, letters = after, letters[lettersAtOnce:]
+			}
 			if err := handle(letters, to-next, lost); err != nil {
 				return err
 			}

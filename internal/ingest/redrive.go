@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/segmentio/kafka-go"
+	"golang.org/x/time/rate"
 
 	"github.com/convoview/convoview/internal/events"
 )
@@ -55,23 +57,27 @@ func (r *Redrive) Run(ctx context.Context) (Scanned, error) {
 	if err != nil {
 		return Scanned{}, err
 	}
+	limiter := rate.NewLimiter(rate.Inf, lettersAtOnce)
+	if most := r.Letters.cluster.config.MaxRate; most > 0 {
+		limiter.SetLimit(rate.Limit(most))
+	}
 	sent := map[events.Partition]*roaring64.Bitmap{}
 	return r.Letters.Scan(ctx, r.Filter, func(letters []Letter) error {
 		all := make([]Outcome, len(letters))
 		targets := map[events.Partition][]*Outcome{}
 		for i := range letters {
-			d := &all[i]
-			*d = r.judge(&letters[i], partitions)
-			if d.Kept == nil {
-				d.Same = once(sent, d.Letter)
+			o := &all[i]
+			*o = r.judge(&letters[i], partitions)
+			if o.Kept == nil {
+				o.Same = once(sent, o.Letter)
 			}
-			if d.Kept == nil && d.Same.Topic == "" {
-				targets[d.To] = append(targets[d.To], d)
+			if o.Kept == nil && o.Same.Topic == "" {
+				targets[o.To] = append(targets[o.To], o)
 			}
 		}
 		for to, letters := range targets {
-			if err := r.send(ctx, to, letters); err != nil {
-				return errors.Join(err, r.Told(slices.DeleteFunc(all, func(d Outcome) bool { return !d.Sent })))
+			if err := r.send(ctx, limiter, to, letters); err != nil {
+				return errors.Join(err, r.Told(slices.DeleteFunc(all, func(o Outcome) bool { return !o.Sent })))
 			}
 		}
 		return r.Told(all)
@@ -94,26 +100,26 @@ func once(sent map[events.Partition]*roaring64.Bitmap, l *Letter) Place {
 
 // judge decides where a letter goes, if anywhere.
 func (r *Redrive) judge(l *Letter, partitions map[string][]int) Outcome {
-	d := Outcome{Letter: l, Key: l.Key}
+	o := Outcome{Letter: l, Key: l.Key}
 	ids := partitions[l.From.Topic]
 	switch {
 	case l.From.Topic == "":
-		d.Kept = fmt.Errorf("it has no headers %s, %s and %s that say where it came from", headerTopic, headerPartition, headerOffset)
-		return d
+		o.Kept = fmt.Errorf("it has no headers %s, %s and %s that say where it came from", headerTopic, headerPartition, headerOffset)
+		return o
 	case len(ids) == 0:
-		d.Kept = fmt.Errorf("it came from %s, which is not projected", l.From.Partition)
-		return d
+		o.Kept = fmt.Errorf("it came from %s, which is not projected", l.From.Partition)
+		return o
 	}
 	// The record will have the time at which it is sent.
-	if d.Event, d.Kept = r.Decoder.Decode(events.Record{Value: l.Value, Headers: l.Own(), Timestamp: time.Now()}); d.Kept != nil {
-		return d
+	if o.Event, o.Kept = r.Decoder.Decode(events.Record{Value: l.Value, Headers: l.Own(), Timestamp: time.Now()}); o.Kept != nil {
+		return o
 	}
 	// It goes back to its partition, without asking how its producer has spread keys.
-	d.To = events.Partition{Topic: l.From.Topic, ID: ids[l.From.ID%len(ids)]}
-	if l.From.Topic != r.Letters.cluster.config.Topics[0] && l.Redriven.Topic == "" {
-		d.Key = events.KeyWithID(l.Key, d.Event.ID)
+	o.To = events.Partition{Topic: l.From.Topic, ID: l.From.ID % len(ids)}
+	if l.From.Topic != r.Letters.cluster.config.Topics[0] {
+		o.Key = events.KeyWithID(l.Key, o.Event.ID)
 	}
-	return d
+	return o
 }
 
 // record is what is sent of a letter.
@@ -138,18 +144,26 @@ func (o *Outcome) bytes() int {
 	return n
 }
 
-// send sends letters to a partition, in their order. Those that the broker refuses are kept.
-func (r *Redrive) send(ctx context.Context, to events.Partition, letters []*Outcome) error {
+// send sends letters to a partition, in their order and no more than MaxRate a second.
+// Those that the broker refuses are kept.
+func (r *Redrive) send(ctx context.Context, limiter *rate.Limiter, to events.Partition, letters []*Outcome) error {
 	var failed error
 	_ = inRequests(letters, (*Outcome).bytes, func(letters []*Outcome) error {
 		if failed != nil {
 			return failed
 		}
-		err := r.produce(ctx, to, letters)
+		var err error
+		if !r.DryRun {
+			if err = limiter.WaitN(ctx, len(letters)); err != nil {
+				err = cmp.Or(context.Cause(ctx), err)
+			} else {
+				err = r.produce(ctx, to, letters)
+			}
+		}
 		switch {
 		case err == nil:
-			for _, d := range letters {
-				d.Sent = true
+			for _, o := range letters {
+				o.Sent = true
 			}
 		case judge(err) != refused:
 			failed = err
@@ -163,13 +177,10 @@ func (r *Redrive) send(ctx context.Context, to events.Partition, letters []*Outc
 
 // produce tries until the letters are there, or refused.
 func (r *Redrive) produce(ctx context.Context, to events.Partition, letters []*Outcome) error {
-	if r.DryRun {
-		return nil
-	}
 	for tries := r.Letters.newTries(); ; {
 		records := make([]kafka.Record, len(letters))
-		for i, d := range letters {
-			records[i] = d.record()
+		for i, o := range letters {
+			records[i] = o.record()
 		}
 		err := r.Letters.cluster.produce(ctx, to.Topic, to.ID, records)
 		if err == nil {

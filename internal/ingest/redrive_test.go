@@ -262,9 +262,9 @@ func TestRedrive_FailsAgain(t *testing.T) {
 		h.redrive()
 		h.fail()
 	}
-	const key = `["demo","conversationCustomDataSet","bob","C2Cann","e1"]`
+	const key = `["demo","conversationCustomDataSet","bob","C2Cann","e1"`
 	want := []string{
-		"chat.dead/0/0 from chat.state/0/0: sent to chat.state/0 under " + key,
+		"chat.dead/0/0 from chat.state/0/0: sent to chat.state/0 under " + key + "]",
 		"chat.dead/0/1 from chat.state/0/1: is chat.dead/0/0",
 		"chat.dead/0/2 from chat.state/0/2: is chat.dead/0/0",
 		"chat.dead/0/3 from chat.state/0/3: is chat.dead/0/0",
@@ -272,12 +272,12 @@ func TestRedrive_FailsAgain(t *testing.T) {
 	if diff := cmp.Diff(want, said(h.redrive())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	// Without the first the next one stands for it, under the same key.
+	// Without the first the next one stands for it.
 	if err := h.cluster.DeleteRecords(deadTopic, 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	want = []string{
-		"chat.dead/0/1 from chat.state/0/1: sent to chat.state/0 under " + key,
+		"chat.dead/0/1 from chat.state/0/1: sent to chat.state/0 under " + key + `,"e1"]`,
 		"chat.dead/0/2 from chat.state/0/2: is chat.dead/0/0",
 		"chat.dead/0/3 from chat.state/0/3: is chat.dead/0/0",
 	}
@@ -359,6 +359,30 @@ func TestRedrive_KafkaAway(t *testing.T) {
 	h.redrive()
 	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
 	h.checkModel()
+}
+
+// TestRedrive_MaxRate sends no more than a second's and what is handled at once.
+func TestRedrive_MaxRate(t *testing.T) {
+	h := newHarness(t, 1)
+	var all []kafka.Record
+	for range 2*lettersAtOnce + 1 {
+		r := deadAt(time.Now(), stateTopic, events.CodeTooLarge)
+		r.Value = kafka.NewBytes([]byte(`{"id":"x","app":"demo","time":"2026-01-01T00:00:00Z","appPlanChanged":{}}`))
+		all = append(all, r)
+	}
+	h.produce(deadTopic, 0, all...)
+	var outcomes []Outcome
+	config := h.config()
+	config.MaxRate = 1 // the rest would take longer than the context lasts, which is known at once
+	_, err := h.redriving(config, &outcomes).Run(h.ctx)
+	if sent := len(h.read(stateTopic, 1)); err == nil || sent != lettersAtOnce || len(outcomes) != sent {
+		t.Errorf("got %v, %d are sent, and %d told", err, sent, len(outcomes))
+	}
+	config.MaxRate = 0
+	outcomes = nil
+	if _, err := h.redriving(config, &outcomes).Run(h.ctx); err != nil || len(outcomes) != len(all) {
+		t.Errorf("got %v, and %d are sent", err, len(outcomes))
+	}
 }
 
 // TestRedrive_Stopped ends with the cause.
