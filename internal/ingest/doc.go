@@ -103,6 +103,8 @@
 //	accumulator.go  bounds
 //	writer.go       the order of write and commit
 //	deadletter.go   dead letters
+//	letters.go      reading dead letters
+//	redrive.go      sending them again
 //	balancer.go     which member reads which partition
 //	check.go        topics and their settings at start
 //	connection.go   how connections are made
