@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,9 +35,10 @@ func TestMain(m *testing.M) {
 
 // operatorOf runs commands as processes of their own, on a read model of the test's own.
 type operatorOf struct {
-	t      *testing.T
-	env    []string
-	server *readmodel.Server
+	t               *testing.T
+	env             []string
+	server          *readmodel.Server
+	messages, state string // topics
 }
 
 func newOperator(t *testing.T) *operatorOf {
@@ -58,7 +60,7 @@ func newOperator(t *testing.T) *operatorOf {
 	state := sandboxtest.Topic(t, 2, "cleanup.policy", "compact")
 	dead := sandboxtest.Topic(t, 1, "max.message.bytes", "2000000")
 	write(t, box.KafkaAddr(), messages, state)
-	return &operatorOf{t: t, server: server, env: append(os.Environ(), asCommand+"=1",
+	return &operatorOf{t: t, server: server, messages: messages, state: state, env: append(os.Environ(), asCommand+"=1",
 		"CONVOVIEW_KAFKA_BROKERS="+box.KafkaAddr(), "CONVOVIEW_KAFKA_TOPICS="+messages+","+state, "CONVOVIEW_KAFKA_DEAD_TOPIC="+dead,
 		"CONVOVIEW_KAFKA_GROUP="+messages, "CONVOVIEW_KAFKA_SESSION_TIMEOUT=1s", "CONVOVIEW_KAFKA_HEARTBEAT_INTERVAL=100ms",
 		"CONVOVIEW_CLICKHOUSE_ADDRESSES="+config.Addresses[0], "CONVOVIEW_CLICKHOUSE_DATABASE="+config.Database,
@@ -136,20 +138,22 @@ func (o *operatorOf) mustRun(args ...string) (lines int) {
 	return lines
 }
 
-// project runs a projector until the test ends.
-func (o *operatorOf) project() {
+// project runs a projector until it is stopped, or the test ends.
+func (o *operatorOf) project(args ...string) (stop func()) {
 	o.t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(o.t.Context()), os.Args[0], "run")
+	cmd := exec.CommandContext(context.WithoutCancel(o.t.Context()), os.Args[0], append([]string{"run"}, args...)...)
 	cmd.Env, cmd.Stderr = o.env, io.Discard
 	if err := cmd.Start(); err != nil {
 		o.t.Fatal(err)
 	}
-	o.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
 			o.t.Error(err)
 		}
 	})
+	o.t.Cleanup(stop)
+	return stop
 }
 
 // TestCommands_KilledAnywhere kills each command at one line of its log after the other,

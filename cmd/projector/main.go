@@ -22,6 +22,7 @@ Commands:
   switch       have another generation read
   rollback     have the generation read again that was read before
   generations  list the generations, or drop one
+  dead         list dead letters, show one, or send them again
 
 projector <command> --help lists the command's flags.
 `
@@ -47,10 +48,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return rollback(ctx, args, getenv, stdout)
 	case "generations":
 		return generations(ctx, args, getenv, stdout)
+	case "dead":
+		return dead(ctx, args, getenv, stdout)
 	case "-h", "-help", "--help", "help":
 		_, _ = io.WriteString(stdout, usage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, verify, switch, rollback or generations (projector --help)", command)
+		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, verify, switch, rollback, generations or dead (projector --help)", command)
 	}
 }

@@ -75,10 +75,8 @@ func (c *config) register(f *lifecycle.Flags) {
 
 // registerReading binds how the topics are read and the read model is written.
 func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limits) {
-	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
-	f.String(&in.ClientID, "kafka-client-id", "What brokers call us in their logs and quotas.")
+	registerKafka(f, in)
 	f.String(&in.GroupID, "kafka-group", "Consumer group, whose committed offsets say what was projected.")
-	f.Strings(&in.Topics, "kafka-topics", "Topics to project, separated by commas.")
 	f.Duration(&in.FlushInterval, "flush-interval", "How long the first event of a batch waits for others.")
 	f.Int(&in.MaxBatchEvents, "max-batch-events", "Most events of one batch.")
 	f.Int(&in.MaxBatchRows, "max-batch-rows", "Most rows that one batch is folded into: what takes memory.")
@@ -86,18 +84,30 @@ func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limit
 	f.Int(&in.MaxPieceEvents, "max-piece-events", "Most events that one partition folds before it adds them to the batch.")
 	f.Int(&in.MaxPieceRows, "max-piece-rows", "The same in rows.")
 	f.Bytes(&in.MaxPieceBytes, "max-piece-bytes", "The same in bytes.")
-	f.Bytes(&in.FetchMaxBytes, "fetch-max-bytes", "How much one fetch from one partition asks for.")
-	f.Duration(&in.FetchMaxWait, "fetch-max-wait", "How long a broker holds a fetch that finds nothing.")
-	f.Duration(&in.RetryInterval, "retry-interval", "First wait after a failure of Kafka or ClickHouse; it grows, and there is no last try.")
-	f.Duration(&in.MaxRetryInterval, "max-retry-interval", "Longest such wait.")
-	f.Duration(&in.DialTimeout, "kafka-dial-timeout", "Longest wait for a connection to a broker.")
-	f.Duration(&in.RequestTimeout, "kafka-request-timeout", "Longest wait for a broker's answer.")
-	f.Duration(&in.MetadataInterval, "kafka-metadata-interval", "How often partitions, leaders and lag are looked at.")
 	f.Duration(&in.SessionTimeout, "kafka-session-timeout", "How long the consumer group waits for a silent member.")
 	f.Duration(&in.HeartbeatInterval, "kafka-heartbeat-interval", "How often the group hears of us, and we of a rebalance.")
 	f.Duration(&in.RebalanceTimeout, "kafka-rebalance-timeout", "How long the group waits for its members to join again.")
 	f.Duration(&in.JoinGroupBackoff, "kafka-join-backoff", "Wait after a failed attempt to join the group.")
 	f.Duration(&in.StallTimeout, "stall-timeout", "How long a partition may stand still although it has more records.")
+	registerLimits(f, limits)
+}
+
+// registerKafka binds how brokers are talked to.
+func registerKafka(f *lifecycle.Flags, in *ingest.Config) {
+	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
+	f.String(&in.ClientID, "kafka-client-id", "What brokers call us in their logs and quotas.")
+	f.Strings(&in.Topics, "kafka-topics", "Topics to project, separated by commas; the first is that of messages.")
+	f.Bytes(&in.FetchMaxBytes, "fetch-max-bytes", "How much one fetch from one partition asks for.")
+	f.Duration(&in.FetchMaxWait, "fetch-max-wait", "How long a broker holds a fetch that finds nothing.")
+	f.Duration(&in.RetryInterval, "retry-interval", "First wait after a failure of Kafka or ClickHouse; it grows.")
+	f.Duration(&in.MaxRetryInterval, "max-retry-interval", "Longest such wait.")
+	f.Duration(&in.DialTimeout, "kafka-dial-timeout", "Longest wait for a connection to a broker.")
+	f.Duration(&in.RequestTimeout, "kafka-request-timeout", "Longest wait for a broker's answer.")
+	f.Duration(&in.MetadataInterval, "kafka-metadata-interval", "How often partitions, leaders and lag are looked at.")
+}
+
+// registerLimits binds what an event may be like.
+func registerLimits(f *lifecycle.Flags, limits *events.Limits) {
 	f.Bytes(&limits.EventBytes, "limit-event-bytes", "Greatest event.")
 	f.Bytes(&limits.PayloadBytes, "limit-payload-bytes", "Greatest payload.")
 	f.Bytes(&limits.CloudCustomDataBytes, "limit-cloud-custom-data-bytes", "Greatest cloudCustomData.")

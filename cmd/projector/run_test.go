@@ -55,9 +55,23 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "rollback --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
 		{args: "rollback --check --nats-url= --log-level loud", errs: []string{"nats url", `"loud"`}},
 		{args: "rollback --check", out: "the configuration is valid"},
+		{args: "dead list --check --code too_large,malformed --topic chat.state --since 36h --until 2126-11-23T03:00:00Z", out: "the configuration is valid"},
+		{args: "dead list --check --code toolarge --progress-interval 0s --kafka-dead-topic=", errs: []string{
+			`code "toolarge"`, "expected malformed, unknown_encoding,", " or time_out_of_range", "progress interval 0s", "kafka dead topic is empty",
+		}},
+		{args: "dead list --check --since yesterday", errs: []string{`"yesterday"`, "how long ago it was, such as 36h"}},
+		{args: "dead list --check --since 1h --until 2h", errs: []string{"expected a time before", "(--until)"}},
+		{args: "dead show 0/17 --check", out: "the configuration is valid"},
+		{args: "dead show chat.dead/0/17 --check --limit-text-bytes 0", errs: []string{"TextBytes"}},
+		{args: "dead show --check --log-level loud", errs: []string{`dead letter ""`, "such as 0/17", `"loud"`}},
+		{args: "dead show chat.messages/0/17 --check", errs: []string{`dead letter "chat.messages/0/17"`}},
+		{args: "dead show 0/-1 --check", errs: []string{`dead letter "0/-1"`}},
+		{args: "dead redrive --dry-run --check", out: "the configuration is valid"},
+		{args: "dead redrive --check --kafka-brokers=", errs: []string{"brokers"}},
+		{args: "dead", errs: []string{"dead list, dead show or dead redrive"}},
 		{args: "rollback --nope", errs: []string{"nope"}},
 		{args: "run --nope", errs: []string{"nope"}},
-		{args: "frob", errs: []string{`"frob"`, "rollback or generations"}},
+		{args: "frob", errs: []string{`"frob"`, "generations or dead"}},
 		{args: "", errs: []string{"expected run, migrate, rebuild"}},
 	} {
 		var out strings.Builder
@@ -83,6 +97,7 @@ func TestRun_Help(t *testing.T) {
 		"run --help":     "CONVOVIEW_KAFKA_BROKERS",
 		"migrate --help": "CONVOVIEW_CLICKHOUSE_ADDRESSES",
 		"switch --help":  "Usage: projector switch GENERATION [flags]",
+		"dead --help":    "redrive  send again those",
 	} {
 		var out strings.Builder
 		err := run(t.Context(), strings.Fields(args), func(string) string { return "" }, &out)

@@ -12,6 +12,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/rebuild"
 )
@@ -154,5 +155,16 @@ func tellReading(s *screen, log *slog.Logger) func(done, total int64) {
 			return
 		}
 		log.Info("reading the topics", "done", done, "of", total)
+	}
+}
+
+// tellScan tells how far the reading of dead letters is.
+func tellScan(s *screen, log *slog.Logger) func(ingest.Scanned) {
+	return func(at ingest.Scanned) {
+		if s.terminal() {
+			s.show(part(at.Done, at.Total), fmt.Sprintf("reading dead letters: %d of %d offsets, %d match", at.Done, at.Total, at.Matching))
+			return
+		}
+		log.Info("reading dead letters", "done", at.Done, "of", at.Total, "letters", at.Letters, "matching", at.Matching)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/rebuild"
 )
@@ -39,6 +40,8 @@ func tell(s *screen) {
 	comparing(readmodel.Compared{Table: "registers", Rows: 9, Ranges: 1, Of: 4, TablesLeft: 7, Differences: 2})
 	comparing(readmodel.Compared{Table: "plans", Rows: 1, Ranges: 1, Of: 1})
 	s.clear()
+	tellScan(s, log)(ingest.Scanned{Done: 1, Total: 2, Letters: 1})
+	s.clear()
 }
 
 // TestScreen_Terminal has one line that a bar is in, and nothing in it of what is logged.
@@ -55,6 +58,8 @@ func TestScreen_Terminal(t *testing.T) {
 		clearLine + "level=INFO msg=filled\n" +
 			clearLine + "25% |██        |  registers: 1 of 4 ranges, 7 tables left, 2 seen to ",
 		clearLine + "99% |█████████ |  plans: 1 of 1 ranges, 0 tables left",
+		clearLine,
+		clearLine + "50% |█████     |  reading dead letters: 1 of 2 offsets, 0 match",
 		clearLine,
 	}
 	if diff := cmp.Diff(strings.Join(want, ""), out.String()); diff != "" {
@@ -84,6 +89,7 @@ level=INFO msg=rebuilding generation=2 done=1000 of=1000 per_second=50 left=0s
 level=INFO msg=filled
 level=INFO msg=comparing table=registers rows=9 ranges=1 of=4 tables_left=7 differences_seen=2
 level=INFO msg=comparing table=plans rows=1 ranges=1 of=1 tables_left=0 differences_seen=0
+level=INFO msg="reading dead letters" done=1 of=2 letters=1 matching=0
 `
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

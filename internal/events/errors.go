@@ -38,6 +38,14 @@ const (
 	CodeTimeOutOfRange Code = "time_out_of_range"
 )
 
+// Codes are all codes.
+func Codes() []Code {
+	return []Code{
+		CodeMalformed, CodeUnknownEncoding, CodeMissingField, CodeInvalidField,
+		CodeInvalidAddress, CodeBodyCount, CodeTooLarge, CodeTimeOutOfRange,
+	}
+}
+
 // Error is why a record is a dead letter. The same record always gives the same Error.
 type Error struct {
 	Code Code

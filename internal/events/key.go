@@ -1,5 +1,11 @@
 package events
 
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
 // The topics by their default names.
 const (
 	TopicMessages = "chat.messages"
@@ -67,4 +73,24 @@ func conversationKey(c Conversation) []string {
 		return []string{c.Type.String(), c.A, c.B}
 	}
 	return []string{c.Type.String(), c.A}
+}
+
+// KeyWithID is a key with an event's ID at its end: a JSON array has it as its last
+// element, and any other key has it behind a zero byte. No other event's record has such
+// a key, so compaction prefers neither this one to a newer one of its register nor a
+// newer one to it.
+func KeyWithID(key []byte, id string) []byte {
+	if len(key) == 0 {
+		key = []byte("[]")
+	}
+	array := bytes.TrimSpace(key)
+	if !bytes.HasPrefix(array, []byte("[")) || !jsontext.Value(array).IsValid() {
+		return append(append(key[:len(key):len(key)], 0), id...)
+	}
+	elements := bytes.TrimSpace(array[1 : len(array)-1])
+	longer := append([]byte("["), elements...)
+	if len(elements) > 0 {
+		longer = append(longer, ',')
+	}
+	return append(appendQuoted(longer, id), ']')
 }

@@ -7,8 +7,11 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // cluster is our one way to the brokers: how connections are made is decided
@@ -39,7 +42,7 @@ func newCluster(config Config) *cluster {
 
 func (c *cluster) close() { c.transport.CloseIdleConnections() }
 
-// partitions gives the partitions of the topics, as of the last
+// topics gives topics with their partitions, as of the last
 // MetadataInterval. Unlike a metadata request on a kafka.Conn it never makes a
 // broker create a missing topic; that one has an error instead.
 func (c *cluster) topics(ctx context.Context, names ...string) (map[string]kafka.Topic, error) {
@@ -93,21 +96,88 @@ func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, 
 	return (&tls.Dialer{Config: c.dialer.TLS}).DialContext(ctx, network, address)
 }
 
-// ends gives the high-water marks of partitions.
-func (c *cluster) ends(ctx context.Context, partitions map[string][]int) (map[string]map[int]int64, error) {
-	return c.offsets(ctx, partitions, kafka.LastOffsetOf, func(o kafka.PartitionOffsets) int64 { return o.LastOffset })
+// partitions gives the IDs of the partitions of each topic; each must exist.
+func (c *cluster) partitions(ctx context.Context, names ...string) (map[string][]int, error) {
+	topics, err := c.topics(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string][]int{}
+	for _, name := range names {
+		t := topics[name]
+		if t.Error != nil {
+			return nil, fmt.Errorf("find topic %s: %w", name, t.Error)
+		}
+		for _, p := range t.Partitions {
+			ids[name] = append(ids[name], p.ID)
+		}
+	}
+	return ids, nil
 }
 
-// offsets asks for an offset of each partition.
-func (c *cluster) offsets(
-	ctx context.Context, partitions map[string][]int, which func(id int) kafka.OffsetRequest, of func(kafka.PartitionOffsets) int64,
-) (map[string]map[int]int64, error) {
+// question is how brokers are asked for an offset of a partition, and what they answer.
+type question struct {
+	request func(id int) kafka.OffsetRequest
+	answer  func(kafka.PartitionOffsets) int64
+}
+
+var (
+	// firstOffset is that of the first record; of an empty partition, its end.
+	firstOffset = question{kafka.FirstOffsetOf, func(o kafka.PartitionOffsets) int64 { return o.FirstOffset }}
+	// lastOffset is the one after the last record, the high-water mark.
+	lastOffset = question{kafka.LastOffsetOf, func(o kafka.PartitionOffsets) int64 { return o.LastOffset }}
+)
+
+// offsetSince is the offset of the first record that is no older than t; -1 if all are older.
+func offsetSince(t time.Time) question {
+	at := max(0, t.UnixMilli()) // brokers take negative ones for something else
+	return question{
+		func(id int) kafka.OffsetRequest { return kafka.OffsetRequest{Partition: id, Timestamp: at} },
+		func(o kafka.PartitionOffsets) int64 {
+			for offset := range o.Offsets {
+				return offset
+			}
+			return -1
+		},
+	}
+}
+
+// ask asks for an offset of each partition of topics; there must be an answer for each.
+func (c *cluster) ask(ctx context.Context, q question, topics ...string) (map[events.Partition]int64, error) {
+	ids, err := c.partitions(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.offsets(ctx, ids, q)
+	if err != nil {
+		return nil, err
+	}
+	all := map[events.Partition]int64{}
+	for topic, list := range ids {
+		for _, id := range list {
+			offset, known := found[topic][id]
+			if !known {
+				return nil, fmt.Errorf("ask for an offset of %s/%d: there is no answer", topic, id)
+			}
+			all[events.Partition{Topic: topic, ID: id}] = offset
+		}
+	}
+	return all, nil
+}
+
+// ends gives the high-water marks of partitions.
+func (c *cluster) ends(ctx context.Context, partitions map[string][]int) (map[string]map[int]int64, error) {
+	return c.offsets(ctx, partitions, lastOffset)
+}
+
+// offsets asks for an offset of each partition. Those that brokers do not know are left out.
+func (c *cluster) offsets(ctx context.Context, partitions map[string][]int, q question) (map[string]map[int]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
 	defer cancel()
 	req := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{}}
 	for topic, ids := range partitions {
 		for _, id := range ids {
-			req.Topics[topic] = append(req.Topics[topic], which(id))
+			req.Topics[topic] = append(req.Topics[topic], q.request(id))
 		}
 	}
 	res, err := c.client.ListOffsets(ctx, req)
@@ -119,9 +189,25 @@ func (c *cluster) offsets(
 		found[topic] = map[int]int64{}
 		for _, o := range offsets {
 			if o.Error == nil {
-				found[topic][o.Partition] = of(o)
+				found[topic][o.Partition] = q.answer(o)
 			}
 		}
 	}
 	return found, nil
+}
+
+// produce writes records to a partition, on all its replicas. A record can be sent once.
+func (c *cluster) produce(ctx context.Context, topic string, id int, records []kafka.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
+	defer cancel()
+	res, err := c.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic:        topic,
+		Partition:    id,
+		RequiredAcks: kafka.RequireAll,
+		Records:      kafka.NewRecordReader(records...),
+	})
+	if err != nil {
+		return err
+	}
+	return res.Error
 }

@@ -20,10 +20,12 @@ const (
 	headerOffset    = "convoview-offset"
 	headerCode      = "convoview-code"
 	headerReason    = "convoview-reason"
+	// headerRedriven names the dead letter that was sent again and has become this record.
+	headerRedriven = "convoview-redriven"
 )
 
-// maxProduceBytes is how much is sent to the dead-letter topic at once, unless
-// one record alone is more.
+// maxProduceBytes is how much is sent to a partition at once, unless one record
+// alone is more.
 const maxProduceBytes = 256 << 10
 
 // deadLetter is a record that holds no valid event.
@@ -247,55 +249,56 @@ func (d *deadLetters) write(ctx context.Context, letters []deadLetter) error {
 	}
 	var last error
 	for target, letters := range targets {
-		for len(letters) > 0 {
-			n, bytes := 1, letters[0].bytes
-			for n < len(letters) && bytes+letters[n].bytes <= maxProduceBytes {
-				bytes += letters[n].bytes
-				n++
-			}
-			if err := d.produceAll(ctx, target, letters[:n]); err != nil {
-				last = err
-			}
-			letters = letters[n:]
+		err := inRequests(letters, func(l deadLetter) int { return l.bytes }, func(letters []deadLetter) error {
+			return d.produce(ctx, target, letters)
+		})
+		if err != nil {
+			last = err
 		}
 	}
 	return last
 }
 
-// produceAll sends dead letters together; when the broker refuses them so, in
-// halves, lest one that cannot be written keeps the others.
-func (d *deadLetters) produceAll(ctx context.Context, target int, letters []deadLetter) error {
-	err := d.produce(ctx, target, letters)
-	if err == nil || judge(err) != refused || len(letters) == 1 {
+// inRequests sends items in order, so many at once that they are no more than
+// maxProduceBytes; and when the broker refuses some so, in halves, lest one that cannot
+// be written keeps the others. It tries each once and gives the last error.
+func inRequests[T any](items []T, bytes func(T) int, send func([]T) error) error {
+	var last error
+	for len(items) > 0 {
+		n, sum := 1, bytes(items[0])
+		for n < len(items) && sum+bytes(items[n]) <= maxProduceBytes {
+			sum += bytes(items[n])
+			n++
+		}
+		if err := inHalves(items[:n], send); err != nil {
+			last = err
+		}
+		items = items[n:]
+	}
+	return last
+}
+
+func inHalves[T any](items []T, send func([]T) error) error {
+	err := send(items)
+	if err == nil || judge(err) != refused || len(items) == 1 {
 		return err
 	}
-	half := len(letters) / 2
-	last := d.produceAll(ctx, target, letters[:half])
-	if err := d.produceAll(ctx, target, letters[half:]); err != nil {
+	half := len(items) / 2
+	last := inHalves(items[:half], send)
+	if err := inHalves(items[half:], send); err != nil {
 		last = err
 	}
 	return last
 }
 
 func (d *deadLetters) produce(ctx context.Context, target int, letters []deadLetter) error {
-	ctx, cancel := context.WithTimeout(ctx, d.cluster.config.RequestTimeout)
-	defer cancel()
 	records := make([]kafka.Record, len(letters))
 	bytes := 0
 	for i, l := range letters {
 		records[i] = l.record()
 		bytes += l.bytes
 	}
-	res, err := d.cluster.client.Produce(ctx, &kafka.ProduceRequest{
-		Topic:        d.cluster.config.DeadTopic,
-		Partition:    target,
-		RequiredAcks: kafka.RequireAll,
-		Records:      kafka.NewRecordReader(records...),
-	})
-	if err == nil {
-		err = res.Error
-	}
-	if err != nil {
+	if err := d.cluster.produce(ctx, d.cluster.config.DeadTopic, target, records); err != nil {
 		return fmt.Errorf("write %d dead letters (%d bytes) to %s/%d, the first from %s: %w",
 			len(letters), bytes, d.cluster.config.DeadTopic, target, describe(letters[0]), err)
 	}

@@ -40,6 +40,14 @@
 // not beyond, while reading and writing go on (up to MaxDeadLetterBytes per
 // partition).
 //
+// [Letters] reads that topic, with the same fetches as any other, and [Redrive]
+// sends again what the decoder accepts by then. It keeps no record of what was sent:
+// a committed offset could not tell, since filters, limits and the release that reads
+// decide anew each time what is sent, and merging makes it a matter of work alone. What
+// it has to know is which letters are one event, or each run would send twice as many of
+// those that go on failing; that is said by a header, which a redriven record keeps when
+// it becomes a dead letter again.
+//
 // # What a fetch leaves out
 //
 // kafka-go gives records and keeps to itself what the batches around them say.
@@ -95,6 +103,8 @@
 //	accumulator.go  bounds
 //	writer.go       the order of write and commit
 //	deadletter.go   dead letters
+//	letters.go      reading dead letters
+//	redrive.go      sending them again
 //	balancer.go     which member reads which partition
 //	check.go        topics and their settings at start
 //	connection.go   how connections are made

@@ -47,7 +47,7 @@ func (o *Offsets) Behind(ctx context.Context, before map[events.Partition]int64)
 // Committed gives the offsets that the group has committed; less than 0, or none, where
 // it has not yet.
 func (o *Offsets) Committed(ctx context.Context) (map[events.Partition]int64, error) {
-	ids, err := o.partitions(ctx)
+	ids, err := o.cluster.partitions(ctx, o.cluster.config.Topics...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,24 +74,18 @@ func (o *Offsets) Committed(ctx context.Context) (map[events.Partition]int64, er
 
 // Ends gives the offset after the last record of each partition.
 func (o *Offsets) Ends(ctx context.Context) (map[events.Partition]int64, error) {
-	return o.ask(ctx, kafka.LastOffsetOf, func(at kafka.PartitionOffsets) int64 { return at.LastOffset })
+	return o.cluster.ask(ctx, lastOffset, o.cluster.config.Topics...)
 }
 
 // Starts gives the offset of the first record of each partition; of an empty one, its end.
 func (o *Offsets) Starts(ctx context.Context) (map[events.Partition]int64, error) {
-	return o.ask(ctx, kafka.FirstOffsetOf, func(at kafka.PartitionOffsets) int64 { return at.FirstOffset })
+	return o.cluster.ask(ctx, firstOffset, o.cluster.config.Topics...)
 }
 
 // Since gives the offset of the first record of each partition that is no older than
 // a time, as the brokers see it; -1 if all are older.
 func (o *Offsets) Since(ctx context.Context, t time.Time) (map[events.Partition]int64, error) {
-	at := max(0, t.UnixMilli()) // brokers take negative ones for something else
-	return o.ask(ctx, func(id int) kafka.OffsetRequest { return kafka.OffsetRequest{Partition: id, Timestamp: at} }, func(at kafka.PartitionOffsets) int64 {
-		for offset := range at.Offsets {
-			return offset
-		}
-		return -1
-	})
+	return o.cluster.ask(ctx, offsetSince(t), o.cluster.config.Topics...)
 }
 
 // Member is somebody in a consumer group.
@@ -139,7 +133,7 @@ const stateStable = "Stable"
 
 // Partitions gives the partitions of the topics.
 func (o *Offsets) Partitions(ctx context.Context) ([]events.Partition, error) {
-	ids, err := o.partitions(ctx)
+	ids, err := o.cluster.partitions(ctx, o.cluster.config.Topics...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,46 +197,4 @@ func (o *Offsets) Keeping(ctx context.Context) (map[string]Keeping, error) {
 		all[topic] = k
 	}
 	return all, nil
-}
-
-// ask asks for an offset of each partition.
-func (o *Offsets) ask(ctx context.Context, which func(id int) kafka.OffsetRequest, of func(kafka.PartitionOffsets) int64) (map[events.Partition]int64, error) {
-	ids, err := o.partitions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found, err := o.cluster.offsets(ctx, ids, which, of)
-	if err != nil {
-		return nil, err
-	}
-	all := map[events.Partition]int64{}
-	for topic, list := range ids {
-		for _, id := range list {
-			offset, known := found[topic][id]
-			if !known {
-				return nil, fmt.Errorf("ask for an offset of %s/%d: there is no answer", topic, id)
-			}
-			all[events.Partition{Topic: topic, ID: id}] = offset
-		}
-	}
-	return all, nil
-}
-
-// partitions gives the IDs of the partitions of each topic.
-func (o *Offsets) partitions(ctx context.Context) (map[string][]int, error) {
-	topics, err := o.cluster.topics(ctx, o.cluster.config.Topics...)
-	if err != nil {
-		return nil, err
-	}
-	ids := map[string][]int{}
-	for _, name := range o.cluster.config.Topics {
-		t := topics[name]
-		if t.Error != nil {
-			return nil, fmt.Errorf("find topic %s: %w", name, t.Error)
-		}
-		for _, p := range t.Partitions {
-			ids[name] = append(ids[name], p.ID)
-		}
-	}
-	return ids, nil
 }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/lifecycle"
+)
+
+const deadUsage = `Usage: projector dead <command> [flags]
+
+Dead letters are the records in which projectors have found no valid event.
+
+Commands:
+  list     list those that match, and count them by code
+  show     show one in full, and what the decoder says of it now
+  redrive  send again those that match and that the decoder accepts now
+
+projector dead <command> --help lists the command's flags.
+`
+
+// dead runs the commands on dead letters.
+func dead(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	switch args[0] {
+	case "list":
+		return deadList(ctx, args[1:], getenv, stdout)
+	case "show":
+		return deadShow(ctx, args[1:], getenv, stdout)
+	case "redrive":
+		return deadRedrive(ctx, args[1:], getenv, stdout)
+	case "-h", "-help", "--help", "help":
+		_, _ = io.WriteString(stdout, deadUsage)
+		return flag.ErrHelp
+	default:
+		return fmt.Errorf("unknown command %q, expected dead list, dead show or dead redrive (projector --help)", "dead "+args[0])
+	}
+}
+
+type deadConfig struct {
+	ingest   ingest.Config
+	limits   events.Limits
+	codes    []string
+	topics   []string
+	since    moment
+	until    moment
+	interval time.Duration
+	json     bool
+	raw      bool
+	dryRun   bool
+	log      lifecycle.LogConfig
+}
+
+func defaultDeadConfig() deadConfig {
+	return deadConfig{ingest: ingest.DefaultConfig(), limits: events.DefaultLimits(), interval: time.Second, log: lifecycle.DefaultLogConfig()}
+}
+
+// register binds how dead letters are read.
+func (c *deadConfig) register(f *lifecycle.Flags) {
+	registerKafka(f, &c.ingest)
+	f.String(&c.ingest.DeadTopic, "kafka-dead-topic", "Topic of the dead letters.")
+	f.Duration(&c.ingest.StallTimeout, "stall-timeout", "How long Kafka is tried again before the command fails.")
+	c.log.Register(f)
+}
+
+// registerFilter binds which dead letters are meant.
+func (c *deadConfig) registerFilter(f *lifecycle.Flags) {
+	f.Strings(&c.codes, "code", "Only dead letters with one of these codes, separated by commas.")
+	f.Strings(&c.topics, "topic", "Only dead letters whose records came from one of these topics, separated by commas.")
+	f.Var(&c.since, "since", "time or duration", "Only dead letters written since then: a time (2026-11-23T03:00:00Z), or so long ago (36h).")
+	f.Var(&c.until, "until", "time or duration", "Only dead letters written before then, given as for --since.")
+	f.Bool(&c.json, "json", "Write the result as JSON: a line for each dead letter, and one in the end.")
+	f.Duration(&c.interval, "progress-interval", "How often is told how far it is.")
+}
+
+func (c *deadConfig) validate() error {
+	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.log.Validate()}
+	if c.ingest.DeadTopic == "" {
+		errs = append(errs, errors.New("kafka dead topic is empty: expected the name of a topic"))
+	}
+	for _, code := range c.codes {
+		if !slices.Contains(events.Codes(), events.Code(code)) {
+			errs = append(errs, fmt.Errorf("code %q: expected %s", code, joined(events.Codes())))
+		}
+	}
+	if !c.since.IsZero() && !c.until.IsZero() && !c.since.Before(c.until.Time) {
+		errs = append(errs, fmt.Errorf("since %v: expected a time before %v (--until)", &c.since, &c.until))
+	}
+	if c.interval <= 0 {
+		errs = append(errs, fmt.Errorf("progress interval %v: expected more than 0", c.interval))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *deadConfig) filter() ingest.Filter {
+	f := ingest.Filter{Topics: c.topics, Since: c.since.Time, Until: c.until.Time}
+	for _, code := range c.codes {
+		f.Codes = append(f.Codes, events.Code(code))
+	}
+	return f
+}
+
+// joined is a list in words.
+func joined[T ~string](list []T) string {
+	var b strings.Builder
+	for i, item := range list {
+		switch {
+		case i > 0 && i == len(list)-1:
+			b.WriteString(" or ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(item))
+	}
+	return b.String()
+}
+
+// moment is a flag: a time, or how long ago it was.
+type moment struct{ time.Time }
+
+// String gives the time.
+func (m *moment) String() string {
+	if m.IsZero() {
+		return ""
+	}
+	return m.Format(time.RFC3339Nano)
+}
+
+// Set reads a time (RFC 3339) or a duration.
+func (m *moment) Set(text string) error {
+	if text == "" {
+		*m = moment{}
+		return nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		m.Time = time.Now().Add(-ago).UTC()
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.IsZero() {
+		return errors.New("expected a time such as 2026-11-23T03:00:00Z, or how long ago it was, such as 36h")
+	}
+	m.Time = t.UTC()
+	return nil
+}
+
+// scanning is what a command needs that reads all dead letters.
+type scanning struct {
+	*ingest.Letters
+	screen   *screen
+	interval time.Duration
+	tell     func(ingest.Scanned)
+	told     time.Time
+}
+
+func newScanning(c deadConfig) (*scanning, error) {
+	s := &scanning{screen: newScreen(os.Stderr), interval: c.interval, told: time.Now()}
+	log := lifecycle.NewLogger(c.log, s.screen)
+	letters, err := ingest.NewLetters(c.ingest, log)
+	if err != nil {
+		return nil, err
+	}
+	s.Letters, s.tell = letters, tellScan(s.screen, log)
+	return s, nil
+}
+
+func (s *scanning) close() {
+	s.screen.clear()
+	s.Close()
+}
+
+// progress tells now and then how far it is.
+func (s *scanning) progress(at ingest.Scanned) {
+	if time.Since(s.told) >= s.interval {
+		s.told = time.Now()
+		s.tell(at)
+	}
+}
+
+// errDeadLost says that dead letters could not be read, which was logged.
+func errDeadLost(at ingest.Scanned) error {
+	if at.Lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d offsets of dead letters are corrupted or were deleted meanwhile (the log names them)", at.Lost)
+}
+
+// written is a time as lines show it.
+func written(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// line makes one line of a text that somebody else has written, without anything in it
+// that a terminal would obey.
+func line(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '�'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "�"))
+}
