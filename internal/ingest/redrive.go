@@ -16,8 +16,8 @@ import (
 )
 
 // Redrive sends dead letters again to where they came from, unchanged but for two
-// things: a header names the letter, and on every topic but the first, that of messages,
-// the key has the event's ID at its end ([events.KeyWithID]).
+// things: a header names the letter, and the key has the event's ID at its end
+// ([events.KeyWithID]).
 //
 // What the decoder does not accept is not sent: it would only come back. Nothing is kept
 // of what was sent. Sending again changes nothing, since merging is idempotent, so a
@@ -116,9 +116,7 @@ func (r *Redrive) judge(l *Letter, partitions map[string][]int) Outcome {
 	}
 	// It goes back to its partition, without asking how its producer has spread keys.
 	o.To = events.Partition{Topic: l.From.Topic, ID: l.From.ID % len(ids)}
-	if l.From.Topic != r.Letters.cluster.config.Topics[0] {
-		o.Key = events.KeyWithID(l.Key, o.Event.ID)
-	}
+	o.Key = events.KeyWithID(l.Key, o.Event.ID)
 	return o
 }
 

@@ -148,7 +148,7 @@ func TestRedrive_AfterALimitWasRaised(t *testing.T) {
 	// Partition 1 of the dead letters has those of two partitions, in either order.
 	want := []string{
 		`chat.dead/0/0 from chat.messages/0/0: malformed: no valid JSON at byte 1: unexpected EOF`,
-		`from chat.messages/1/1: sent to chat.messages/1 under ["demo","C2C","alice","bob"]`,
+		`from chat.messages/1/1: sent to chat.messages/1 under ["demo","C2C","alice","bob","e2"]`,
 		`from chat.state/1/0: sent to chat.state/1 under ["demo","conversationCustomDataSet","bob","C2Cann","e5"]`,
 	}
 	got := said(outcomes)
@@ -179,7 +179,7 @@ func TestRedrive_AfterALimitWasRaised(t *testing.T) {
 	if diff := cmp.Diff([]string{"content-type=application/json", "trace=\x00\xff", "convoview-redriven=" + place.String()}, headersOf(sent[3])); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	if string(sent[3].Value) != string(sent[2].Value) || string(sent[3].Key) != string(sent[2].Key) {
+	if string(sent[3].Value) != string(sent[2].Value) || string(sent[3].Key) != string(events.KeyWithID(sent[2].Key, "e2")) {
 		t.Errorf("sent %s, want %s", sent[3].Value, sent[2].Value)
 	}
 
