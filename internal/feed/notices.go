@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -60,67 +59,101 @@ func SubjectToken(id string) string {
 	return b.String()
 }
 
-// noticesOf are the notices of what is in models, one for each user and group.
-func noticesOf(models []*projection.Model, now time.Time) []Notice {
-	type key struct{ app, user, group string }
-	type change struct {
-		conversations, kinds map[string]struct{}
-	}
-	changes := map[key]change{}
-	add := func(k key, conversation string, kinds ...string) {
-		c, ok := changes[k]
-		if !ok {
-			c = change{map[string]struct{}{}, map[string]struct{}{}}
-			changes[k] = c
-		}
-		if conversation != "" {
-			c.conversations[conversation] = struct{}{}
-		}
-		for _, kind := range kinds {
-			c.kinds[kind] = struct{}{}
-		}
-	}
-	for _, m := range models {
-		for k, s := range m.States {
-			t, name, _ := events.SplitConversationID(k.ConversationID)
-			// What happens in a group is said once, not to each who is mentioned or has sent it.
-			message := (t != events.TypeGroup || k.Owner == "") &&
-				(s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0)
-			var kinds []string
-			for kind, is := range map[string]bool{
-				KindMessage:  message,
-				KindRead:     s.Read != projection.ReadMark{} || s.PeerRead != projection.ReadMark{},
-				KindMember:   s.Settings().Member.Written(),
-				KindRegister: hasRegister(s),
-			} {
-				if is {
-					kinds = append(kinds, kind)
-				}
-			}
-			switch {
-			case len(kinds) == 0:
-			case k.Owner == "":
-				add(key{app: k.App, group: name}, k.ConversationID, kinds...)
-			default:
-				add(key{app: k.App, user: k.Owner}, k.ConversationID, kinds...)
-			}
-		}
-		for k := range m.Groups {
-			add(key{app: k.App, group: k.GroupID}, events.Group(k.GroupID).IDFor(""), KindProfile)
-		}
-		for k := range m.Users {
-			add(key{app: k.App, user: k.UserID}, "", KindProfile)
-		}
-		for k := range m.Erased {
-			add(key{app: k.App, user: k.UserID}, "", KindErased)
+// kinds are kinds of changes, a bit for each of kindNames.
+type kinds uint8
+
+// kindNames are in the order of notices.
+var kindNames = [...]string{KindErased, KindMember, KindMessage, KindProfile, KindRead, KindRegister}
+
+const (
+	erased kinds = 1 << iota
+	member
+	message
+	profile
+	read
+	register
+)
+
+func (k kinds) names() (names []string) {
+	for i, name := range kindNames {
+		if k&(1<<i) != 0 {
+			names = append(names, name)
 		}
 	}
-	list := make([]Notice, 0, len(changes))
-	for k, c := range changes {
+	return names
+}
+
+// whose says whose conversations have changed: a user's or a group's.
+type whose struct{ app, user, group string }
+
+// changes are what has changed, of whom.
+type changes map[whose]*change
+
+type change struct {
+	conversations []string // with repeats
+	kinds         kinds
+}
+
+// add notes changes in a conversation; "" for none in particular.
+func (c changes) add(of whose, conversation string, kinds kinds) {
+	if kinds == 0 {
+		return
+	}
+	at, ok := c[of]
+	if !ok {
+		at = &change{conversations: []string{}}
+		c[of] = at
+	}
+	if at.kinds |= kinds; conversation != "" {
+		at.conversations = append(at.conversations, conversation)
+	}
+}
+
+// addModel notes all that is in a model.
+func (c changes) addModel(m *projection.Model) {
+	for k, s := range m.States {
+		of := whose{app: k.App, user: k.Owner}
+		if k.Owner == "" {
+			_, of.group, _ = events.SplitConversationID(k.ConversationID)
+		}
+		c.add(of, k.ConversationID, kindsOf(s))
+	}
+	for k := range m.Groups {
+		c.add(whose{app: k.App, group: k.GroupID}, events.Group(k.GroupID).IDFor(""), profile)
+	}
+	for k := range m.Users {
+		c.add(whose{app: k.App, user: k.UserID}, "", profile)
+	}
+	for k := range m.Erased {
+		c.add(whose{app: k.App, user: k.UserID}, "", erased)
+	}
+}
+
+// kindsOf are the kinds of what is in a state.
+func kindsOf(s *projection.State) (all kinds) {
+	if s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0 {
+		all |= message
+	}
+	if (s.Read != projection.ReadMark{}) || (s.PeerRead != projection.ReadMark{}) {
+		all |= read
+	}
+	if s.Settings().Member.Written() {
+		all |= member
+	}
+	if hasRegister(s) {
+		all |= register
+	}
+	return all
+}
+
+// notices are of all changes, one for each user and group.
+func (c changes) notices(now time.Time) []Notice {
+	list := make([]Notice, 0, len(c))
+	for of, change := range c {
+		slices.Sort(change.conversations)
 		list = append(list, Notice{
-			App: k.app, UserID: k.user, GroupID: k.group, Time: now.UTC(),
-			ConversationIDList: append([]string{}, slices.Sorted(maps.Keys(c.conversations))...),
-			Kinds:              slices.Sorted(maps.Keys(c.kinds)),
+			App: of.app, UserID: of.user, GroupID: of.group, Time: now.UTC(),
+			ConversationIDList: slices.Compact(change.conversations), Kinds: change.kinds.names(),
 		})
 	}
 	return list

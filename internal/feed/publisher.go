@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/convoview/convoview/internal/events"
@@ -26,6 +27,7 @@ type Publisher struct {
 
 	mu     sync.Mutex
 	number uint64 // of the last message
+	part   []byte // reused
 }
 
 // NewPublisher makes a publisher with a name of its own.
@@ -40,7 +42,11 @@ func NewPublisher(nc *nats.Conn) *Publisher {
 // have missed something; they will notice by themselves.
 func (p *Publisher) Announce(models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
 	err := p.announce(records, ranges, topics)
-	if failed := notify(p.nc, noticesOf(models, time.Now())); failed > 0 {
+	changed := changes{}
+	for _, m := range models {
+		changed.addModel(m)
+	}
+	if failed := notify(p.nc, changed.notices(time.Now())); failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
 	}
 	return err
@@ -62,19 +68,17 @@ func (p *Publisher) announce(records []events.Record, ranges []events.Range, top
 	most := max(p.nc.MaxPayload(), leastPayload) // it is 0 before the first connection
 	room := int(most) - proto.Size(last) - headRoom
 	var errs []error
-	part, size := &feedpb.Announcement{}, 0
+	part := p.part[:0]
 	for _, r := range records {
-		record := wireRecord(r)
-		n := proto.Size(record) + headRoom
-		if size > 0 && size+n > room {
-			errs = append(errs, p.send(part))
-			part, size = &feedpb.Announcement{}, 0
+		contentType, typed := r.ContentType()
+		if len(part) > 0 && len(part)+len(r.Value)+len(contentType)+headRoom > room {
+			errs = append(errs, p.send(part, &feedpb.Announcement{}))
+			part = part[:0]
 		}
-		part.Records = append(part.Records, record)
-		size += n
+		part = appendRecord(part, r.Value, contentType, typed)
 	}
-	part.Ranges, part.Topics = last.Ranges, last.Topics
-	if err := errors.Join(append(errs, p.send(part))...); err != nil {
+	p.part = part
+	if err := errors.Join(append(errs, p.send(part, last))...); err != nil {
 		return fmt.Errorf("announce %d records: %w", len(records), err)
 	}
 	return nil
@@ -83,27 +87,40 @@ func (p *Publisher) announce(records []events.Record, ranges []events.Range, top
 // leastPayload is what every NATS server must take; query workers hold it to that.
 const leastPayload = 1 << 20
 
-// headRoom is more than the number of an announcement, or the tag and length of
-// a record, take.
-const headRoom = 16
+// headRoom is more than the number of an announcement, or the tags and lengths of a
+// record, take.
+const headRoom = 32
 
-// send sends one message. Its number is used up even if it does not get out:
-// that is how it is missed.
-func (p *Publisher) send(a *feedpb.Announcement) error {
+// send sends one message: records, as they are encoded, and what else is in it. Its
+// number is used up even if it does not get out: that is how it is missed.
+func (p *Publisher) send(records []byte, a *feedpb.Announcement) error {
 	p.number++
 	a.Number = p.number
-	data, err := proto.Marshal(a)
+	data, err := proto.MarshalOptions{}.MarshalAppend(records, a) // one message after the other is both in one
 	if err != nil {
 		return err //nolint:wrapcheck // Announce says what it was
 	}
 	return p.nc.Publish(p.subject, data)
 }
 
-// wireRecord keeps of a record what tells its event.
-func wireRecord(r events.Record) *feedpb.Record {
-	record := &feedpb.Record{Value: r.Value}
-	if contentType, ok := r.ContentType(); ok {
-		record.ContentType = &contentType
+// The fields of an announcement that has records, which are most of what is sent and
+// written as they are: see schemas/feed/v1.
+const (
+	fieldRecords     = 2
+	fieldValue       = 1
+	fieldContentType = 2
+)
+
+// appendRecord appends to an announcement of a record what tells its event.
+func appendRecord(dst, value []byte, contentType string, typed bool) []byte {
+	size := protowire.SizeTag(fieldValue) + protowire.SizeBytes(len(value))
+	if typed {
+		size += protowire.SizeTag(fieldContentType) + protowire.SizeBytes(len(contentType))
 	}
-	return record
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, fieldRecords, protowire.BytesType), uint64(size)) //nolint:gosec // not negative
+	dst = protowire.AppendBytes(protowire.AppendTag(dst, fieldValue, protowire.BytesType), value)
+	if typed {
+		dst = protowire.AppendString(protowire.AppendTag(dst, fieldContentType, protowire.BytesType), contentType)
+	}
+	return dst
 }
