@@ -21,6 +21,9 @@ type Config struct {
 	DialTimeout time.Duration
 	// ReadTimeout bounds the wait for the next packet of an answer.
 	ReadTimeout time.Duration
+	// WriteTimeout bounds the wait until ClickHouse takes what is sent, a part of an
+	// insert at a time.
+	WriteTimeout time.Duration
 	// Nice is the nice value of the threads that work for us in ClickHouse, as
 	// nice(1) has it: from 1 to 19 they give way to others on the machine. 0 leaves
 	// it to the server.
@@ -36,6 +39,7 @@ func DefaultConfig() Config {
 		MaxConnections: 16,
 		DialTimeout:    2 * time.Second,
 		ReadTimeout:    time.Minute,
+		WriteTimeout:   10 * time.Second,
 	}
 }
 
@@ -57,6 +61,7 @@ func (c *Config) Register(b Binder) {
 	b.Int(&c.MaxConnections, "clickhouse-max-connections", "Most connections, and so queries, at one time.")
 	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest time to connect.")
 	b.Duration(&c.ReadTimeout, "clickhouse-read-timeout", "Longest wait for the next packet of an answer.")
+	b.Duration(&c.WriteTimeout, "clickhouse-write-timeout", "Longest wait until ClickHouse takes what is sent.")
 	b.Int(&c.Nice, "clickhouse-nice", "Nice value of the threads that work for us in ClickHouse: from 1 to 19 they give way to others on the machine; 0 leaves it to the server.")
 }
 
@@ -78,6 +83,9 @@ func (c Config) Validate() error {
 	}
 	if c.ReadTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("clickhouse read timeout: %v, expected more than 0", c.ReadTimeout))
+	}
+	if c.WriteTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("clickhouse write timeout: %v, expected more than 0", c.WriteTimeout))
 	}
 	if c.Nice < 0 || c.Nice > 19 {
 		errs = append(errs, fmt.Errorf("clickhouse nice: %d, expected 0 to 19", c.Nice))

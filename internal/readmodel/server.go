@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -45,6 +46,7 @@ func Open(c Config) (*Server, error) {
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr:         c.Addresses,
 		Auth:         clickhouse.Auth{Database: "default", Username: c.Username, Password: c.Password},
+		DialContext:  (&dialer{net.Dialer{Timeout: c.DialTimeout}, c.WriteTimeout}).dial,
 		DialTimeout:  c.DialTimeout,
 		ReadTimeout:  c.ReadTimeout,
 		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot

@@ -61,10 +61,14 @@ func (t *table[R]) insertQuery(db string) string {
 	return fmt.Sprintf("INSERT INTO %s.%s (%s)", db, t.into, strings.Join(names, ", "))
 }
 
-// insert writes rows as one block. Each is only looked at before the next one comes, so
+// blockRows are the rows of an insert that are sent at a time. What a connection has in
+// memory for its columns grows to that, each time anew; the engine makes one part of all.
+const blockRows = 4096
+
+// insert writes rows by one INSERT. Each is only looked at before the next one comes, so
 // that they may be one and the same.
 func (t *table[R]) insert(ctx context.Context, s *Store, rows iter.Seq[*R]) error {
-	b := block[R]{table: t, store: s}
+	b := insertion[R]{table: t, store: s}
 	defer b.close()
 	for row := range rows {
 		if err := b.add(ctx, row); err != nil {
@@ -77,8 +81,8 @@ func (t *table[R]) insert(ctx context.Context, s *Store, rows iter.Seq[*R]) erro
 	return nil
 }
 
-// block is an insert that is begun with its first row.
-type block[R any] struct {
+// insertion is an INSERT that is begun with its first row.
+type insertion[R any] struct {
 	table   *table[R]
 	store   *Store
 	rows    int
@@ -87,7 +91,7 @@ type block[R any] struct {
 	columns []driver.BatchColumn
 }
 
-func (b *block[R]) add(ctx context.Context, row *R) (err error) {
+func (b *insertion[R]) add(ctx context.Context, row *R) (err error) {
 	if b.batch == nil {
 		if err := b.begin(ctx); err != nil {
 			return err
@@ -98,11 +102,13 @@ func (b *block[R]) add(ctx context.Context, row *R) (err error) {
 			return fmt.Errorf("column %s: %w", b.table.columns[i].name, err)
 		}
 	}
-	b.rows++
+	if b.rows++; b.rows%blockRows == 0 {
+		return b.batch.Flush() //nolint:wrapcheck // insert says what it was
+	}
 	return nil
 }
 
-func (b *block[R]) begin(ctx context.Context) (err error) {
+func (b *insertion[R]) begin(ctx context.Context) (err error) {
 	if b.release, err = b.store.slot(ctx); err != nil {
 		return err
 	}
@@ -115,14 +121,14 @@ func (b *block[R]) begin(ctx context.Context) (err error) {
 	return nil
 }
 
-func (b *block[R]) send() error {
+func (b *insertion[R]) send() error {
 	if b.batch == nil {
 		return nil
 	}
 	return b.batch.Send() //nolint:wrapcheck // insert says what it was
 }
 
-func (b *block[R]) close() {
+func (b *insertion[R]) close() {
 	if b.batch != nil {
 		_ = b.batch.Close() // after send there is nothing left to fail
 	}

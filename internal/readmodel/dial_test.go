@@ -1,0 +1,30 @@
+package readmodel
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// TestDialer_AServerThatTakesNothing holds that nothing is sent for ever to a server
+// that has stopped reading.
+func TestDialer_AServerThatTakesNothing(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	conn, err := (&dialer{writeTimeout: 50 * time.Millisecond}).dial(t.Context(), listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	for part := make([]byte, 1<<20); err == nil; { // until the buffers between are full
+		_, err = conn.Write(part)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
