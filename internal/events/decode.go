@@ -131,7 +131,13 @@ func (r *Record) ContentType() (string, bool) {
 	for i := len(r.Headers) - 1; i >= 0; i-- {
 		if h := &r.Headers[i]; strings.EqualFold(h.Key, HeaderContentType) {
 			mediaType, _, _ := bytes.Cut(h.Value, []byte{';'})
-			return string(bytes.TrimSpace(mediaType)), true
+			mediaType = bytes.TrimSpace(mediaType)
+			for _, known := range [...]string{ContentTypeProtobuf, ContentTypeJSON} {
+				if string(mediaType) == known {
+					return known, true // and no copy
+				}
+			}
+			return string(mediaType), true
 		}
 	}
 	return "", false

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,9 @@ type owner struct {
 
 	watchdog watchdog
 	piece    *piece
+	expected int             // how many events a piece will have: as many as the one before
 	headers  []events.Header // reused
+	typed    []events.Header // the content type of the record kept last
 	stable   int64           // the last stable offset
 }
 
@@ -153,17 +156,18 @@ func (o *owner) current() *piece {
 	}
 	next, resets := o.partition.position()
 	if o.piece = o.accumulator.resume(o.partition, next, resets); o.piece == nil {
-		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModel(), named: o.names.Load()}
+		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModelFor(o.expected), named: o.names.Load()}
 	}
 	return o.piece
 }
 
 // handOver puts the piece into the batch and waits for room to do so.
 func (o *owner) handOver(ctx context.Context) bool {
+	events := o.piece.events
 	if !o.accumulator.add(ctx, o.piece) {
 		return false
 	}
-	o.piece = nil
+	o.piece, o.expected = nil, events
 	o.fetcher.extend()
 	return true
 }
@@ -235,7 +239,10 @@ func (o *owner) toKeep(m kafka.Message) events.Record {
 	r := events.Record{Value: m.Value, Timestamp: m.Time}
 	for _, h := range o.headers {
 		if strings.EqualFold(h.Key, events.HeaderContentType) {
-			r.Headers = []events.Header{h} // the last one counts
+			if len(o.typed) == 0 || o.typed[0].Key != h.Key || !bytes.Equal(o.typed[0].Value, h.Value) {
+				o.typed = []events.Header{h}
+			}
+			r.Headers = o.typed // the last one counts
 		}
 	}
 	return r

@@ -100,16 +100,19 @@ type sides struct {
 }
 
 // NewModel gives an empty model.
-func NewModel() *Model {
+func NewModel() *Model { return NewModelFor(0) }
+
+// NewModelFor gives an empty model with room for what about n events come to.
+func NewModelFor(n int) *Model {
 	return &Model{
-		States:   map[Key]*State{},
+		States:   make(map[Key]*State, n),
 		Edits:    map[EditKey]*Edit{},
-		Messages: map[MessageKey]*Message{},
+		Messages: make(map[MessageKey]*Message, n),
 		Users:    map[UserKey]*UserProfile{},
 		Groups:   map[GroupKey]*GroupProfile{},
 		Plans:    map[string]*Plan{},
 		Erased:   map[UserKey]struct{}{},
-		sides:    map[place]*sides{},
+		sides:    make(map[place]*sides, n/2),
 	}
 }
 
