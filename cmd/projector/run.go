@@ -95,6 +95,12 @@ func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limit
 // registerKafka binds how brokers are talked to.
 func registerKafka(f *lifecycle.Flags, in *ingest.Config) {
 	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
+	secured := &lifecycle.TLS{}
+	in.Dialer = secured
+	secured.Register(f, "kafka", "brokers")
+	f.String(&in.SASL.Mechanism, "kafka-sasl-mechanism", "How we tell brokers who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")
+	f.String(&in.SASL.Username, "kafka-sasl-username", "Who we are.")
+	f.Secret(&in.SASL.Password, "kafka-sasl-password", "Our password.")
 	f.String(&in.ClientID, "kafka-client-id", "What brokers call us in their logs and quotas.")
 	f.Strings(&in.Topics, "kafka-topics", "Topics to project, separated by commas; the first is that of messages.")
 	f.Bytes(&in.FetchMaxBytes, "fetch-max-bytes", "How much one fetch from one partition asks for.")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 type Config struct {
 	// Brokers are the hosts and ports asked first; the rest is learnt from them.
 	Brokers []string
+	// Dialer connects to brokers, by TLS where that is wanted; nil: by TCP.
+	Dialer Dialer
+	// SASL is how we tell brokers who we are.
+	SASL SASL
 	// ClientID is how the brokers name us in their logs and quotas.
 	ClientID string
 	// GroupID is the consumer group, whose committed offsets say what was projected.
@@ -96,6 +101,13 @@ type Config struct {
 	StopTimeout time.Duration
 }
 
+// Dialer makes connections.
+type Dialer interface {
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// Validate reports what is wrong with its settings.
+	Validate() error
+}
+
 // DefaultConfig is the contract's topics on a local broker.
 func DefaultConfig() Config {
 	return Config{
@@ -145,6 +157,14 @@ func (c Config) Validate() error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
 
+	if c.Dialer != nil {
+		if err := c.Dialer.Validate(); err != nil {
+			wrong("%w", err)
+		}
+	}
+	if err := c.SASL.Validate(); err != nil {
+		wrong("%w", err)
+	}
 	if len(c.Brokers) == 0 || slices.Contains(c.Brokers, "") {
 		wrong("brokers %q: want at least one host:port", c.Brokers)
 	}

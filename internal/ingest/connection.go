@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -24,10 +23,17 @@ type cluster struct {
 }
 
 func newCluster(config Config) *cluster {
-	dialer := &kafka.Dialer{ClientID: config.ClientID, Timeout: config.DialTimeout, DualStack: true}
+	dial := new(net.Dialer).DialContext
+	if config.Dialer != nil {
+		dial = config.Dialer.Dial
+	}
+	mechanism := config.SASL.mechanism()
+	dialer := &kafka.Dialer{ClientID: config.ClientID, Timeout: config.DialTimeout, DialFunc: dial, SASLMechanism: mechanism}
 	transport := &kafka.Transport{
 		ClientID:    config.ClientID,
 		DialTimeout: config.DialTimeout,
+		Dial:        dial,
+		SASL:        mechanism,
 		MetadataTTL: config.MetadataInterval,
 		// Of a large cluster we need to know but these.
 		MetadataTopics: config.allTopics(),
@@ -77,9 +83,8 @@ func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.
 		return nil, nil, fmt.Errorf("find the leader of %s/%d: %w", topic, id, kafka.LeaderNotAvailable)
 	}
 	dialer, under := *c.dialer, &tap{}
-	dialer.TLS = nil // dial does it, or the tap would see ciphertext
 	dialer.DialFunc = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		under.Conn, err = c.dial(ctx, network, address)
+		under.Conn, err = c.dialer.DialFunc(ctx, network, address)
 		return under, err
 	}
 	conn, err := dialer.DialPartition(ctx, "tcp", "", t.Partitions[i])
@@ -87,13 +92,6 @@ func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.
 		return nil, nil, fmt.Errorf("connect to the leader of %s/%d: %w", topic, id, err)
 	}
 	return conn, under, nil
-}
-
-func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if c.dialer.TLS == nil {
-		return (&net.Dialer{}).DialContext(ctx, network, address)
-	}
-	return (&tls.Dialer{Config: c.dialer.TLS}).DialContext(ctx, network, address)
 }
 
 // partitions gives the IDs of the partitions of each topic; each must exist.

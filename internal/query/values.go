@@ -33,11 +33,11 @@ func (g *groupValue) merge(change groupChange) bool {
 
 // bytes is about what the group takes.
 func (g *groupValue) bytes() int {
-	const group, keys, day, run = 1344, 384, 64, 16
+	const group, head, keys, day, run = 776, 208, 384, 64, 16
 	h, p := g.state.Head, &g.profile
 	n := group + len(p.ID) + len(p.Value.Name) + len(p.Value.Avatar)
 	if h != nil { // twice: it is shown, too
-		n += keys + len(h.ID) + 2*(len(h.MessageID)+len(h.From)+len(h.Type)+len(h.Preview)+len(h.Nick)+len(h.Avatar)+
+		n += head + keys + len(h.ID) + 2*(len(h.MessageID)+len(h.From)+len(h.Type)+len(h.Preview)+len(h.Nick)+len(h.Avatar)+
 			len(h.NameCard)+len(h.CloudCustomData)+len(h.Payload))
 	}
 	runs := len(g.state.Recalled) + len(g.state.Mentions)

@@ -1,0 +1,148 @@
+package lifecycle
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// TLS is how connections to a server are secured, if they are. Certificates that have
+// changed are used for the connections that are made from then on. It is safe for
+// concurrent use once its settings are made.
+type TLS struct {
+	// Enabled says that connections are secured. All else needs it.
+	Enabled bool
+	// CAFile has the certificates of those who are trusted, in PEM; "": the system's.
+	CAFile string
+	// CertFile and KeyFile are our own certificate and its key, in PEM, for servers
+	// that ask for one.
+	CertFile, KeyFile string
+	// ServerName is what the server's certificate must be for; "": the host that is
+	// connected to.
+	ServerName string
+
+	cas watched[*x509.CertPool]
+	own watched[tls.Certificate]
+}
+
+// Register binds the settings to --NAME-tls and --NAME-tls-….
+func (t *TLS) Register(f *Flags, name, server string) {
+	f.Bool(&t.Enabled, name+"-tls", "Connect to "+server+" by TLS.")
+	f.String(&t.CAFile, name+"-tls-ca-file", "Certificates (PEM) of those who are trusted; without it the system's are. All files are read again when they change.")
+	f.String(&t.CertFile, name+"-tls-cert-file", "Our own certificate (PEM), for mutual TLS.")
+	f.String(&t.KeyFile, name+"-tls-key-file", "Its key (PEM).")
+	f.String(&t.ServerName, name+"-tls-server-name", "What the server's certificate must be for, if not for the host that is connected to.")
+}
+
+// Validate reports what is wrong with the settings and the files that they name.
+func (t *TLS) Validate() error {
+	switch {
+	case !t.Enabled && (t.CAFile != "" || t.CertFile != "" || t.KeyFile != "" || t.ServerName != ""):
+		return errors.New("tls: files or a server name are given, but it is not enabled")
+	case !t.Enabled:
+		return nil
+	case (t.CertFile == "") != (t.KeyFile == ""):
+		return fmt.Errorf("tls: certificate file %q and key file %q, expected both or neither", t.CertFile, t.KeyFile)
+	}
+	_, err := t.Config()
+	return err
+}
+
+// Dial connects, by TLS if that is enabled.
+func (t *TLS) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if !t.Enabled {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	config, err := t.Config()
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
+}
+
+// Config is for a connection that is made now.
+func (t *TLS) Config() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		pool, err := t.cas.get(func() (*x509.CertPool, error) { return readCAs(t.CAFile) }, t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls: certificates of those who are trusted: %w", err)
+		}
+		config.RootCAs = pool
+	}
+	if t.CertFile != "" {
+		own, err := t.own.get(func() (tls.Certificate, error) { return tls.LoadX509KeyPair(t.CertFile, t.KeyFile) }, t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls: certificate %s with key %s: %w", t.CertFile, t.KeyFile, err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return config, nil
+}
+
+func readCAs(file string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s has none in PEM", file)
+	}
+	return pool, nil
+}
+
+// watched is what is in files, read again when they have changed.
+type watched[T any] struct {
+	mu    sync.Mutex
+	is    bool
+	state []fileState
+	value T
+}
+
+// fileState tells one content of a file from the next.
+type fileState struct {
+	modified time.Time
+	size     int64
+}
+
+func (s fileState) equal(o fileState) bool { return s.modified.Equal(o.modified) && s.size == o.size }
+
+// get reads the files if they are not as they were. While they cannot be read, as when
+// they are being replaced, what was read last is still right.
+func (w *watched[T]) get(read func() (T, error), files ...string) (T, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	state, err := statesOf(files)
+	if err == nil && (!w.is || !slices.EqualFunc(state, w.state, fileState.equal)) {
+		var value T
+		if value, err = read(); err == nil {
+			w.value, w.state, w.is = value, state, true
+		}
+	}
+	if w.is {
+		err = nil
+	}
+	return w.value, err
+}
+
+func statesOf(files []string) ([]fileState, error) {
+	var all []fileState
+	var errs []error
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, fileState{info.ModTime(), info.Size()})
+	}
+	return all, errors.Join(errs...)
+}
