@@ -24,8 +24,16 @@ var (
 	names   atomic.Int64
 )
 
+// KafkaEnv names the environment variable that says which Kafka tests get:
+// sandbox.EmbeddedKafka, which is meant when it is empty, or sandbox.ApacheKafka
+// (make test-kafka).
+const KafkaEnv = "CONVOVIEW_TEST_KAFKA"
+
+// parts are those that Start starts, see Main.
+var parts = sandbox.All
+
 func open() (*sandbox.Sandbox, error) {
-	s := sandbox.New(sandbox.Config{})
+	s := sandbox.New(sandbox.Config{Parts: parts, Kafka: os.Getenv(KafkaEnv)})
 	if err := s.Start(context.Background()); err != nil {
 		return nil, err
 	}
@@ -45,8 +53,15 @@ func Start(t testing.TB) *sandbox.Sandbox {
 }
 
 // Main runs the tests of a package and then stops the sandbox, if one was
-// started: func TestMain(m *testing.M) { sandboxtest.Main(m) }.
-func Main(m *testing.M) {
+// started: func TestMain(m *testing.M) { sandboxtest.Main(m) }. A package that
+// needs but some of the parts names them.
+func Main(m *testing.M, only ...sandbox.Parts) {
+	if len(only) > 0 {
+		parts = 0
+	}
+	for _, part := range only {
+		parts |= part
+	}
 	code := m.Run()
 	if s := started.Load(); s != nil {
 		if err := s.Close(); err != nil {
