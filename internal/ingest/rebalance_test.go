@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -430,4 +431,35 @@ func TestOffsets_Group(t *testing.T) {
 	is(second)
 	second.mustStop()
 	is()
+}
+
+// TestOffsets_CoordinatorMoves asks again while the group's coordinator is moving.
+func TestOffsets_CoordinatorMoves(t *testing.T) {
+	h := newEmbedded(t, 1)
+	offsets, err := NewOffsets(h.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offsets.Close()
+	for _, moving := range []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress} {
+		for _, request := range []struct {
+			key kmsg.Key
+			ask func() error
+		}{
+			{kmsg.OffsetFetch, func() error { _, err := offsets.Committed(h.ctx); return err }},
+			{kmsg.DescribeGroups, func() error { _, err := offsets.Group(h.ctx); return err }},
+			{kmsg.DeleteGroups, func() error { return offsets.Forget(h.ctx) }},
+		} {
+			fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{request.key}, Err: moving, Count: 2})
+			if err := request.ask(); err != nil || fault.Hits() != 2 {
+				t.Errorf("%s, %s: got %v after %d", request.key.Name(), moving.Message, err, fault.Hits())
+			}
+			fault.Remove()
+		}
+	}
+	// What does not pass by itself is said at once.
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeGroups}, Err: kerr.GroupAuthorizationFailed})
+	if _, err := offsets.Group(h.ctx); !errors.Is(err, kafka.GroupAuthorizationFailed) {
+		t.Errorf("got %v, want it to be forbidden", err)
+	}
 }
