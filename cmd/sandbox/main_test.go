@@ -198,7 +198,7 @@ func (p *process) state(t *testing.T, group string) map[string]string {
 
 func TestSandbox_DataOutlivesTheProcess(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
-	env := []string{"CONVOVIEW_KAFKA=" + os.Getenv(sandboxtest.KafkaEnv)}
+	env := []string{"CONVOVIEW_KAFKA=" + sandboxtest.Kafka}
 	p := start(t, env, "--data="+data)
 	statements(t, p.sql(t), "CREATE DATABASE kept",
 		"CREATE TABLE kept.source (n UInt64) ENGINE = Null",

@@ -189,26 +189,27 @@ func (c *Cluster) settings(b *broker) map[string]string {
 		"log.dirs":                  b.data(),
 		"auto.create.topics.enable": "false",
 
-		"default.replication.factor":                       replicas,
-		"min.insync.replicas":                              majority,
-		"offsets.topic.num.partitions":                     "6",
-		"offsets.topic.replication.factor":                 replicas,
-		"transaction.state.log.num.partitions":             "3",
-		"transaction.state.log.replication.factor":         replicas,
-		"transaction.state.log.min.isr":                    majority,
-		"share.coordinator.state.topic.num.partitions":     "1",
-		"share.coordinator.state.topic.replication.factor": replicas,
-		"share.coordinator.state.topic.min.isr":            majority,
-		"group.initial.rebalance.delay.ms":                 "0",
-		"group.min.session.timeout.ms":                     "1000",
-		"broker.session.timeout.ms":                        "6000", // for which a broker that was killed is awaited
-		"broker.heartbeat.interval.ms":                     "1000",
-		"log.retention.ms":                                 "-1",
-		"log.cleaner.backoff.ms":                           "100",
-		"log.cleaner.dedupe.buffer.size":                   strconv.Itoa(4 << 20), // the default is a third of the heap
-		"num.network.threads":                              "2",
-		"num.io.threads":                                   "4",
-		"background.threads":                               "2",
+		"default.replication.factor":                                  replicas,
+		"min.insync.replicas":                                         majority,
+		"offsets.topic.num.partitions":                                "6",
+		"offsets.topic.replication.factor":                            replicas,
+		"transaction.state.log.num.partitions":                        "3",
+		"transaction.state.log.replication.factor":                    replicas,
+		"transaction.state.log.min.isr":                               majority,
+		"share.coordinator.state.topic.num.partitions":                "1",
+		"share.coordinator.state.topic.replication.factor":            replicas,
+		"share.coordinator.state.topic.min.isr":                       majority,
+		"group.initial.rebalance.delay.ms":                            "0",
+		"group.min.session.timeout.ms":                                "1000",
+		"broker.session.timeout.ms":                                   "6000", // for which a broker that was killed is awaited
+		"broker.heartbeat.interval.ms":                                "1000",
+		"log.retention.ms":                                            "-1",
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+		"log.cleaner.backoff.ms":                                      "100",
+		"log.cleaner.dedupe.buffer.size":                              strconv.Itoa(4 << 20), // the default is a third of the heap
+		"num.network.threads":                                         "2",
+		"num.io.threads":                                              "4",
+		"background.threads":                                          "2",
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package sandboxtest gives tests the real engines: one sandbox per test
-// process, and in it a database and topics of the test's own.
+// process, and in it a database and topics of the test's own. With the build tag
+// kafka its Kafka is Apache Kafka.
 package sandboxtest
 
 import (
@@ -24,16 +25,11 @@ var (
 	names   atomic.Int64
 )
 
-// KafkaEnv names the environment variable that says which Kafka tests get:
-// sandbox.EmbeddedKafka, which is meant when it is empty, or sandbox.ApacheKafka
-// (make test-kafka).
-const KafkaEnv = "CONVOVIEW_TEST_KAFKA"
-
 // parts are those that Start starts, see Main.
 var parts = sandbox.All
 
 func open() (*sandbox.Sandbox, error) {
-	s := sandbox.New(sandbox.Config{Parts: parts, Kafka: os.Getenv(KafkaEnv)})
+	s := sandbox.New(sandbox.Config{Parts: parts, Kafka: Kafka})
 	if err := s.Start(context.Background()); err != nil {
 		return nil, err
 	}
