@@ -281,8 +281,11 @@ func (h *harness) commits() map[string]int64 {
 // committed is commits for those who can wait.
 func (h *harness) committed() (map[string]int64, error) {
 	response, err := h.client.OffsetFetch(h.ctx, &kafka.OffsetFetchRequest{GroupID: h.group})
-	if err != nil || response.Error != nil {
-		return nil, errors.Join(err, response.Error)
+	if err == nil {
+		err = response.Error
+	}
+	if err != nil {
+		return nil, err
 	}
 	offsets := map[string]int64{}
 	for topic, partitions := range response.Topics {
