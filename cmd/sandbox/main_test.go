@@ -156,9 +156,13 @@ func (p *process) state(t *testing.T, group string) map[string]string {
 	ctx := t.Context()
 	client := &kafka.Client{Addr: kafka.TCP(p.kafka)}
 	got := map[string]string{}
-	offsets, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{"chat.messages": {0, 1, 2, 3}}})
-	if err != nil {
-		t.Fatal(err)
+	var offsets *kafka.OffsetFetchResponse
+	for offsets == nil || offsets.Error != nil { // while the group's coordinator reads what there was
+		var err error
+		offsets, err = client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{"chat.messages": {0, 1, 2, 3}}})
+		if err != nil || ctx.Err() != nil {
+			t.Fatal(err, ctx.Err())
+		}
 	}
 	for _, o := range offsets.Topics["chat.messages"] {
 		conn, err := kafka.DialLeader(ctx, "tcp", p.kafka, "chat.messages", o.Partition)
