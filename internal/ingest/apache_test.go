@@ -51,8 +51,8 @@ func (r *runner) awaitEnd(topic string, partition int, end int64) {
 // whose producer is gone; what belongs to transactions alone is no bad input.
 func TestApache_Transactions(t *testing.T) {
 	h := newHarness(t, 1)
-	producer := func(id string) *kgo.Client {
-		return h.franz(kgo.TransactionalID(group+id), kgo.TransactionTimeout(2*time.Second))
+	producer := func(id string, opts ...kgo.Opt) *kgo.Client {
+		return h.franz(append(opts, kgo.TransactionalID(group+id))...)
 	}
 	begin := func(clients ...*kgo.Client) {
 		t.Helper()
@@ -101,9 +101,17 @@ func TestApache_Transactions(t *testing.T) {
 	if !sameModel(h.sink.snapshot(), before) {
 		t.Error("records were projected before the end of the transaction")
 	}
-	// Its producer is gone, and the broker ends it some time.
-	two.Close()
+	end(two, kgo.TryAbort)
+	h.awaitAll()
+	h.checkModel()
+
+	// One whose producer is gone is ended by the broker.
+	gone := producer("-gone", kgo.TransactionTimeout(2*time.Second))
+	begin(gone)
+	h.send(gone, messagesTopic, 0, h.unexpected(4)...)
+	gone.Close()
 	h.next[key(messagesTopic, 0)]++
+	h.produce(messagesTopic, 0, h.message())
 	h.awaitAll()
 	h.checkModel()
 
@@ -112,7 +120,7 @@ func TestApache_Transactions(t *testing.T) {
 		"control": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("control")),
 		"records": testutil.ToFloat64(r.metrics.records.WithLabelValues(messagesTopic)),
 	}
-	if diff := cmp.Diff(map[string]float64{"aborted": 210, "control": 9, "records": 12}, got); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"aborted": 214, "control": 10, "records": 13}, got); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	if got := h.read(deadTopic, 2); len(got) > 0 {
@@ -286,7 +294,7 @@ func TestApache_RecordsDeletedUnderTheReader(t *testing.T) {
 	r := h.run(config, h.sink)
 	<-entered
 	// One batch is being written, one is folded, and the reader has not asked for more.
-	h.poll(func() bool { return r.folded() == 10 }, "a full batch; there are %v", lazy(func() any { return r.folded() }))
+	r.awaitFolded(10)
 	h.deleteRecords(messagesTopic, 0, 45)
 	h.want = projection.NewModel()
 	h.produce(messagesTopic, 0, h.messages(5)...)
@@ -308,13 +316,6 @@ func TestApache_RecordsDeletedUnderTheReader(t *testing.T) {
 		t.Errorf("%d messages are not projected, said are %s", n, line["lost_offsets"])
 	}
 	r.mustStop()
-}
-
-// folded is how many events wait for the next write.
-func (r *runner) folded() int {
-	r.accumulator.mu.Lock()
-	defer r.accumulator.mu.Unlock()
-	return r.accumulator.events
 }
 
 // Apache Kafka's own command writes what is read like anybody's.
@@ -397,6 +398,7 @@ func TestApache_BrokerRestarts(t *testing.T) {
 	f := h.startFlow(2)
 	h.sink.await(h, 50)
 	broker := sandboxtest.Start(t).Apache()
+	t.Cleanup(kafka.DefaultTransport.(*kafka.Transport).CloseIdleConnections) // those of other tests are to the broker before
 	if err := broker.StopBroker(1); err != nil {
 		t.Fatal(err)
 	}

@@ -318,6 +318,7 @@ func (s *Sandbox) CreateTopics(ctx context.Context, topics ...Topic) error {
 		}
 		req.Topics = append(req.Topics, config)
 	}
+	// By the default transport, so that who uses it, too, knows of them.
 	client := &kafka.Client{Addr: kafka.TCP(s.kafkaAddrs...)}
 	res, err := client.CreateTopics(ctx, req)
 	if err != nil {

@@ -161,8 +161,11 @@ func TestCluster_EndsWithItsParent(t *testing.T) {
 // A broker that does not start says why.
 func TestStart_ShowsTheLog(t *testing.T) {
 	of := config(t, 1)
-	of.Settings = map[string]string{"min.insync.replicas": "none"}
-	if _, err := apachekafka.Start(within(t), of); err == nil || !strings.Contains(err.Error(), "min.insync.replicas") {
-		t.Errorf("got %v, want what Apache Kafka says of the setting", err)
+	of.Settings = map[string]string{"authorizer.class.name": "no.such.Authorizer"}
+	_, err := apachekafka.Start(within(t), of)
+	for _, want := range []string{"broker 1 ended (exit status 1)", "no.such.Authorizer"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
 	}
 }
