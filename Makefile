@@ -5,10 +5,14 @@ SHELL := /bin/sh
 GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 ENGINE := node_modules/.package-lock.json
+KAFKA := tools/kafka/jars/.complete
 COMMANDS := projector query sandbox chatload
 FUZZTIME ?= 30s
+# Those whose tests read or write Kafka.
+KAFKA_PACKAGES := internal/sandbox internal/sandbox/sandboxtest internal/sandbox/apachekafka \
+	internal/ingest internal/rebuild internal/e2e cmd/sandbox cmd/projector cmd/chatload
 
-.PHONY: help demo up test test-full bench fuzz lint generate generate-check build clean
+.PHONY: help demo up test test-kafka test-full kafka bench fuzz lint generate generate-check build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +25,9 @@ up: build ## the whole stack on the usual ports, in the foreground until Ctrl-C
 
 test: $(ENGINE) ## every test, on the real engines
 	$(GO) test -timeout 20m ./...
+
+test-kafka: $(ENGINE) $(KAFKA) ## the tests that need Kafka, on Apache Kafka
+	$(GO) test -tags kafka -timeout 15m $(addprefix ./,$(KAFKA_PACKAGES))
 
 test-full: $(ENGINE) ## what takes long: a chat of 400,000 events, a group of 100,000 members
 	$(GO) test -timeout 3h -v -run '^Test(Chat|Size)_' ./internal/e2e -events 400000 -full
@@ -48,13 +55,21 @@ generate: ## write again what is generated from the schemas
 generate-check: generate ## fail when what is generated differs from what is committed
 	git diff --exit-code -- schemas
 
+kafka: $(KAFKA) ## bring Apache Kafka, for test-kafka and bin/sandbox --kafka=apache
+
 build: $(ENGINE) ## the commands, into bin/
 	$(GO) build -o bin/ $(addprefix ./cmd/,$(COMMANDS))
 
 clean: ## remove what was built and installed here
-	rm -rf bin node_modules
+	rm -rf bin node_modules tools/kafka/jars
 
 # libchdb, the ClickHouse engine of sandbox and tests, comes as an npm package.
 $(ENGINE): package.json package-lock.json
 	npm ci
+	@touch $@
+
+# Apache Kafka comes as jars, from Maven.
+$(KAFKA): tools/kafka/pom.xml
+	rm -rf $(@D)
+	mvn -B -q -f $< dependency:copy-dependencies
 	@touch $@

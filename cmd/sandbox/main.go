@@ -17,7 +17,9 @@ import (
 
 const summary = `Kafka, NATS and ClickHouse in one process on 127.0.0.1.
 
-  Kafka       an in-process broker that speaks Kafka's protocol
+  Kafka       an in-process broker that speaks Kafka's protocol; with
+              --kafka=apache, brokers of Apache Kafka, each a process of its own
+              that ends with this one (needs Java and the jars: make kafka)
   NATS        the NATS server itself, embedded
   ClickHouse  the ClickHouse engine itself (libchdb, which npm ci brings),
               on the native port and, for curl and other tools, over HTTP:
@@ -37,7 +39,9 @@ func configure(args []string, getenv func(string) string, output io.Writer) (san
 	config, partitions := sandbox.DefaultConfig(), 4
 	f := lifecycle.NewFlags("sandbox", summary, getenv, output)
 	f.String(&config.DataDir, "data", "Keep the data in this directory; otherwise they are gone at the end.")
-	f.Int(&config.KafkaPort, "kafka-port", "Port of Kafka; 0: any free one.")
+	f.String(&config.Kafka, "kafka", "Which Kafka to run: embedded or apache.")
+	f.Int(&config.KafkaBrokers, "broker-count", "Brokers of Apache Kafka to run.") // kafka-brokers are addresses elsewhere
+	f.Int(&config.KafkaPort, "kafka-port", "Port of Kafka; 0: any free one. More brokers have the ports after it.")
 	f.Int(&config.NATSPort, "nats-port", "Port of NATS; 0: any free one.")
 	f.Int(&config.ClickHousePort, "clickhouse-port", "Port of ClickHouse's native protocol; 0: any free one.")
 	f.Int(&config.HTTPPort, "http-port", "Port of ClickHouse's HTTP interface; 0: any free one.")
@@ -74,7 +78,7 @@ func announcement(config sandbox.Config, s *sandbox.Sandbox) string {
 	}
 	data := config.DataDir
 	if data == "" {
-		data = "in memory, gone at the end"
+		data = "gone at the end"
 	}
 	return fmt.Sprintf(`Kafka       %s
 NATS        %s
@@ -83,5 +87,5 @@ HTTP        %s
 topics      %s
 data        %s
 ready
-`, s.KafkaAddr(), s.NATSURL(), s.ClickHouseAddr(), s.HTTPURL(), strings.Join(topics, ", "), data)
+`, strings.Join(s.KafkaAddrs(), ","), s.NATSURL(), s.ClickHouseAddr(), s.HTTPURL(), strings.Join(topics, ", "), data)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/convoview/convoview/internal/lifecycle"
 	chengine "github.com/convoview/convoview/internal/sandbox/clickhouse"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 // asMain makes the test binary the command itself.
@@ -155,9 +156,13 @@ func (p *process) state(t *testing.T, group string) map[string]string {
 	ctx := t.Context()
 	client := &kafka.Client{Addr: kafka.TCP(p.kafka)}
 	got := map[string]string{}
-	offsets, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{"chat.messages": {0, 1, 2, 3}}})
-	if err != nil {
-		t.Fatal(err)
+	var offsets *kafka.OffsetFetchResponse
+	for offsets == nil || offsets.Error != nil { // while the group's coordinator reads what there was
+		var err error
+		offsets, err = client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{"chat.messages": {0, 1, 2, 3}}})
+		if err != nil || ctx.Err() != nil {
+			t.Fatal(err, ctx.Err())
+		}
 	}
 	for _, o := range offsets.Topics["chat.messages"] {
 		conn, err := kafka.DialLeader(ctx, "tcp", p.kafka, "chat.messages", o.Partition)
@@ -197,7 +202,8 @@ func (p *process) state(t *testing.T, group string) map[string]string {
 
 func TestSandbox_DataOutlivesTheProcess(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
-	p := start(t, nil, "--data="+data)
+	env := []string{"CONVOVIEW_KAFKA=" + sandboxtest.Kafka}
+	p := start(t, env, "--data="+data)
 	statements(t, p.sql(t), "CREATE DATABASE kept",
 		"CREATE TABLE kept.source (n UInt64) ENGINE = Null",
 		"CREATE TABLE kept.t (n UInt64, s LowCardinality(String)) ENGINE = ReplacingMergeTree ORDER BY n",
@@ -219,7 +225,7 @@ func TestSandbox_DataOutlivesTheProcess(t *testing.T) {
 	if err := p.stop(t, syscall.SIGTERM); err != nil {
 		t.Fatalf("SIGTERM: %v\n%s", err, p.stderr)
 	}
-	p = start(t, nil, "--data="+data, "--partitions=8") // of new topics
+	p = start(t, env, "--data="+data, "--partitions=8") // of new topics
 	check("after SIGTERM")
 
 	// Whatever was acknowledged survives kill -9.
@@ -232,7 +238,7 @@ func TestSandbox_DataOutlivesTheProcess(t *testing.T) {
 		want[fmt.Sprintf("partition %d", i)] = "2 [a b]"
 	}
 	want["table"] = "[(1,'view'),(2,'view')]"
-	p = start(t, nil, "--data="+data)
+	p = start(t, env, "--data="+data)
 	check("after SIGKILL")
 
 	other := command(t, nil, "--data="+data, "--kafka-port=0", "--nats-port=0", "--clickhouse-port=0", "--http-port=0")
@@ -288,7 +294,7 @@ func TestSandbox_SweepsTemporaryDirectories(t *testing.T) {
 	tmp := t.TempDir()
 	env := []string{"TMPDIR=" + tmp}
 	temporary := func() []string {
-		found, err := filepath.Glob(filepath.Join(tmp, "*", "status"))
+		found, err := filepath.Glob(filepath.Join(tmp, "*", "lock"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,6 +346,8 @@ func TestRun_Configuration(t *testing.T) {
 		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_PARTITIONS": "many"}, want: `"many"`},
 		{args: []string{"--check", "--partitions=0"}, want: "0 partitions"},
 		{args: []string{"--check", "--kafka-port=4222"}, want: "Kafka has it"},
+		{args: []string{"--check", "--kafka=apache", "--broker-count=3"}},
+		{args: []string{"--check", "--broker-count=3"}, want: "3 brokers of the embedded Kafka"},
 		{args: []string{"--check", "extra"}, want: `"extra"`},
 		{args: []string{"--nope"}, want: "nope"},
 	} {

@@ -52,7 +52,7 @@ func (a *herald) Announce(_ []*projection.Model, records []events.Record, ranges
 		if r.From < r.To && committed[k] >= r.To {
 			a.h.Errorf("%s: offset %d was committed before it was announced", k, r.To)
 		}
-		a.applied[k] = r.To
+		a.applied[k] = max(a.applied[k], r.To) // a repeat may come late
 	}
 	if topics != nil {
 		a.topics = topics

@@ -30,16 +30,14 @@ func TestConsumer_ProjectsAndCommitsEverything(t *testing.T) {
 		t.Errorf("not ready: %v", err)
 	}
 	r.mustStop()
-	if g := h.cluster.GroupInfo(group); len(g.Members) != 0 {
-		t.Errorf("%d members after the stop, want none: the group must be left", len(g.Members))
-	}
+	h.awaitMembers(0, 0)
 	if n := h.logs.count("data lost: records were deleted before they were read; going on at the earliest offset"); n > 0 {
 		t.Error("a loss was reported")
 	}
 }
 
 func TestConsumer_CrashBetweenWriteAndCommit(t *testing.T) {
-	h := newHarness(t, 2)
+	h := newEmbedded(t, 2)
 	noCommits := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Count: -1})
 	h.produce(messagesTopic, 0, h.messages(50)...)
 	h.produce(messagesTopic, 1, h.messages(50)...)
@@ -93,7 +91,7 @@ func TestElsewhere_OffsetsCommittedAlthoughTheWriteFailed(t *testing.T) {
 
 // A member that is busy must not be taken for a dead one.
 func TestConsumer_HeartbeatsWhileTheSinkIsAway(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	entered, release := make(chan struct{}), make(chan struct{})
 	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
 		if call == 1 {

@@ -13,7 +13,7 @@ import (
 
 // Whether dead letters fit cannot be checked where settings are secret.
 func TestConsumer_WarnsWhenSettingsMayNotBeRead(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.hideSettings()
 	r := h.run(h.config(), h.sink)
 	line := h.logs.await(h, "not allowed to read the settings of topics: cannot check that dead letters fit", 1)
@@ -27,7 +27,7 @@ func TestConsumer_WarnsWhenSettingsMayNotBeRead(t *testing.T) {
 }
 
 // hideSettings has the brokers tell nobody how topics are set.
-func (h *harness) hideSettings() {
+func (h *embedded) hideSettings() {
 	h.cluster.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		h.cluster.KeepControl()
 		response := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -43,7 +43,7 @@ func (h *harness) hideSettings() {
 
 // Whoever asks what topics keep can tell that from Kafka being away.
 func TestOffsets_KeepingMayBeForbidden(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	offsets, err := NewOffsets(h.config())
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func TestFetch_CorruptedBatch(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			h := newHarness(t, 1, kfake.DataDir(dir))
+			h := newEmbedded(t, 1, kfake.DataDir(dir))
 			client := h.franz()
 			h.produceWith(client, messagesTopic, h.messages(3)...)
 			h.produceWith(client, messagesTopic, h.unexpected(4)...)
@@ -103,7 +103,7 @@ func TestFetch_CorruptedBatch(t *testing.T) {
 // A batch whose end is not to be believed holds its partition until a sound one follows.
 func TestFetch_CorruptedBatchWithoutAnEnd(t *testing.T) {
 	dir := t.TempDir()
-	h := newHarness(t, 1, kfake.DataDir(dir))
+	h := newEmbedded(t, 1, kfake.DataDir(dir))
 	client := h.franz()
 	h.produceWith(client, messagesTopic, h.messages(3)...)
 	h.produceWith(client, messagesTopic, h.unexpected(4)...)
@@ -129,7 +129,7 @@ func TestFetch_CorruptedBatchWithoutAnEnd(t *testing.T) {
 
 // A broker that no longer finds the batch does not hide the loss.
 func TestFetch_CorruptedBatchOutOfSight(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.produce(messagesTopic, 0, h.unexpected(3)...)
 	value := bytesOf(h, h.message().Value)
 	bad := changed(batchOf(0, 1, 1, nil), func(b []byte) { b[batchCRC] ^= 1 })
@@ -158,7 +158,7 @@ func TestFetch_CorruptedBatchOutOfSight(t *testing.T) {
 
 // What a broker fails to read itself is given up when it was seen corrupted before.
 func TestFetch_CorruptedBatchThatTheLeaderCannotRead(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.produce(messagesTopic, 0, h.unexpected(2)...)
 	h.produce(messagesTopic, 0, h.message())
 	bad := changed(batchOf(0, 1, 1, nil), func(b []byte) { b[batchMagic] = 0 })
@@ -192,7 +192,7 @@ func TestFetch_CorruptedBatchThatTheLeaderCannotRead(t *testing.T) {
 func TestFetch_DamagedOnTheWay(t *testing.T) {
 	const secret = "damage me"
 	var damaged atomic.Int32
-	h := newHarness(t, 1, kfake.ListenFn(func(network, address string) (net.Listener, error) {
+	h := newEmbedded(t, 1, kfake.ListenFn(func(network, address string) (net.Listener, error) {
 		l, err := net.Listen(network, address)
 		return &meddler{l, func(p []byte) {
 			if i := strings.Index(string(p), secret); i >= 0 && damaged.Add(1) == 1 {

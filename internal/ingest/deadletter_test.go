@@ -53,12 +53,12 @@ func TestConsumer_DeadLetters(t *testing.T) {
 	want := []letter{
 		{"k1", `{"id":`, []string{
 			"content-type=application/json", "trace=\x00\xff", "trace=2",
-			"convoview-topic=chat.messages", "convoview-partition=0", "convoview-offset=1", "convoview-code=malformed", "convoview-reason",
+			"convoview-topic=" + messagesTopic, "convoview-partition=0", "convoview-offset=1", "convoview-code=malformed", "convoview-reason",
 		}},
-		{"k2", "\x01\x02", []string{"convoview-topic=chat.messages", "convoview-partition=1", "convoview-offset=1", "convoview-code=unknown_encoding", "convoview-reason"}},
+		{"k2", "\x01\x02", []string{"convoview-topic=" + messagesTopic, "convoview-partition=1", "convoview-offset=1", "convoview-code=unknown_encoding", "convoview-reason"}},
 		{
 			"", `{"id":"x","app":"demo","time":"2026-01-01T00:00:00Z"}`,
-			[]string{"convoview-topic=chat.state", "convoview-partition=1", "convoview-offset=0", "convoview-code=body_count", "convoview-reason"},
+			[]string{"convoview-topic=" + stateTopic, "convoview-partition=1", "convoview-offset=0", "convoview-code=body_count", "convoview-reason"},
 		},
 	}
 	if diff := cmp.Diff(want, letters(h.read(deadTopic, 2))); diff != "" {
@@ -97,7 +97,7 @@ func TestConsumer_CountsWhatItSkips(t *testing.T) {
 }
 
 func TestConsumer_DeadLetterTopicAway(t *testing.T) {
-	h := newHarness(t, 2)
+	h := newEmbedded(t, 2)
 	h.produce(messagesTopic, 0, h.messages(3)...)
 	h.produce(messagesTopic, 0, bad("k", "{"))
 	h.produce(messagesTopic, 0, h.messages(4)...)
@@ -124,7 +124,7 @@ func TestConsumer_DeadLetterTopicAway(t *testing.T) {
 }
 
 func TestConsumer_DeadLettersAreRedeliveredAfterACrash(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
 	h.produce(messagesTopic, 0, h.message(), bad("k", "{"), h.message())
 	config := h.config()
@@ -150,7 +150,7 @@ func TestConsumer_DeadLettersAreRedeliveredAfterACrash(t *testing.T) {
 
 // One dead letter that cannot be written must not keep back others.
 func TestConsumer_RefusedDeadLetter(t *testing.T) {
-	h := newHarness(t, 2)
+	h := newEmbedded(t, 2)
 	// Refused are requests that hold the poisonous record.
 	refused := h.cluster.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.MessageTooLarge, Count: -1,
@@ -200,7 +200,7 @@ func produced(r *kmsg.ProduceRequest) []string {
 
 // While the topic is away only so many dead letters wait; then their partition does.
 func TestConsumer_DeadLettersAreBounded(t *testing.T) {
-	h := newHarness(t, 2)
+	h := newEmbedded(t, 2)
 	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
 	for i := range 100 {
 		h.produce(messagesTopic, 0, bad("k", fmt.Sprintf("%09d", i)))

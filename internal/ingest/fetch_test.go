@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/lifecycle/tlstest"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -40,7 +40,7 @@ func holding(value []byte) func(*kmsg.RecordBatch) {
 // franz is a producer of another make.
 func (h *harness) franz(opts ...kgo.Opt) *kgo.Client {
 	h.Helper()
-	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(h.cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(h.addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (h *harness) produceWith(client *kgo.Client, topic string, records ...kafka
 	h.next[key(topic, 0)] += int64(len(records))
 }
 
-func bytesOf(h *harness, b kafka.Bytes) []byte {
+func bytesOf(h testing.TB, b kafka.Bytes) []byte {
 	h.Helper()
 	if b == nil {
 		return nil
@@ -85,7 +85,7 @@ func (h *harness) unexpected(n int) []kafka.Record {
 
 func TestFetch_BrokersTime(t *testing.T) {
 	dir := t.TempDir()
-	h := newHarness(t, 1, kfake.DataDir(dir))
+	h := newEmbedded(t, 1, kfake.DataDir(dir))
 	now := time.Now()
 	at := func(event, producer time.Time) kafka.Record {
 		h.seq++
@@ -165,7 +165,7 @@ func TestFetch_Compressions(t *testing.T) {
 }
 
 func TestFetch_Transactions(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	end := func(client *kgo.Client, how kgo.TransactionEndTry) {
 		if err := client.EndTransaction(h.ctx, how); err != nil {
 			t.Fatal(err)
@@ -230,7 +230,7 @@ func TestFetch_Transactions(t *testing.T) {
 
 // A compacted topic: batches that lost records, whole batches gone.
 func TestFetch_Compaction(t *testing.T) {
-	h := newHarness(t, 0)
+	h := newEmbedded(t, 0)
 	for _, topic := range []string{messagesTopic, deadTopic} {
 		h.createTopic(topic, 1, nil)
 	}
@@ -257,7 +257,7 @@ func TestFetch_Compaction(t *testing.T) {
 
 // Compaction keeps the header of a producer's last batch when its records are gone.
 func TestFetch_EmptiedBatches(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	value := bytesOf(h, h.message().Value)
 	h.produce(messagesTopic, 0, h.unexpected(10)...)
 	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -283,15 +283,16 @@ func TestFetch_EmptiedBatches(t *testing.T) {
 
 // The tap sees plaintext under TLS, too, and every response passes through it.
 func TestFetch_TLS(t *testing.T) {
-	server := httptest.NewTLSServer(nil)
-	defer server.Close()
-	h := newHarness(t, 0, kfake.TLS(&tls.Config{Certificates: server.TLS.Certificates}))
-	c := newCluster(h.config())
+	ca := tlstest.NewCA(t)
+	files := tlstest.NewFiles(t)
+	files.Write(t, ca, ca.Issue(t, "projector"))
+	h := newEmbedded(t, 1, kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.Issue(t, "broker")}}))
+	secured := &lifecycle.TLS{Enabled: true, CAFile: files.CA}
+	config := h.config()
+	config.Dialer = secured
+	c := newCluster(config)
 	defer c.close()
-	c.transport.TLS = server.Client().Transport.(*http.Transport).TLSClientConfig
-	c.dialer.TLS = c.transport.TLS
-	h.createTopic(messagesTopic, 1, nil)
-	h.client.Transport.(*kafka.Transport).TLS = c.transport.TLS
+	h.client.Transport = &kafka.Transport{Dial: secured.Dial}
 	h.produce(messagesTopic, 0, h.messages(3)...)
 
 	f := &fetcher{cluster: c, topic: messagesTopic}

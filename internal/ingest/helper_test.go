@@ -14,50 +14,104 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/sandbox"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
-const (
-	messagesTopic = "chat.messages"
-	stateTopic    = "chat.state"
-	deadTopic     = "chat.dead"
-	group         = "projector"
+func TestMain(m *testing.M) { sandboxtest.Main(m, sandbox.Kafka) }
+
+// The topics and the group of the test that runs. They are its own, since tests
+// share a broker; and they run one after the other.
+var (
+	messagesTopic, stateTopic, deadTopic, group string
+	tests                                       int
 )
 
-// patience is how long a test waits for what must happen. It decides nothing
-// but how soon a broken test ends.
-const patience = 30 * time.Second
-
-// harness is an in-process broker and what a test wants to see.
-type harness struct {
-	*testing.T
-	ctx     context.Context
-	cluster *kfake.Cluster
-	client  *kafka.Client
-	logs    *logs
-	sink    *memorySink
-	want    *projection.Model // of everything produced
-	next    map[string]int64  // produced so far, by topic/partition
-	seq     uint64
+func nameAll(suffix string) {
+	messagesTopic, stateTopic, deadTopic, group = "chat.messages"+suffix, "chat.state"+suffix, "chat.dead"+suffix, "projector"+suffix
 }
 
-func newHarness(t *testing.T, partitions int32, opts ...kfake.Opt) *harness {
+const (
+	// patience is how long a test waits for what must happen. It decides nothing
+	// but how soon a broken test ends.
+	patience = 2 * time.Minute
+	// pollInterval is how often it looks whether it has.
+	pollInterval = 5 * time.Millisecond
+)
+
+// waiter is a test that waits for things only so long.
+type waiter interface {
+	testing.TB
+	expired() <-chan struct{}
+}
+
+// harness is Kafka and what a test wants to see.
+type harness struct {
+	*testing.T
+	ctx    context.Context
+	addrs  []string // of the brokers
+	group  string
+	create func(topic sandbox.Topic) error
+	client *kafka.Client
+	logs   *logs
+	sink   *memorySink
+	want   *projection.Model // of everything produced
+	next   map[string]int64  // produced so far, by topic/partition
+	seq    uint64
+}
+
+// newHarness gives a test the Kafka that tests of this process share, with
+// topics of its own.
+func newHarness(t *testing.T, partitions int32) *harness {
+	t.Helper()
+	return newHarnessOf(t, sandboxtest.Start(t), partitions)
+}
+
+func newHarnessOf(t *testing.T, box *sandbox.Sandbox, partitions int32) *harness {
+	t.Helper()
+	tests++
+	nameAll(fmt.Sprintf(".%d", tests))
+	return makeHarness(t, partitions, box.KafkaAddrs(), func(topic sandbox.Topic) error { return box.CreateTopics(t.Context(), topic) })
+}
+
+// embedded is a harness with a broker that does as it is told: it fails, keeps
+// back and makes up whatever a test wants.
+type embedded struct {
+	*harness
+	cluster *kfake.Cluster
+}
+
+// newEmbedded gives a test such a broker of its own.
+func newEmbedded(t *testing.T, partitions int32, opts ...kfake.Opt) *embedded {
 	t.Helper()
 	cluster, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
+	nameAll("")
+	create := func(topic sandbox.Topic) error {
+		return cluster.CreateTopic(topic.Name, int32(topic.Partitions), topic.Config)
+	}
+	return &embedded{makeHarness(t, partitions, cluster.ListenAddrs(), create), cluster}
+}
+
+func makeHarness(t *testing.T, partitions int32, addrs []string, create func(sandbox.Topic) error) *harness {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	transport := &kafka.Transport{MetadataTTL: 50 * time.Millisecond}
 	t.Cleanup(transport.CloseIdleConnections)
 	h := &harness{
-		T: t, ctx: ctx, cluster: cluster,
-		client: &kafka.Client{Addr: kafka.TCP(cluster.ListenAddrs()...), Transport: transport},
+		T: t, ctx: ctx, addrs: addrs, group: group, create: create,
+		client: &kafka.Client{Addr: kafka.TCP(addrs...), Transport: transport},
 		logs:   newLogs(),
 		sink:   newMemorySink(),
 		want:   projection.NewModel(),
@@ -71,6 +125,8 @@ func newHarness(t *testing.T, partitions int32, opts ...kfake.Opt) *harness {
 	return h
 }
 
+func (h *harness) expired() <-chan struct{} { return h.ctx.Done() }
+
 // createTopic creates a topic as operators should.
 func (h *harness) createTopic(name string, partitions int32, settings map[string]string) {
 	h.Helper()
@@ -79,15 +135,17 @@ func (h *harness) createTopic(name string, partitions int32, settings map[string
 		all[settingMaxBytes] = "1114124"
 	}
 	maps.Copy(all, settings)
-	if err := h.cluster.CreateTopic(name, partitions, all); err != nil {
+	if err := h.create(sandbox.Topic{Name: name, Partitions: int(partitions), Config: all}); err != nil {
 		h.Fatal(err)
 	}
 }
 
 func (h *harness) config() Config {
 	c := DefaultConfig()
-	c.Brokers = h.cluster.ListenAddrs()
+	c.Brokers = h.addrs
 	c.GroupID = group
+	c.Topics = []string{messagesTopic, stateTopic}
+	c.DeadTopic = deadTopic
 	// What is slow to protect brokers makes tests slow.
 	c.FlushInterval = 10 * time.Millisecond
 	c.FetchMaxWait = 20 * time.Millisecond
@@ -145,10 +203,15 @@ func (r *runner) mustStop() {
 // produce writes values to a partition.
 func (h *harness) produce(topic string, partition int, records ...kafka.Record) {
 	h.Helper()
-	res, err := h.client.Produce(h.ctx, &kafka.ProduceRequest{
-		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
-		Records: kafka.NewRecordReader(records...),
-	})
+	var res *kafka.ProduceResponse
+	var err error
+	h.poll(func() bool { // what the client knows of topics may be older than this one
+		res, err = h.client.Produce(h.ctx, &kafka.ProduceRequest{
+			Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
+			Records: kafka.NewRecordReader(records...),
+		})
+		return !errors.Is(err, protocol.ErrNoTopic)
+	}, "topic %s", topic)
 	if err == nil {
 		err = res.Error
 	}
@@ -213,30 +276,104 @@ func key(topic string, partition int) string { return fmt.Sprintf("%s/%d", topic
 // commits are the group's committed offsets by topic/partition. Those of 0, the
 // beginnings of partitions, are left out.
 func (h *harness) commits() map[string]int64 {
-	return flatten(h.cluster.GroupInfo(group))
+	h.Helper()
+	offsets, err := h.committed()
+	if err != nil {
+		h.Fatal(err)
+	}
+	return offsets
 }
 
-func flatten(g *kfake.GroupInfo) map[string]int64 {
-	offsets := map[string]int64{}
-	if g == nil {
-		return offsets
+// committed is commits for those who can wait.
+func (h *harness) committed() (map[string]int64, error) {
+	response, err := h.client.OffsetFetch(h.ctx, &kafka.OffsetFetchRequest{GroupID: h.group})
+	if err == nil {
+		err = response.Error
 	}
-	for topic, partitions := range g.Commits {
-		for partition, c := range partitions {
-			if c.Offset > 0 {
-				offsets[key(topic, int(partition))] = c.Offset
+	if err != nil {
+		return nil, err
+	}
+	offsets := map[string]int64{}
+	for topic, partitions := range response.Topics {
+		for _, p := range partitions {
+			if p.CommittedOffset > 0 {
+				offsets[key(topic, p.Partition)] = p.CommittedOffset
 			}
 		}
 	}
-	return offsets
+	return offsets, nil
+}
+
+// poll waits until a condition holds.
+func (h *harness) poll(holds func() bool, format string, args ...any) {
+	h.Helper()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-h.ctx.Done():
+			h.Fatalf("waited in vain for "+format, args...)
+		}
+	}
 }
 
 // awaitCommits waits until exactly these offsets are committed.
 func (h *harness) awaitCommits(want map[string]int64) {
 	h.Helper()
-	g, err := h.cluster.WaitGroupInfo(h.ctx, group, func(g *kfake.GroupInfo) bool { return maps.Equal(flatten(g), want) })
+	var got map[string]int64
+	var err error
+	h.poll(func() bool {
+		got, err = h.committed()
+		return err == nil && maps.Equal(got, want)
+	}, "offsets %v; committed are %v, %v", want, lazy(func() any { return got }), lazy(func() any { return err }))
+}
+
+// lazy is a value that is looked at when it is printed.
+type lazy func() any
+
+func (l lazy) String() string { return fmt.Sprint(l()) }
+
+// awaitMembers waits until so many members share so many partitions, and gives
+// how many each has.
+func (h *harness) awaitMembers(n, partitions int) []int {
+	h.Helper()
+	var state string
+	var assigned []int
+	h.poll(func() bool {
+		response, err := h.client.DescribeGroups(h.ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
+		if err != nil || response.Groups[0].Error != nil {
+			return false
+		}
+		state, assigned = response.Groups[0].GroupState, nil
+		all := 0
+		for _, m := range response.Groups[0].Members {
+			of := 0
+			for _, topic := range m.MemberAssignments.Topics {
+				of += len(topic.Partitions)
+			}
+			assigned, all = append(assigned, of), all+of
+		}
+		return state == stateStable && len(assigned) == n && all == partitions || len(assigned) == 0 && n == 0
+	}, "%d members of %d partitions; it is %v, and they have %v", n, partitions, lazy(func() any { return state }), lazy(func() any { return assigned }))
+	return assigned
+}
+
+// deleteRecords deletes what is before an offset; -1: all there is.
+func (h *harness) deleteRecords(topic string, partition int32, before int64) {
+	h.Helper()
+	p := kmsg.NewDeleteRecordsRequestTopicPartition()
+	p.Partition, p.Offset = partition, before
+	of := kmsg.NewDeleteRecordsRequestTopic()
+	of.Topic, of.Partitions = topic, append(of.Partitions, p)
+	request := kmsg.NewPtrDeleteRecordsRequest()
+	request.TimeoutMillis, request.Topics = int32(patience.Milliseconds()), append(request.Topics, of)
+	response, err := request.RequestWith(h.ctx, h.franz())
+	if err == nil {
+		err = kerr.ErrorForCode(response.Topics[0].Partitions[0].ErrorCode)
+	}
 	if err != nil {
-		h.Fatalf("committed %v, want %v: %v", flatten(g), want, err)
+		h.Fatalf("delete %s/%d before offset %d: %v", topic, partition, before, err)
 	}
 }
 
@@ -280,7 +417,7 @@ func (h *harness) read(topic string, partitions int) []kafka.Message {
 	h.Helper()
 	var messages []kafka.Message
 	for id := range partitions {
-		conn, err := (&kafka.Dialer{}).DialLeader(h.ctx, "tcp", h.cluster.ListenAddrs()[0], topic, id)
+		conn, err := (&kafka.Dialer{}).DialLeader(h.ctx, "tcp", h.addrs[0], topic, id)
 		if err != nil {
 			h.Fatal(err)
 		}
@@ -356,7 +493,7 @@ func (s *memorySink) setBefore(before func(ctx context.Context, call int, m *pro
 }
 
 // await waits until the model holds as many messages.
-func (s *memorySink) await(h *harness, messages int) {
+func (s *memorySink) await(h waiter, messages int) {
 	h.Helper()
 	for {
 		s.mu.Lock()
@@ -367,7 +504,7 @@ func (s *memorySink) await(h *harness, messages int) {
 		}
 		select {
 		case <-changed:
-		case <-h.ctx.Done():
+		case <-h.expired():
 			h.Fatalf("%d messages written, want %d", n, messages)
 		}
 	}
@@ -411,7 +548,7 @@ func (l *logs) Handle(_ context.Context, r slog.Record) error {
 }
 
 // await waits for the nth line (from 1) with this message.
-func (l *logs) await(h *harness, message string, n int) map[string]string {
+func (l *logs) await(h waiter, message string, n int) map[string]string {
 	h.Helper()
 	for {
 		l.mu.Lock()
@@ -427,7 +564,7 @@ func (l *logs) await(h *harness, message string, n int) map[string]string {
 		l.mu.Unlock()
 		select {
 		case <-changed:
-		case <-h.ctx.Done():
+		case <-h.expired():
 			h.Fatalf("no %d lines %q in the log", n, message)
 		}
 	}

@@ -185,7 +185,7 @@ func TestKeeper_FailsLater(t *testing.T) {
 // TestKeeper_TellsNothingOfWhatIsSomebodyElses lets the coordinator give the partitions
 // to somebody else before the keeper has looked, which the heartbeat has not heard of.
 func TestKeeper_TellsNothingOfWhatIsSomebodyElses(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 0}, stateTopic: {0: 0}}); err != nil {
 		t.Fatal(err)
 	}

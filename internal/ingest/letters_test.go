@@ -54,7 +54,7 @@ func (h *harness) scan(config Config, f Filter) ([]string, Scanned) {
 }
 
 func TestLetters_Filters(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	noon := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	minutes := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 	h.produce(deadTopic, 0, deadAt(noon, messagesTopic, events.CodeTooLarge))
@@ -94,7 +94,7 @@ func TestLetters_Filters(t *testing.T) {
 }
 
 func TestLetters_Get(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	own := kafka.Header{Key: "content-type", Value: []byte("application/json")}
 	forged := kafka.Header{Key: headerCode, Value: []byte("mine")} // a producer may write what it likes
 	h.produce(messagesTopic, 0, h.message(), bad("key", "{", own, forged))
@@ -128,7 +128,7 @@ func TestLetters_Get(t *testing.T) {
 
 // TestLetters_Gaps has offsets without a record: of aborted transactions, and their markers.
 func TestLetters_Gaps(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	client := h.franz(kgo.TransactionalID("one"))
 	write := func(value string, how kgo.TransactionEndTry) {
 		if err := client.BeginTransaction(); err != nil {
@@ -164,7 +164,7 @@ func TestLetters_Gaps(t *testing.T) {
 // TestLetters_Corrupted names what it cannot read, and reads on.
 func TestLetters_Corrupted(t *testing.T) {
 	dir := t.TempDir()
-	h := newHarness(t, 1, kfake.DataDir(dir))
+	h := newEmbedded(t, 1, kfake.DataDir(dir))
 	for range 5 {
 		h.produce(deadTopic, 0, deadAt(time.Now(), stateTopic, events.CodeMalformed), deadAt(time.Now(), stateTopic, events.CodeMalformed))
 	}
@@ -180,7 +180,7 @@ func TestLetters_Corrupted(t *testing.T) {
 
 // TestLetters_DeletedMeanwhile goes on at what is left, and counts what is not.
 func TestLetters_DeletedMeanwhile(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	for range 10 {
 		h.produce(deadTopic, 0, deadAt(time.Now(), stateTopic, events.CodeMalformed))
 	}
@@ -201,7 +201,7 @@ func TestLetters_DeletedMeanwhile(t *testing.T) {
 
 // TestLetters_TriesAgain while the broker is away, but not for ever.
 func TestLetters_TriesAgain(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.produce(deadTopic, 0, deadAt(time.Now(), stateTopic, events.CodeMalformed))
 	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: deadTopic, Err: kerr.NotLeaderForPartition, Count: 3})
 	if got, _ := h.scan(h.config(), Filter{}); len(got) != 1 {

@@ -51,12 +51,14 @@ func (o *Offsets) Committed(ctx context.Context) (map[events.Partition]int64, er
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
-	defer cancel()
-	res, err := o.cluster.client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: o.cluster.config.GroupID, Topics: ids})
-	if err == nil && !errors.Is(res.Error, kafka.GroupIdNotFound) { // which is one that has committed nothing
-		err = res.Error
-	}
+	var res *kafka.OffsetFetchResponse
+	err = o.askCoordinator(ctx, func(ctx context.Context) (err error) {
+		res, err = o.cluster.client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: o.cluster.config.GroupID, Topics: ids})
+		if err == nil && !errors.Is(res.Error, kafka.GroupIdNotFound) { // which is one that has committed nothing
+			err = res.Error
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ask for the offsets of group %s: %w", o.cluster.config.GroupID, err)
 	}
@@ -107,18 +109,20 @@ type Group struct {
 
 // Group tells who is in the group.
 func (o *Offsets) Group(ctx context.Context) (Group, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
-	defer cancel()
 	id := o.cluster.config.GroupID
-	res, err := o.cluster.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{id}})
+	var res *kafka.DescribeGroupsResponse
+	err := o.askCoordinator(ctx, func(ctx context.Context) (err error) {
+		res, err = o.cluster.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{id}})
+		if err == nil && len(res.Groups) > 0 && !errors.Is(res.Groups[0].Error, kafka.GroupIdNotFound) {
+			err = res.Groups[0].Error
+		}
+		return err
+	})
 	if err != nil {
 		return Group{}, fmt.Errorf("ask who is in group %s: %w", id, err)
 	}
 	var group Group
 	for _, g := range res.Groups { // there is one
-		if g.Error != nil && !errors.Is(g.Error, kafka.GroupIdNotFound) {
-			return Group{}, fmt.Errorf("ask who is in group %s: %w", id, g.Error)
-		}
 		group.Settled = g.GroupState == stateStable
 		for _, m := range g.Members {
 			group.Members = append(group.Members, Member{string(m.MemberMetadata.UserData), m.ClientID, m.ClientHost})
@@ -148,17 +152,32 @@ func (o *Offsets) Partitions(ctx context.Context) ([]events.Partition, error) {
 
 // Forget deletes the group, which nobody is in, and its offsets.
 func (o *Offsets) Forget(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
-	defer cancel()
 	group := o.cluster.config.GroupID
-	res, err := o.cluster.client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
-	if err == nil {
-		err = res.Errors[group]
-	}
+	err := o.askCoordinator(ctx, func(ctx context.Context) error {
+		res, err := o.cluster.client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
+		if err != nil {
+			return err
+		}
+		return res.Errors[group]
+	})
 	if err != nil && !errors.Is(err, kafka.GroupIdNotFound) {
 		return fmt.Errorf("delete group %s: %w", group, err)
 	}
 	return nil
+}
+
+// askCoordinator asks the group's coordinator, again while the group has none that is
+// ready, for as long as a request may take.
+func (o *Offsets) askCoordinator(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, o.cluster.config.RequestTimeout)
+	defer cancel()
+	waits := newBackoff(o.cluster.config)
+	for {
+		err := ask(ctx)
+		if err == nil || !coordinatorMoves(err) || !sleep(ctx, waits.NextBackOff()) {
+			return err
+		}
+	}
 }
 
 // Keeping is what a topic keeps.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -15,17 +16,6 @@ import (
 
 	"github.com/convoview/convoview/internal/projection"
 )
-
-func (h *harness) awaitMembers(n, partitions int) *kfake.GroupInfo {
-	h.Helper()
-	g, err := h.cluster.WaitGroupInfo(h.ctx, group, func(g *kfake.GroupInfo) bool {
-		return g != nil && g.State == "Stable" && len(g.Members) == n && g.NumAssigned() == partitions
-	})
-	if err != nil {
-		h.Fatalf("group %+v, want %d members of %d partitions: %v", g, n, partitions, err)
-	}
-	return g
-}
 
 func TestConsumer_RebalanceUnderLoad(t *testing.T) {
 	h := newHarness(t, 4)
@@ -42,11 +32,8 @@ func TestConsumer_RebalanceUnderLoad(t *testing.T) {
 	h.awaitMembers(1, 8)
 	producing.Go(func() { feed(20) })
 	second := h.run(h.config(), h.sink)
-	g := h.awaitMembers(2, 8)
-	for _, m := range g.Members {
-		if m.NumAssigned() != 4 {
-			t.Errorf("member %s has %d partitions, want 4 of 8", m.MemberID, m.NumAssigned())
-		}
+	if assigned := h.awaitMembers(2, 8); !slices.Equal(assigned, []int{4, 4}) {
+		t.Errorf("the members have %v of 8 partitions, want 4 each", assigned)
 	}
 	producing.Wait()
 	h.awaitAll()
@@ -63,7 +50,7 @@ func TestConsumer_RebalanceUnderLoad(t *testing.T) {
 // What a generation has folded is not committed by the next one: those records
 // are read again, and committed once they are written under it.
 func TestConsumer_LostGenerationDoesNotCommit(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	entered, release := make(chan struct{}), make(chan struct{})
 	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
 		if call == 1 {
@@ -118,7 +105,7 @@ func TestConsumer_LostGenerationDoesNotCommit(t *testing.T) {
 }
 
 func TestConsumer_CoordinatorRefusesTheGeneration(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.IllegalGeneration})
 	r := h.run(h.config(), h.sink)
 	h.logs.await(h, "generation begins", 1)
@@ -134,7 +121,7 @@ func TestConsumer_CoordinatorRefusesTheGeneration(t *testing.T) {
 }
 
 func TestConsumer_CommitIsTriedAgain(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	r := h.run(h.config(), h.sink)
 	h.awaitMembers(1, 2)
 	fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: 4})
@@ -148,7 +135,7 @@ func TestConsumer_CommitIsTriedAgain(t *testing.T) {
 }
 
 func TestConsumer_FirstJoinFails(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: 3})
 	r := h.run(h.config(), h.sink)
 	line := h.logs.await(h, "cannot join the consumer group; trying again", 3)
@@ -180,7 +167,8 @@ func TestConsumer_PartitionsAreAdded(t *testing.T) {
 	second.mustStop()
 }
 
-// produceSoon writes to a partition that the test's own client may not know yet.
+// produceSoon writes to a partition that the test's own client, and its leader, may
+// not know yet.
 func (h *harness) produceSoon(topic string, partition int, records ...kafka.Record) {
 	h.Helper()
 	fresh := &kafka.Transport{}
@@ -188,11 +176,21 @@ func (h *harness) produceSoon(topic string, partition int, records ...kafka.Reco
 	old := h.client
 	defer func() { h.client = old }()
 	h.client = &kafka.Client{Addr: old.Addr, Transport: fresh}
+	var err error
+	h.poll(func() bool {
+		var response *kafka.ListOffsetsResponse
+		response, err = h.client.ListOffsets(h.ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(partition)}}})
+		if err == nil {
+			err = response.Topics[topic][0].Error
+		}
+		fresh.CloseIdleConnections() // and what it knows
+		return err == nil
+	}, "the leader of %s/%d: %v", topic, partition, lazy(func() any { return err }))
 	h.produce(topic, partition, records...)
 }
 
 func TestConsumer_LeadersMove(t *testing.T) {
-	h := newHarness(t, 4, kfake.NumBrokers(3))
+	h := newEmbedded(t, 4, kfake.NumBrokers(3))
 	r := h.run(h.config(), h.sink)
 	for range 5 {
 		for p := range 4 {
@@ -209,7 +207,7 @@ func TestConsumer_LeadersMove(t *testing.T) {
 
 // Kafka away: every connection breaks, every request fails.
 func TestConsumer_KafkaAway(t *testing.T) {
-	h := newHarness(t, 2, kfake.GroupMinSessionTimeout(time.Second))
+	h := newEmbedded(t, 2, kfake.GroupMinSessionTimeout(time.Second))
 	config := h.config()
 	// kafka-go comes back as a new member; the group waits for the old one.
 	config.SessionTimeout = time.Second
@@ -271,9 +269,7 @@ func TestConsumer_StopWritesAndCommitsAll(t *testing.T) {
 	if got := len(h.read(deadTopic, 2)); got != 1 {
 		t.Errorf("%d dead letters, want 1", got)
 	}
-	if g := h.cluster.GroupInfo(group); len(g.Members) != 0 {
-		t.Errorf("%d members after the stop", len(g.Members))
-	}
+	h.awaitMembers(0, 0)
 }
 
 // A sink that is away does not hold up a stop beyond its budget, and nothing is
@@ -435,4 +431,35 @@ func TestOffsets_Group(t *testing.T) {
 	is(second)
 	second.mustStop()
 	is()
+}
+
+// TestOffsets_CoordinatorMoves asks again while the group's coordinator is moving.
+func TestOffsets_CoordinatorMoves(t *testing.T) {
+	h := newEmbedded(t, 1)
+	offsets, err := NewOffsets(h.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offsets.Close()
+	for _, moving := range []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress} {
+		for _, request := range []struct {
+			key kmsg.Key
+			ask func() error
+		}{
+			{kmsg.OffsetFetch, func() error { _, err := offsets.Committed(h.ctx); return err }},
+			{kmsg.DescribeGroups, func() error { _, err := offsets.Group(h.ctx); return err }},
+			{kmsg.DeleteGroups, func() error { return offsets.Forget(h.ctx) }},
+		} {
+			fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{request.key}, Err: moving, Count: 2})
+			if err := request.ask(); err != nil || fault.Hits() != 2 {
+				t.Errorf("%s, %s: got %v after %d", request.key.Name(), moving.Message, err, fault.Hits())
+			}
+			fault.Remove()
+		}
+	}
+	// What does not pass by itself is said at once.
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeGroups}, Err: kerr.GroupAuthorizationFailed})
+	if _, err := offsets.Group(h.ctx); !errors.Is(err, kafka.GroupAuthorizationFailed) {
+		t.Errorf("got %v, want it to be forbidden", err)
+	}
 }

@@ -124,7 +124,7 @@ func headersOf(m kafka.Message) []string {
 
 // TestRedrive_AfterALimitWasRaised sends what the raised limit accepts, and names the rest.
 func TestRedrive_AfterALimitWasRaised(t *testing.T) {
-	h := newHarness(t, 2)
+	h := newEmbedded(t, 2)
 	large := h.large()
 	large.Headers = []kafka.Header{{Key: "content-type", Value: []byte("application/json")}, {Key: "trace", Value: []byte{0, 255}}}
 	h.produce(messagesTopic, 1, h.message(), large)
@@ -197,16 +197,15 @@ func TestRedrive_AfterALimitWasRaised(t *testing.T) {
 			all[place] = next
 		}
 	}
-	if _, err := h.cluster.WaitGroupInfo(h.ctx, config.GroupID, func(g *kfake.GroupInfo) bool { return cmp.Equal(flatten(g), all) }); err != nil {
-		t.Fatal(err)
-	}
+	h.group = config.GroupID
+	h.awaitCommits(all)
 	h.checkModel()
 	r.mustStop()
 }
 
 // TestRedrive_Compaction has an older event sent again under the key of a newer one, but for its ID.
 func TestRedrive_Compaction(t *testing.T) {
-	h := newHarness(t, 0)
+	h := newEmbedded(t, 0)
 	h.createTopic(messagesTopic, 1, nil)
 	h.createTopic(deadTopic, 1, nil)
 	h.createTopic(stateTopic, 1, map[string]string{"cleanup.policy": "compact", "segment.bytes": "1", "min.cleanable.dirty.ratio": "0"})
@@ -255,7 +254,7 @@ func TestRedrive_Compaction(t *testing.T) {
 // TestRedrive_FailsAgain has projectors that do not take it yet: each letter is there
 // twice then, and is sent once.
 func TestRedrive_FailsAgain(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.produce(stateTopic, 0, h.custom("bob"))
 	h.fail()
 	for range 3 {
@@ -288,7 +287,7 @@ func TestRedrive_FailsAgain(t *testing.T) {
 
 // TestRedrive_Keeps what cannot be sent.
 func TestRedrive_Keeps(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	letter := func(topic, value string) kafka.Record {
 		return bad("k", value, kafka.Header{Key: headerTopic, Value: []byte(topic)}, kafka.Header{Key: headerPartition, Value: []byte("7")}, kafka.Header{Key: headerOffset, Value: []byte("5")})
 	}
@@ -333,7 +332,7 @@ func TestRedrive_Keeps(t *testing.T) {
 // TestRedrive_KafkaAway tries again, tells what was sent when it gives up, and ends right
 // when it is run again.
 func TestRedrive_KafkaAway(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.produce(messagesTopic, 0, h.large())
 	h.produce(stateTopic, 0, h.custom("bob"))
 	h.fail()
@@ -363,7 +362,7 @@ func TestRedrive_KafkaAway(t *testing.T) {
 
 // TestRedrive_MaxRate sends no more than a second's and what is handled at once.
 func TestRedrive_MaxRate(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	var all []kafka.Record
 	for range 2*lettersAtOnce + 1 {
 		r := deadAt(time.Now(), stateTopic, events.CodeTooLarge)
@@ -387,7 +386,7 @@ func TestRedrive_MaxRate(t *testing.T) {
 
 // TestRedrive_Stopped ends with the cause.
 func TestRedrive_Stopped(t *testing.T) {
-	h := newHarness(t, 1)
+	h := newEmbedded(t, 1)
 	h.produce(messagesTopic, 0, h.large())
 	h.fail()
 	cause := errors.New("signal interrupt")

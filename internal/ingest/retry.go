@@ -52,6 +52,12 @@ func judge(err error) verdict {
 	return tryAgain // the network, a timeout, a broker that is away
 }
 
+// coordinatorMoves reports whether somebody was asked who is not, or not yet, the
+// coordinator of the group: another broker is about to be.
+func coordinatorMoves(err error) bool {
+	return errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.GroupLoadInProgress)
+}
+
 // newBackoff gives waits that grow up to the greatest one.
 func newBackoff(c Config) *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{

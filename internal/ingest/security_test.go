@@ -25,7 +25,7 @@ func TestConsumer_Secured(t *testing.T) {
 	for _, mechanism := range []string{SASLPlain, SASLScramSHA256, SASLScramSHA512} {
 		t.Run(mechanism, func(t *testing.T) {
 			account := SASL{mechanism, "projector", "correct horse"}
-			h := newHarness(t, 2, kfake.EnableSASL(), kfake.Superuser(mechanism, account.Username, account.Password), kfake.TLS(&tls.Config{
+			h := newEmbedded(t, 2, kfake.EnableSASL(), kfake.Superuser(mechanism, account.Username, account.Password), kfake.TLS(&tls.Config{
 				MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.Issue(t, "broker")},
 				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 			}))

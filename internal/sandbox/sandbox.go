@@ -8,14 +8,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/convoview/convoview/internal/sandbox/apachekafka"
 	"github.com/convoview/convoview/internal/sandbox/clickhouse"
 )
 
@@ -29,6 +30,14 @@ const (
 	ClickHouse
 
 	All = Kafka | NATS | ClickHouse
+)
+
+// The kinds of Kafka.
+const (
+	// EmbeddedKafka is a broker in this process.
+	EmbeddedKafka = "embedded"
+	// ApacheKafka is Apache Kafka, in processes of its own.
+	ApacheKafka = "apache"
 )
 
 // Topic is a Kafka topic that the sandbox creates at start where it is missing.
@@ -66,11 +75,16 @@ func ChatTopics(partitions int) []Topic {
 type Config struct {
 	// Parts are those to start; 0 means all.
 	Parts Parts
-	// DataDir keeps Kafka's and ClickHouse's data between runs. Empty: Kafka
-	// keeps them in memory, ClickHouse in a temporary directory that is
-	// removed at stop.
+	// Kafka is EmbeddedKafka, which is meant when it is empty, or ApacheKafka.
+	Kafka string
+	// KafkaBrokers is how many brokers of Apache Kafka to start; 0 means 1.
+	KafkaBrokers int
+	// DataDir keeps Kafka's and ClickHouse's data between runs. Empty: the
+	// embedded Kafka keeps them in memory, the others in a temporary directory
+	// that is removed at stop.
 	DataDir string
-	// The ports to listen on, on 127.0.0.1 alone; 0 means any free one.
+	// The ports to listen on, on 127.0.0.1 alone; 0 means any free one. Of
+	// several brokers of Kafka, the others have the ports after that of the first.
 	KafkaPort, NATSPort, ClickHousePort, HTTPPort int
 	// Topics are created where they are missing.
 	Topics []Topic
@@ -82,7 +96,7 @@ type Config struct {
 
 // DefaultConfig is everything on the ports that the servers themselves use.
 func DefaultConfig() Config {
-	return Config{Parts: All, KafkaPort: 9092, NATSPort: 4222, ClickHousePort: 9000, HTTPPort: 8123}
+	return Config{Parts: All, Kafka: EmbeddedKafka, KafkaBrokers: 1, KafkaPort: 9092, NATSPort: 4222, ClickHousePort: 9000, HTTPPort: 8123}
 }
 
 // Validate reports everything that is wrong with the configuration.
@@ -91,11 +105,25 @@ func (c Config) Validate() error {
 	if c.Parts&^All != 0 {
 		errs = append(errs, fmt.Errorf("parts %#x: unknown part", c.Parts))
 	}
-	taken := map[int]string{}
-	for _, p := range []struct {
+	if !slices.Contains([]string{"", EmbeddedKafka, ApacheKafka}, c.Kafka) {
+		errs = append(errs, fmt.Errorf("kind of Kafka %q: want %s or %s", c.Kafka, EmbeddedKafka, ApacheKafka))
+	}
+	switch {
+	case c.KafkaBrokers < 0:
+		errs = append(errs, fmt.Errorf("%d brokers of Kafka: want at least 1, or 0 for the default", c.KafkaBrokers))
+	case c.KafkaBrokers > 1 && c.Kafka != ApacheKafka:
+		errs = append(errs, fmt.Errorf("%d brokers of the embedded Kafka: want 1", c.KafkaBrokers))
+	}
+	type port struct {
 		name string
 		port int
-	}{{"Kafka", c.KafkaPort}, {"NATS", c.NATSPort}, {"ClickHouse", c.ClickHousePort}, {"HTTP", c.HTTPPort}} {
+	}
+	ports := []port{{"Kafka", c.KafkaPort}, {"NATS", c.NATSPort}, {"ClickHouse", c.ClickHousePort}, {"HTTP", c.HTTPPort}}
+	for i := 1; i < c.KafkaBrokers && c.KafkaPort > 0; i++ {
+		ports = append(ports, port{fmt.Sprint("Kafka's broker ", i+1), c.KafkaPort + i})
+	}
+	taken := map[int]string{}
+	for _, p := range ports {
 		if p.port < 0 || p.port > 65535 {
 			errs = append(errs, fmt.Errorf("%s port %d: want 0 to 65535", p.name, p.port))
 		}
@@ -120,14 +148,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Sandbox is Kafka, NATS and ClickHouse in this process.
+// Sandbox is Kafka, NATS and ClickHouse, in this process unless the
+// configuration says otherwise.
 type Sandbox struct {
 	config     Config
 	kafka      *kfake.Cluster
-	kafkaAddr  string
+	apache     *apachekafka.Cluster
+	kafkaAddrs []string
 	nats       *server.Server
 	clickhouse *clickhouse.Server
-	temporary  string
+	temporary  *temporary
 }
 
 // New makes a sandbox, which Start starts.
@@ -162,18 +192,10 @@ func (s *Sandbox) Start(ctx context.Context) error {
 }
 
 func (s *Sandbox) startClickHouse(ctx context.Context) error {
-	path := filepath.Join(s.config.DataDir, "clickhouse")
-	if s.config.DataDir == "" {
-		sweep(os.TempDir())
-		var err error
-		if s.temporary, err = os.MkdirTemp("", temporaryPrefix); err != nil {
-			return fmt.Errorf("make a directory for ClickHouse: %w", err)
-		}
-		path = s.temporary
-	} else if err := os.MkdirAll(path, 0o755); err != nil {
-		return fmt.Errorf("make the data directory: %w", err)
+	path, err := s.directory("clickhouse")
+	if err != nil {
+		return err
 	}
-	var err error
 	s.clickhouse, err = clickhouse.Start(ctx, clickhouse.Config{
 		Path:        path,
 		Addr:        loopback(s.config.ClickHousePort),
@@ -184,31 +206,38 @@ func (s *Sandbox) startClickHouse(ctx context.Context) error {
 	return err
 }
 
-const (
-	temporaryPrefix = "convoview-sandbox-"
-	// abandonedAge keeps sweep from a directory whose engine is just starting.
-	abandonedAge = 10 * time.Minute
-)
-
-// sweep removes the temporary directories of processes that were killed: the
-// engine holds a lock on the file status as long as it runs. It is a courtesy,
-// and errors are ignored.
-func sweep(dir string) {
-	found, _ := filepath.Glob(filepath.Join(dir, temporaryPrefix+"*", "status"))
-	for _, status := range found {
-		f, err := os.OpenFile(status, os.O_RDWR, 0)
-		if err != nil {
-			continue
+// directory makes a part's directory: in the data directory or, without one,
+// in a temporary one.
+func (s *Sandbox) directory(part string) (string, error) {
+	parent := s.config.DataDir
+	if parent == "" {
+		if s.temporary == nil {
+			var err error
+			if s.temporary, err = newTemporary(); err != nil {
+				return "", fmt.Errorf("make a temporary directory: %w", err)
+			}
 		}
-		info, err := f.Stat()
-		if err == nil && time.Since(info.ModTime()) > abandonedAge && syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			_ = os.RemoveAll(filepath.Dir(status))
-		}
-		_ = f.Close()
+		parent = s.temporary.dir
 	}
+	path := filepath.Join(parent, part)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return "", fmt.Errorf("make the data directory: %w", err)
+	}
+	return path, nil
 }
 
 func (s *Sandbox) startKafka(ctx context.Context) error {
+	start := s.startEmbeddedKafka
+	if s.config.Kafka == ApacheKafka {
+		start = s.startApacheKafka
+	}
+	if err := start(ctx); err != nil {
+		return err
+	}
+	return s.CreateTopics(ctx, s.config.Topics...)
+}
+
+func (s *Sandbox) startEmbeddedKafka(context.Context) error {
 	opts := []kfake.Opt{
 		kfake.Ports(s.config.KafkaPort), kfake.ClusterID("convoview-sandbox"),
 		// A killed consumer is missed sooner than Kafka's own minimum of 6 s allows, where somebody wants that.
@@ -221,8 +250,27 @@ func (s *Sandbox) startKafka(ctx context.Context) error {
 	if s.kafka, err = kfake.NewCluster(opts...); err != nil {
 		return fmt.Errorf("start Kafka on port %d: %w", s.config.KafkaPort, err)
 	}
-	s.kafkaAddr = s.kafka.ListenAddrs()[0]
-	return s.CreateTopics(ctx, s.config.Topics...)
+	s.kafkaAddrs = s.kafka.ListenAddrs()
+	return nil
+}
+
+func (s *Sandbox) startApacheKafka(ctx context.Context) error {
+	jars, err := apachekafka.FindJars(os.Getenv)
+	if err != nil {
+		return err
+	}
+	dir, err := s.directory("apache-kafka")
+	if err != nil {
+		return err
+	}
+	s.apache, err = apachekafka.Start(ctx, apachekafka.Config{
+		Jars: jars, Dir: dir, Brokers: s.config.KafkaBrokers, Port: s.config.KafkaPort, Logger: s.config.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.kafkaAddrs = s.apache.Addrs()
+	return nil
 }
 
 // natsStart bounds how long the NATS server may take until it listens.
@@ -250,20 +298,28 @@ func (s *Sandbox) startNATS(ctx context.Context) error {
 	return nil
 }
 
-// CreateTopics creates those of the topics that do not exist.
+// The bounds of a wait for new topics.
+const (
+	topicsTimeout  = 30 * time.Second
+	topicsInterval = 10 * time.Millisecond
+)
+
+// CreateTopics creates those of the topics that do not exist, and waits until
+// all can be written and read.
 func (s *Sandbox) CreateTopics(ctx context.Context, topics ...Topic) error {
 	if len(topics) == 0 {
 		return nil
 	}
 	req := &kafka.CreateTopicsRequest{}
 	for _, t := range topics {
-		config := kafka.TopicConfig{Topic: t.Name, NumPartitions: t.Partitions, ReplicationFactor: 1}
+		config := kafka.TopicConfig{Topic: t.Name, NumPartitions: t.Partitions, ReplicationFactor: min(max(s.config.KafkaBrokers, 1), 3)}
 		for name, value := range t.Config {
 			config.ConfigEntries = append(config.ConfigEntries, kafka.ConfigEntry{ConfigName: name, ConfigValue: value})
 		}
 		req.Topics = append(req.Topics, config)
 	}
-	client := &kafka.Client{Addr: kafka.TCP(s.kafkaAddr)}
+	// By the default transport, so that who uses it, too, knows of them.
+	client := &kafka.Client{Addr: kafka.TCP(s.kafkaAddrs...)}
 	res, err := client.CreateTopics(ctx, req)
 	if err != nil {
 		return fmt.Errorf("create %d topics: %w", len(topics), err)
@@ -274,11 +330,73 @@ func (s *Sandbox) CreateTopics(ctx context.Context, topics ...Topic) error {
 			errs = append(errs, fmt.Errorf("create topic %s: %w", name, err))
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return awaitLeaders(ctx, client, topics)
 }
 
-// KafkaAddr is the host and port of the Kafka broker.
-func (s *Sandbox) KafkaAddr() string { return s.kafkaAddr }
+// awaitLeaders waits until every partition has a leader that knows it: Apache
+// Kafka creates topics before that.
+func awaitLeaders(ctx context.Context, client *kafka.Client, topics []Topic) error {
+	ctx, cancel := context.WithTimeout(ctx, topicsTimeout)
+	defer cancel()
+	tick := time.NewTicker(topicsInterval)
+	defer tick.Stop()
+	for {
+		err := haveLeaders(ctx, client, topics)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the leaders of %d topics: %w", len(topics), err)
+		}
+	}
+}
+
+// haveLeaders asks the leader of every partition for its end.
+func haveLeaders(ctx context.Context, client *kafka.Client, topics []Topic) error {
+	var names []string
+	for _, t := range topics {
+		names = append(names, t.Name)
+	}
+	metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+	if err != nil {
+		return err
+	}
+	request := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{}}
+	for _, t := range metadata.Topics {
+		if t.Error != nil {
+			return fmt.Errorf("topic %s: %w", t.Name, t.Error)
+		}
+		for _, p := range t.Partitions {
+			request.Topics[t.Name] = append(request.Topics[t.Name], kafka.LastOffsetOf(p.ID))
+		}
+	}
+	response, err := client.ListOffsets(ctx, request)
+	if err != nil {
+		return err
+	}
+	for topic, partitions := range response.Topics {
+		for _, p := range partitions {
+			if p.Error != nil {
+				return fmt.Errorf("partition %s/%d: %w", topic, p.Partition, p.Error)
+			}
+		}
+	}
+	return nil
+}
+
+// KafkaAddr is the host and port of the Kafka broker, or the first of several.
+func (s *Sandbox) KafkaAddr() string { return s.kafkaAddrs[0] }
+
+// KafkaAddrs are those of all brokers.
+func (s *Sandbox) KafkaAddrs() []string { return s.kafkaAddrs }
+
+// Apache are the brokers of Apache Kafka; nil when Kafka is embedded.
+func (s *Sandbox) Apache() *apachekafka.Cluster { return s.apache }
 
 // NATSURL is the URL of the NATS server.
 func (s *Sandbox) NATSURL() string { return s.nats.ClientURL() }
@@ -301,13 +419,21 @@ func (s *Sandbox) Close() error {
 		s.kafka.Close()
 		s.kafka = nil
 	}
+	if s.apache != nil {
+		if s.temporary == nil {
+			s.apache.Close()
+		} else {
+			s.apache.Kill()
+		}
+		s.apache = nil
+	}
 	if s.clickhouse != nil {
 		errs = append(errs, s.clickhouse.Close())
 		s.clickhouse = nil
 	}
-	if s.temporary != "" {
-		errs = append(errs, os.RemoveAll(s.temporary))
-		s.temporary = ""
+	if s.temporary != nil {
+		errs = append(errs, s.temporary.remove())
+		s.temporary = nil
 	}
 	return errors.Join(errs...)
 }

@@ -23,14 +23,18 @@ func TestConfig_Validate(t *testing.T) {
 		t.Errorf("any free ports: %v", err)
 	}
 	wrong := sandbox.Config{
-		Parts: 1 << 7, KafkaPort: -1, NATSPort: 70000, ClickHousePort: 9000, HTTPPort: 9000, Connections: -1,
+		Parts: 1 << 7, Kafka: "redpanda", KafkaBrokers: 2, KafkaPort: -1, NATSPort: 70000, ClickHousePort: 9000, HTTPPort: 9000, Connections: -1,
 		Topics: []sandbox.Topic{{Name: "a", Partitions: 1}, {Name: "a", Partitions: 1}, {Name: "b"}},
 	}
 	err := wrong.Validate()
-	for _, want := range []string{"part", "Kafka port -1", "NATS port 70000", "HTTP port 9000: ClickHouse", `topic "a"`, "topic b: 0 partitions", "connections -1"} {
+	for _, want := range []string{"part", `kind of Kafka "redpanda"`, "2 brokers of the embedded Kafka", "Kafka port -1", "NATS port 70000", "HTTP port 9000: ClickHouse", `topic "a"`, "topic b: 0 partitions", "connections -1"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %q", err, want)
 		}
+	}
+	apache := sandbox.Config{Kafka: sandbox.ApacheKafka, KafkaBrokers: 3, KafkaPort: 9998, ClickHousePort: 10000}
+	if err := apache.Validate(); err == nil || !strings.Contains(err.Error(), "port 10000: ClickHouse has it") {
+		t.Errorf("the third broker's port: %v", err)
 	}
 	if err := sandbox.New(wrong).Start(t.Context()); err == nil {
 		t.Error("it started with a wrong configuration")

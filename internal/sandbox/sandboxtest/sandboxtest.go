@@ -1,5 +1,6 @@
 // Package sandboxtest gives tests the real engines: one sandbox per test
-// process, and in it a database and topics of the test's own.
+// process, and in it a database and topics of the test's own. With the build tag
+// kafka its Kafka is Apache Kafka.
 package sandboxtest
 
 import (
@@ -24,8 +25,11 @@ var (
 	names   atomic.Int64
 )
 
+// parts are those that Start starts, see Main.
+var parts = sandbox.All
+
 func open() (*sandbox.Sandbox, error) {
-	s := sandbox.New(sandbox.Config{})
+	s := sandbox.New(sandbox.Config{Parts: parts, Kafka: Kafka})
 	if err := s.Start(context.Background()); err != nil {
 		return nil, err
 	}
@@ -45,8 +49,15 @@ func Start(t testing.TB) *sandbox.Sandbox {
 }
 
 // Main runs the tests of a package and then stops the sandbox, if one was
-// started: func TestMain(m *testing.M) { sandboxtest.Main(m) }.
-func Main(m *testing.M) {
+// started: func TestMain(m *testing.M) { sandboxtest.Main(m) }. A package that
+// needs but some of the parts names them.
+func Main(m *testing.M, only ...sandbox.Parts) {
+	if len(only) > 0 {
+		parts = 0
+	}
+	for _, part := range only {
+		parts |= part
+	}
 	code := m.Run()
 	if s := started.Load(); s != nil {
 		if err := s.Close(); err != nil {

@@ -1,0 +1,8 @@
+package apachekafka
+
+import "syscall"
+
+// childAttributes has a child not hear of a Ctrl-C, which is for us alone, and end with us.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
