@@ -24,7 +24,7 @@ type deadTopics struct {
 
 func newDeadTopics(t *testing.T) *deadTopics {
 	t.Helper()
-	d := &deadTopics{T: t, messages: sandboxtest.Topic(t, 2), state: sandboxtest.Topic(t, 2), dead: sandboxtest.Topic(t, 1)}
+	d := &deadTopics{T: t, messages: sandboxtest.Topic(t, 2), state: sandboxtest.Topic(t, 2), dead: sandboxtest.Topic(t, 1, "message.timestamp.type", "CreateTime")}
 	d.env = map[string]string{
 		"CONVOVIEW_KAFKA_BROKERS": sandboxtest.Start(t).KafkaAddr(), "CONVOVIEW_KAFKA_DEAD_TOPIC": d.dead,
 		"CONVOVIEW_KAFKA_TOPICS": d.messages + "," + d.state,
