@@ -48,6 +48,7 @@ type (
 const (
 	serverConfig = `<clickhouse>
   <users_config>%s</users_config>
+  <format_schema_path>%s</format_schema_path>
   <timezone>UTC</timezone>
   <background_pool_size>2</background_pool_size>
   <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
@@ -78,7 +79,7 @@ func openEngine(library, path string, n int) (*engine, error) {
 		return nil, err
 	}
 	server, users := filepath.Join(path, "config.xml"), filepath.Join(path, "users.xml")
-	if err := errors.Join(os.WriteFile(users, []byte(usersConfig), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(users, []byte(usersConfig), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users, filepath.Join(path, "format_schemas")), 0o600)); err != nil {
 		return nil, fmt.Errorf("configure the ClickHouse engine: %w", err)
 	}
 	e := &engine{lib: lib, args: []string{"clickhouse", "--path=" + path, "--config-file=" + server}, free: make(chan *conn, n)}
