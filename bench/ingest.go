@@ -98,8 +98,8 @@ func ingestingJSON(ctx context.Context, b *bench, f *figures) error {
 // filler fills an empty generation from a stream.
 type filler func(ctx context.Context, s *stream, m *model) (filled, error)
 
-// filled is when that began, when all was visible, and how long processes that were
-// started for it have worked.
+// filled is when that began, when all was visible, and how long all processes have worked
+// in between.
 type filled struct {
 	begun, visible time.Time
 	worked         time.Duration
@@ -108,7 +108,7 @@ type filled struct {
 // ingested is how a generation was filled.
 type ingested struct {
 	rate    float64
-	worked  time.Duration // all processes, for each event
+	worked  time.Duration // for each event
 	settled time.Duration // until there was no backlog of merges
 }
 
@@ -127,20 +127,12 @@ func (b *bench) ingest(ctx context.Context, s *stream, content *contents, fill f
 	if err := b.merged(ctx); err != nil {
 		return i, err
 	}
-	before, err := cpuTime(b.stack.SandboxPID())
-	if err != nil {
-		return i, err
-	}
 	did, err := fill(ctx, s, m)
 	if err != nil {
 		return i, err
 	}
-	after, err := cpuTime(b.stack.SandboxPID())
-	if err != nil {
-		return i, err
-	}
 	i.rate = float64(s.events) / did.visible.Sub(did.begun).Seconds()
-	i.worked = (did.worked + after - before) / time.Duration(s.events)
+	i.worked = did.worked / time.Duration(s.events)
 	if err := b.unmerged(ctx, m); err != nil {
 		return i, err
 	}
@@ -154,14 +146,23 @@ func (b *bench) project(ctx context.Context, s *stream, m *model) (f filled, err
 	defer cancel()
 	cmd := b.stack.Command(ctx, filepath.Join(b.config.commands, "projector"), "run", "--admin-addr", "127.0.0.1:0",
 		"--kafka-group", m.name, "--kafka-topics", s.messages+","+s.state, "--clickhouse-database", m.name)
+	before, err := b.worked()
+	if err != nil {
+		return f, err
+	}
 	f.begun = time.Now()
 	if err := cmd.Start(); err != nil {
 		return f, err
 	}
-	f.visible, err = b.exhausted(ctx, m.name, s.topics()...)
-	cancel()
-	_ = cmd.Wait() // it was interrupted
-	f.worked = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	defer func() {
+		cancel()
+		_ = cmd.Wait() // it was interrupted
+	}()
+	if f.visible, err = b.exhausted(ctx, m.name, s.topics()...); err != nil {
+		return f, err
+	}
+	f.worked, err = b.worked(cmd.Process.Pid)
+	f.worked -= before
 	return f, err
 }
 

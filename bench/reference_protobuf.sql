@@ -1,6 +1,6 @@
--- The topics in Protobuf. {broker} is Kafka, {messages} and {state} are the
--- topics, {consumers} how many threads read each. A nested message is columns of its
--- own, which reads faster than one of a tuple; of what is not there all are empty.
+-- The topics in Protobuf: {messages} and {state} of {broker}, in groups of these names,
+-- with {tuning}. {schema} is the file of reference.proto. A nested message is columns of
+-- its own, which reads faster than a tuple; all of one that is not there are empty.
 
 CREATE TABLE {db}.reference_messages_queue
 (
@@ -12,7 +12,7 @@ CREATE TABLE {db}.reference_messages_queue
 )
 ENGINE = Kafka
 SETTINGS kafka_broker_list = '{broker}', kafka_topic_list = '{messages}', kafka_group_name = '{messages_group}', {tuning},
-    kafka_format = 'ProtobufSingle', format_schema_source = 'string', format_schema_message_name = 'Event', format_schema = '{schema}';
+    kafka_format = 'ProtobufSingle', kafka_schema = '{schema}:Event';
 
 CREATE MATERIALIZED VIEW {db}.reference_messages_read TO {db}.reference_messages AS
 SELECT app, id, `time.seconds` * 1000000 + intDiv(`time.nanos`, 1000) AS time, toDate32(intDiv(`time.seconds`, 86400)) AS day,
@@ -37,7 +37,7 @@ CREATE TABLE {db}.reference_state_queue
 )
 ENGINE = Kafka
 SETTINGS kafka_broker_list = '{broker}', kafka_topic_list = '{state}', kafka_group_name = '{state_group}', {tuning},
-    kafka_format = 'ProtobufSingle', format_schema_source = 'string', format_schema_message_name = 'Event', format_schema = '{schema}';
+    kafka_format = 'ProtobufSingle', kafka_schema = '{schema}:Event';
 
 CREATE MATERIALIZED VIEW {db}.reference_state_read TO {db}.reference_state AS
 SELECT app, id, `time.seconds` * 1000000 + intDiv(`time.nanos`, 1000) AS time,

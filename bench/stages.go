@@ -88,17 +88,28 @@ func (b *bench) costs(ctx context.Context, s *stages) (c costs, err error) {
 }
 
 // cost is how long this process and the sandbox have worked while something was done.
-func (b *bench) cost(do func() error) (sum time.Duration, err error) {
-	worked := func() (sum time.Duration) {
-		for _, pid := range []int{os.Getpid(), b.stack.SandboxPID()} {
-			t, failed := cpuTime(pid)
-			sum, err = sum+t, errors.Join(err, failed)
-		}
-		return sum
+func (b *bench) cost(do func() error) (time.Duration, error) {
+	before, err := b.worked(os.Getpid())
+	if err != nil {
+		return 0, err
 	}
-	before := worked()
-	failed := do()
-	return worked() - before, errors.Join(failed, err)
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := b.worked(os.Getpid())
+	return after - before, err
+}
+
+// worked is how long the sandbox and other processes have worked.
+func (b *bench) worked(others ...int) (sum time.Duration, err error) {
+	for _, pid := range append(others, b.stack.SandboxPID()) {
+		t, err := cpuTime(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
 }
 
 // decode decodes all records.

@@ -48,7 +48,6 @@ type (
 const (
 	serverConfig = `<clickhouse>
   <users_config>%s</users_config>
-  <format_schema_path>%s</format_schema_path>
   <timezone>UTC</timezone>
   <background_pool_size>2</background_pool_size>
   <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
@@ -56,6 +55,7 @@ const (
   <background_schedule_pool_size>2</background_schedule_pool_size>
   <background_schedule_pool_initial_size>2</background_schedule_pool_initial_size>
   <background_common_pool_size>1</background_common_pool_size>
+  <background_message_broker_schedule_pool_size>16</background_message_broker_schedule_pool_size>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
   <primary_index_cache_size>268435456</primary_index_cache_size>
@@ -79,7 +79,7 @@ func openEngine(library, path string, n int) (*engine, error) {
 		return nil, err
 	}
 	server, users := filepath.Join(path, "config.xml"), filepath.Join(path, "users.xml")
-	if err := errors.Join(os.WriteFile(users, []byte(usersConfig), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users, filepath.Join(path, "format_schemas")), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(users, []byte(usersConfig), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users), 0o600)); err != nil {
 		return nil, fmt.Errorf("configure the ClickHouse engine: %w", err)
 	}
 	e := &engine{lib: lib, args: []string{"clickhouse", "--path=" + path, "--config-file=" + server}, free: make(chan *conn, n)}
