@@ -21,6 +21,7 @@ import (
 // bench is the system under load and what all goals have in common.
 type bench struct {
 	config    config
+	begun     time.Time
 	stack     *stack.Stack
 	readModel *readmodel.Server
 	store     *readmodel.Store // as the projector has it
@@ -28,7 +29,9 @@ type bench struct {
 	kafka     *producer
 	conns     []*nats.Conn // over which the load comes
 	chat      *chat
-	worlds    map[string]*world // seeded ones, by app
+	worlds    map[string]*world  // seeded ones, by app
+	streams   map[string]*stream // published ones, by name
+	models    int                // made so far
 	stderr    io.Writer
 }
 
@@ -43,7 +46,7 @@ func (b *bench) note(format string, args ...any) {
 // measureGoals starts the system, measures the goals one after the other, and
 // says in the end what was met.
 func measureGoals(ctx context.Context, c config, stdout, stderr io.Writer) (err error) {
-	b := &bench{config: c, chat: newChat(), worlds: map[string]*world{}, stderr: stderr}
+	b := &bench{config: c, begun: time.Now(), chat: newChat(), worlds: map[string]*world{}, streams: map[string]*stream{}, stderr: stderr}
 	b.note("%s", machine(ctx))
 	logs, err := os.CreateTemp("", "convoview-bench-*.log")
 	if err != nil {
@@ -163,6 +166,19 @@ func (b *bench) serve(ctx context.Context, flags ...string) error {
 	})
 }
 
+// alone does something while no query worker is there, which would hear of all that is
+// projected.
+func (b *bench) alone(ctx context.Context, do func() error) error {
+	if err := b.stack.StopQuery(); err != nil {
+		return err
+	}
+	err := do()
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, b.serve(ctx))
+}
+
 // How long is waited for something to become true, and how often it is usually
 // looked at.
 const (
@@ -181,11 +197,19 @@ func (b *bench) eventually(ctx context.Context, what string, every time.Duration
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited %v until %s", eventuallyTimeout, what)
 		}
-		select {
-		case <-time.After(every):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := pause(ctx, every); err != nil {
+			return err
 		}
+	}
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -199,26 +223,38 @@ type side struct {
 // first takes turns. It gives the samples of each side.
 func (b *bench) rounds(ctx context.Context, what string, sides ...side) ([][]sample, error) {
 	samples := make([][]sample, len(sides))
-	for round := range b.config.rounds {
-		order := make([]int, len(sides))
-		for i := range order {
-			order[i] = (i + round) % len(sides)
-		}
-		said := make([]string, len(sides))
-		for _, i := range order {
-			s, err := sides[i].measure(round)
-			if err != nil {
-				return nil, fmt.Errorf("%s, round %d, %s: %w", what, round+1, sides[i].name, err)
+	measures := make([]func(round int) (string, error), len(sides))
+	for i, side := range sides {
+		measures[i] = func(round int) (string, error) {
+			s, err := side.measure(round)
+			if err == nil && len(s.took) == 0 {
+				err = fmt.Errorf("no reply in %v", s.elapsed)
 			}
-			if len(s.took) == 0 {
-				return nil, fmt.Errorf("%s, round %d, %s: no reply in %v", what, round+1, sides[i].name, s.elapsed)
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", side.name, err)
 			}
 			samples[i] = append(samples[i], s)
-			said[i] = fmt.Sprintf("%s %.0f/s, p99 %.2f ms", sides[i].name, s.rate(), s.p99())
+			return fmt.Sprintf("%s %.0f/s, p99 %.2f ms", side.name, s.rate(), s.p99()), nil
+		}
+	}
+	return samples, b.turns(ctx, what, measures...)
+}
+
+// turns measures in each round one after the other, and tells what they say; which one
+// is first takes turns.
+func (b *bench) turns(ctx context.Context, what string, measures ...func(round int) (string, error)) error {
+	for round := range b.config.rounds {
+		said := make([]string, len(measures))
+		for i := range measures {
+			at := (i + round) % len(measures)
+			var err error
+			if said[at], err = measures[at](round); err != nil {
+				return fmt.Errorf("%s, round %d: %w", what, round+1, err)
+			}
 		}
 		b.note("%s, round %d: %s", what, round+1, strings.Join(said, "; "))
 	}
-	return samples, ctx.Err()
+	return ctx.Err()
 }
 
 // conclude says which bounds were met and which were not.

@@ -48,6 +48,44 @@ var goals = []goal{
 		},
 	},
 	{
+		"ingest", "from a full topic of Protobuf to visible in ClickHouse, against its own Kafka engine", ingesting,
+		[]figureSpec{
+			{"rate", "events/s", atLeast(1.2, "the Kafka engine's")},
+			{"bound", "events/s", atLeast(0.85, "what the CPU of consuming, decoding and inserting allows")},
+			{"settled", "s", within("30 s until no table has more than 50 parts")},
+		},
+	},
+	{
+		"ingest_json", "the same in JSON, against the Kafka engine and Protobuf", ingestingJSON,
+		[]figureSpec{
+			{"rate", "events/s", atLeast(1, "the Kafka engine's")},
+			{"protobuf", "events/s", atLeast(0.5, "the rate in Protobuf")},
+		},
+	},
+	{
+		"insert", "inserts of folded events, against plain inserts of the same blocks", inserting,
+		[]figureSpec{{"rate", "events/s", atLeast(0.9, "the plain inserts'")}},
+	},
+	{
+		"consume", "reading topics, against franz-go", consuming,
+		[]figureSpec{{"rate", "events/s", atLeast(0.9, "franz-go's")}},
+	},
+	{
+		"memory", "a projector with a backlog of 1,000,000 events, while ClickHouse is away for a minute", remembering,
+		[]figureSpec{{"resident", "MiB", within("256 MiB")}},
+	},
+	{
+		"parts", "active parts of the table that has the most, at 5,000 events/s for ten minutes", counting,
+		[]figureSpec{{"most", "parts", within("50 parts")}},
+	},
+	{
+		"recovery", "until all partitions move on when one of two projectors ends, at 5,000 events/s", recovering,
+		[]figureSpec{
+			{"killed", "s", within("the session timeout and 2 s")},
+			{"stopped", "s", within("a heartbeat interval and 1 s")},
+		},
+	},
+	{
 		"list_hot", "lists of 10,000 users in memory, against a NATS echo of the same bytes", listHot,
 		[]figureSpec{
 			{"*/*/rate", "requests/s", atLeast(0.8, "the echo's")},

@@ -55,6 +55,9 @@ func median[T any](samples []T, of func(T) float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
+// middle is the median of values.
+func middle(values []float64) float64 { return median(values, func(v float64) float64 { return v }) }
+
 // closedLoop keeps a number of requests in flight for a while: each that is
 // answered makes room for the next. count, when it is not 0, ends it earlier.
 func closedLoop(ctx context.Context, conns []*nats.Conn, inFlight int, d time.Duration, count int, do ask) (sample, error) {

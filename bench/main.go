@@ -35,6 +35,9 @@ type config struct {
 	rounds   int
 	round    time.Duration
 	commands string
+	events   int
+	backlog  int
+	steady   time.Duration
 }
 
 // minRounds makes a median worth its name.
@@ -49,6 +52,12 @@ func (c *config) validate() error {
 	}
 	if c.rounds < minRounds {
 		errs = append(errs, fmt.Errorf("rounds %d: want at least %d", c.rounds, minRounds))
+	}
+	if c.events < 10_000 || c.backlog < c.events {
+		errs = append(errs, fmt.Errorf("events %d, backlog %d: want at least 10000, and no smaller backlog", c.events, c.backlog))
+	}
+	if c.steady < time.Second {
+		errs = append(errs, fmt.Errorf("steady %v: want at least 1s", c.steady))
 	}
 	if c.round < time.Second {
 		errs = append(errs, fmt.Errorf("round %v: want at least 1s", c.round))
@@ -66,7 +75,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	c := config{rounds: minRounds, round: 3 * time.Second, commands: "bin"}
+	c := config{rounds: minRounds, round: 3 * time.Second, commands: "bin", events: 500_000, backlog: 1_000_000, steady: 10 * time.Minute}
 	var names, about strings.Builder
 	for _, g := range goals {
 		c.goals = append(c.goals, g.name)
@@ -77,6 +86,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	f.Var((*words)(&c.goals), "goals", "names", "What to measure, separated by blanks or commas.")
 	f.Int(&c.rounds, "rounds", "Rounds of each figure; at least 5.")
 	f.Duration(&c.round, "round", "How long one side of a round is under load, at least 1s.")
+	f.Int(&c.events, "events", "Events of the topics that the goals of the writing side read, at least 10,000.")
+	f.Int(&c.backlog, "backlog", "Events of the backlog of memory.")
+	f.Duration(&c.steady, "steady", "How long parts watches.")
 	f.String(&c.commands, "commands", "Directory of the built commands.")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -160,11 +160,20 @@ func (b *bench) forget(ctx context.Context) error {
 	return nil
 }
 
-// offsets are those of a consumer group.
-func (b *bench) offsets(group string) (*ingest.Offsets, error) {
+// consumer is the configuration of a member of a consumer group, of the chat's topics if
+// no others are given.
+func (b *bench) consumer(group string, topics ...string) ingest.Config {
 	config := ingest.DefaultConfig()
 	config.Brokers, config.GroupID = []string{b.stack.Ports.KafkaAddr()}, group
-	return ingest.NewOffsets(config)
+	if len(topics) > 0 {
+		config.Topics = topics
+	}
+	return config
+}
+
+// offsets are those of a consumer group.
+func (b *bench) offsets(group string, topics ...string) (*ingest.Offsets, error) {
+	return ingest.NewOffsets(b.consumer(group, topics...))
 }
 
 // consumption is how much a group had read at a time.
@@ -174,18 +183,15 @@ type consumption struct {
 }
 
 // consumed waits until a group has committed so much, and gives when that was.
-func (b *bench) consumed(ctx context.Context, group string, least int64) (c consumption, err error) {
-	offsets, err := b.offsets(group)
+func (b *bench) consumed(ctx context.Context, group string, least int64, topics ...string) (c consumption, err error) {
+	offsets, err := b.offsets(group, topics...)
 	if err != nil {
 		return c, err
 	}
 	defer offsets.Close()
 	err = b.eventually(ctx, fmt.Sprintf("%s has read %d events", group, least), often, func() (bool, error) {
 		committed, err := offsets.Committed(ctx)
-		c = consumption{at: time.Now()}
-		for _, offset := range committed {
-			c.events += max(0, offset)
-		}
+		c = consumption{time.Now(), total(committed)}
 		return c.events >= least, err
 	})
 	return c, err
@@ -206,49 +212,37 @@ func (b *bench) rates(ctx context.Context, f *figures) error {
 	if err != nil {
 		return err
 	}
-	var all int64
-	for _, end := range ends {
-		all += end
-	}
+	all := total(ends)
 	var rebuilds, projections []float64
-	for round := range b.config.rounds {
-		group := fmt.Sprintf("bench-%d", round)
-		sides := []func() error{
-			func() error {
-				rate, err := b.rate(ctx, all, func(context.Context) (string, error) { return group, nil },
-					"run", "--kafka-group", group, "--admin-addr", "127.0.0.1:0", "--clickhouse-nice", "10")
-				projections = append(projections, rate)
-				return err
-			},
-			func() error {
-				rate, err := b.rate(ctx, all, func(ctx context.Context) (string, error) {
-					number, err := b.newest(ctx)
-					return groupOf(number), err
-				}, append(rebuildCommand, "--max-rate", "0")...)
-				rebuilds = append(rebuilds, rate)
-				return errors.Join(err, b.forget(ctx))
-			},
-		}
-		if round%2 == 1 {
-			slices.Reverse(sides)
-		}
-		for _, measure := range sides {
-			if err := b.merged(ctx); err != nil {
-				return err
-			}
-			if err := measure(); err != nil {
-				return err
-			}
-		}
-		b.note("rates, round %d: rebuild %.0f/s, projector %.0f/s", round+1, rebuilds[round], projections[round])
+	err = b.turns(ctx, "rates",
+		func(round int) (string, error) {
+			group := fmt.Sprintf("bench-%d", round)
+			rate, err := b.rate(ctx, all, func(context.Context) (string, error) { return group, nil },
+				"run", "--kafka-group", group, "--admin-addr", "127.0.0.1:0", "--clickhouse-nice", "10")
+			projections = append(projections, rate)
+			return fmt.Sprintf("projector %.0f/s", rate), err
+		},
+		func(int) (string, error) {
+			rate, err := b.rate(ctx, all, func(ctx context.Context) (string, error) {
+				number, err := b.newest(ctx)
+				return groupOf(number), err
+			}, append(rebuildCommand, "--max-rate", "0")...)
+			rebuilds = append(rebuilds, rate)
+			return fmt.Sprintf("rebuild %.0f/s", rate), errors.Join(err, b.forget(ctx))
+		},
+	)
+	if err != nil {
+		return err
 	}
-	as := func(rate float64) float64 { return rate }
-	return f.compare("rate", median(rebuilds, as), median(projections, as))
+	return f.compare("rate", middle(rebuilds), middle(projections))
 }
 
 // rate is that at which a command reads all of the topics, in events a second. It is
 // stopped then, if it does not end by itself.
 func (b *bench) rate(ctx context.Context, all int64, group func(context.Context) (string, error), args ...string) (float64, error) {
+	if err := b.merged(ctx); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := b.projector(ctx, args...)

@@ -33,6 +33,8 @@ type world struct {
 	groups []group
 	first  int // of the pairs of those who are asked for
 
+	mentionEvery int // how many messages in groups there are to one that mentions somebody
+
 	chat *chat
 	rng  *rand.Rand
 	ids  int // of the last event
@@ -52,7 +54,7 @@ type group struct {
 }
 
 func newWorld(s shape, c *chat) (*world, error) {
-	w := &world{shape: s, chat: c, rng: rand.New(rand.NewPCG(1, uint64(s.people+s.others)))}
+	w := &world{shape: s, mentionEvery: mentionEvery, chat: c, rng: rand.New(rand.NewPCG(1, uint64(s.people+s.others)))}
 	known := make(map[string]struct{}, s.people+s.others)
 	for i := range s.people + s.others {
 		id := c.person(i).UserID
@@ -167,13 +169,13 @@ func (w *world) inGroup(i int, at events.Micros) events.Event {
 	g := &w.groups[i]
 	g.last++
 	e := w.message(events.Group(g.id), int(g.members[w.rng.IntN(len(g.members))]), g.last, at)
-	if w.rng.IntN(mentionEvery) == 0 {
+	if w.rng.IntN(w.mentionEvery) == 0 {
 		e.Body.(*events.MessageSent).AtUsers = []string{w.people[g.members[w.rng.IntN(len(g.members))]]}
 	}
 	return e
 }
 
-// mentionEvery is how many messages in groups there are to one that mentions somebody.
+// mentionEvery is world.mentionEvery where people are asked for lists.
 const mentionEvery = 20
 
 func (w *world) message(in events.Conversation, from int, sequence uint64, at events.Micros) events.Event {

@@ -55,6 +55,7 @@ const (
   <background_schedule_pool_size>2</background_schedule_pool_size>
   <background_schedule_pool_initial_size>2</background_schedule_pool_initial_size>
   <background_common_pool_size>1</background_common_pool_size>
+  <background_message_broker_schedule_pool_size>16</background_message_broker_schedule_pool_size>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
   <primary_index_cache_size>268435456</primary_index_cache_size>

@@ -64,7 +64,7 @@ func (s *Stack) start(ctx context.Context, dataDir string) error {
 	if dataDir != "" {
 		sandbox = append(sandbox, "--data", dataDir)
 	}
-	if err := s.Add(ctx, "sandbox", s.command("sandbox"), sandbox...); err != nil {
+	if err := s.Add(ctx, sandboxName, s.command("sandbox"), sandbox...); err != nil {
 		return err
 	}
 	migrate, err := s.spawn("migrate", s.command("projector"), "migrate")
@@ -115,14 +115,23 @@ func (s *Stack) Command(ctx context.Context, path string, args ...string) *exec.
 	return cmd
 }
 
+// StopQuery stops the query worker, if there is one.
+func (s *Stack) StopQuery() error {
+	at := s.place(queryName)
+	if at < 0 {
+		return nil
+	}
+	stopped := s.running[at]
+	s.running = slices.Delete(s.running, at, at+1)
+	return stopped.stop()
+}
+
 // RestartQuery stops the query worker, starts one with these flags, and waits
 // until it is ready.
 func (s *Stack) RestartQuery(ctx context.Context, flags ...string) error {
-	at := s.query()
-	if err := s.running[at].stop(); err != nil {
+	if err := s.StopQuery(); err != nil {
 		return err
 	}
-	s.running = slices.Delete(s.running, at, at+1)
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	query, err := s.spawnQuery(flags...)
@@ -133,13 +142,21 @@ func (s *Stack) RestartQuery(ctx context.Context, flags ...string) error {
 }
 
 // QueryPID is the ID of the query worker's process.
-func (s *Stack) QueryPID() int { return s.running[s.query()].cmd.Process.Pid }
+func (s *Stack) QueryPID() int { return s.pid(queryName) }
 
-const queryName = "query"
+// SandboxPID is the ID of the sandbox's process.
+func (s *Stack) SandboxPID() int { return s.pid(sandboxName) }
 
-// query is the query worker's place among the processes.
-func (s *Stack) query() int {
-	return slices.IndexFunc(s.running, func(p *process) bool { return p.name == queryName })
+const (
+	sandboxName = "sandbox"
+	queryName   = "query"
+)
+
+func (s *Stack) pid(name string) int { return s.running[s.place(name)].cmd.Process.Pid }
+
+// place is where a process is among those that run; -1: it does not.
+func (s *Stack) place(name string) int {
+	return slices.IndexFunc(s.running, func(p *process) bool { return p.name == name })
 }
 
 func (s *Stack) spawnQuery(flags ...string) (*process, error) {
