@@ -112,9 +112,9 @@ func (b *bench) worked(others ...int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// decode decodes all records.
+// decode decodes all records, as a projector does.
 func (s *stages) decode() error {
-	decoder := events.NewDecoder(events.DefaultLimits())
+	decoder := events.NewDecoder(events.DefaultLimits()).Sharing()
 	for _, r := range s.records {
 		if _, err := decoder.Decode(r); err != nil {
 			return err
