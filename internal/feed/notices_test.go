@@ -101,3 +101,19 @@ func TestPublisher_Notices(t *testing.T) {
 		})
 	}
 }
+
+// TestNotice_JSON holds that a notice is written as its tags have it.
+func TestNotice_JSON(t *testing.T) {
+	for _, n := range []feed.Notice{
+		{App: "demo", UserID: "ann \"<\u2028>\"\n", ConversationIDList: []string{"C2Cbob", "GROUPü"}, Kinds: []string{feed.KindMessage, feed.KindRead}, Time: time.Unix(1, 5000).UTC()},
+		{App: "demo", GroupID: "hike", ConversationIDList: []string{}, Kinds: []string{feed.KindProfile}, Time: time.Unix(1, 0).UTC()},
+	} {
+		var got feed.Notice
+		if err := json.Unmarshal(n.Append(nil), &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(n, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
 // TestDialer_AServerThatTakesNothing holds that nothing is sent for ever to a server
@@ -26,5 +28,16 @@ func TestDialer_AServerThatTakesNothing(t *testing.T) {
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
+func TestCompression(t *testing.T) {
+	for address, want := range map[string]clickhouse.CompressionMethod{
+		"127.0.0.1:9000": clickhouse.CompressionNone, "localhost:9000": clickhouse.CompressionNone, "[::1]:9000": clickhouse.CompressionNone,
+		"10.0.0.1:9000": clickhouse.CompressionLZ4, "clickhouse:9000": clickhouse.CompressionLZ4, "[2001:db8::1]:9000": clickhouse.CompressionLZ4,
+	} {
+		if got := compression([]string{address}); got != want {
+			t.Errorf("%s: got %v, want %v", address, got, want)
+		}
 	}
 }

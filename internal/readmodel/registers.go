@@ -73,6 +73,9 @@ var registers = []register{
 	last(18, func(s *projection.Settings) *projection.Register[projection.Member] { return &s.Member }, writeMember, readMember),
 }
 
+// unset is the number of registers that a state may have of whose owner nothing was set.
+const unset = 10
+
 // greatest is a register of which only a sequence counts.
 func greatest(number int8, of func(*projection.State) *uint64) register {
 	return register{
@@ -188,7 +191,11 @@ func readMember(v *valueReader) projection.Member {
 
 // ofState yields the rows of a state's registers, whose key the row has.
 func (r *registerRow) ofState(s *projection.State, yield func(*registerRow) bool) bool {
-	for i := range registers {
+	all := registers
+	if s.Set == nil {
+		all = registers[:unset]
+	}
+	for i := range all {
 		r.Register, r.Sequence, r.Version = registers[i].number, 0, projection.Version{}
 		r.written.reset()
 		if registers[i].write(s, r) && !yield(r) {

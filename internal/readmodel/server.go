@@ -51,7 +51,7 @@ func Open(c Config) (*Server, error) {
 		ReadTimeout:  c.ReadTimeout,
 		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
 		MaxIdleConns: c.MaxConnections,
-		Compression:  &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
+		Compression:  &clickhouse.Compression{Method: compression(c.Addresses)},
 		// What each connection keeps for ever once it was needed; by default 10 MB.
 		MaxCompressionBuffer: maxCompressionBuffer,
 		Settings:             settings,
@@ -60,6 +60,18 @@ func Open(c Config) (*Server, error) {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
 	}
 	return &Server{conn: conn, database: c.Database, slots: make(chan struct{}, c.MaxConnections)}, nil
+}
+
+// compression is what blocks are compressed by: where nothing goes over a network it
+// would cost more than it saves, as clickhouse-client has it, too.
+func compression(addresses []string) clickhouse.CompressionMethod {
+	for _, address := range addresses {
+		host, _, _ := net.SplitHostPort(address)
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return clickhouse.CompressionLZ4
+		}
+	}
+	return clickhouse.CompressionNone
 }
 
 // Generation gives the store of a generation, whether it is there or not.
