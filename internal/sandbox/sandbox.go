@@ -318,42 +318,42 @@ func (s *Sandbox) CreateTopics(ctx context.Context, topics ...Topic) error {
 		}
 		req.Topics = append(req.Topics, config)
 	}
-	// By the default transport, so that who uses it, too, knows of them.
+	// By the default transport, so that who uses it, too, knows of them. Its connections
+	// may be to a broker that was away, and Apache Kafka creates topics before their
+	// leaders know of them: so it is tried until that is so.
 	client := &kafka.Client{Addr: kafka.TCP(s.kafkaAddrs...)}
-	res, err := client.CreateTopics(ctx, req)
-	if err != nil {
-		return fmt.Errorf("create %d topics: %w", len(topics), err)
-	}
-	var errs []error
-	for name, err := range res.Errors {
-		if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
-			errs = append(errs, fmt.Errorf("create topic %s: %w", name, err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return awaitLeaders(ctx, client, topics)
-}
-
-// awaitLeaders waits until every partition has a leader that knows it: Apache
-// Kafka creates topics before that.
-func awaitLeaders(ctx context.Context, client *kafka.Client, topics []Topic) error {
 	ctx, cancel := context.WithTimeout(ctx, topicsTimeout)
 	defer cancel()
 	tick := time.NewTicker(topicsInterval)
 	defer tick.Stop()
 	for {
-		err := haveLeaders(ctx, client, topics)
+		res, err := client.CreateTopics(ctx, req)
+		if err == nil {
+			if err := refused(res.Errors); err != nil {
+				return err
+			}
+			err = haveLeaders(ctx, client, topics)
+		}
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the leaders of %d topics: %w", len(topics), err)
+			return fmt.Errorf("create %d topics: %w", len(topics), err)
 		}
 	}
+}
+
+// refused are the topics that there will not be.
+func refused(topics map[string]error) error {
+	var errs []error
+	for name, err := range topics {
+		if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+			errs = append(errs, fmt.Errorf("create topic %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // haveLeaders asks the leader of every partition for its end.
