@@ -121,7 +121,7 @@ func (o *Offsets) Group(ctx context.Context) (Group, error) {
 		}
 		group.Settled = g.GroupState == stateStable
 		for _, m := range g.Members {
-			group.Members = append(group.Members, Member{string(m.MemberMetadata.UserData), m.ClientID, m.ClientHost})
+			group.Members = append(group.Members, Member{processOf(m.MemberMetadata.UserData), m.ClientID, m.ClientHost})
 		}
 	}
 	return group, nil

@@ -52,6 +52,12 @@ func judge(err error) verdict {
 	return tryAgain // the network, a timeout, a broker that is away
 }
 
+// answered reports whether it is a broker that gave an error, and not the way there.
+func answered(err error) bool {
+	var code kafka.Error
+	return errors.As(err, &code)
+}
+
 // newBackoff gives waits that grow up to the greatest one.
 func newBackoff(c Config) *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{
