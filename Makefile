@@ -9,6 +9,7 @@ COMMANDS := projector query sandbox chatload
 FUZZTIME ?= 30s
 SEED ?= 1
 RUNS ?= 10000
+ENGINE_RUNS ?= 20
 COUNT ?= 1
 
 .PHONY: help demo up test test-full chaos bench fuzz lint generate generate-check build clean
@@ -28,8 +29,9 @@ test: $(ENGINE) ## every test, on the real engines
 test-full: $(ENGINE) ## what takes long: a chat of 400,000 events, a group of 100,000 members
 	$(GO) test -timeout 3h -v -run '^Test(Chat|Size)_' ./internal/e2e -events 400000 -full
 
-chaos: ## crash tests: RUNS=10000 runs, drawn from SEED=1 on, all of them COUNT=1 times
-	$(GO) test -count=$(COUNT) -failfast -timeout 3h -v -run '^TestChaos$$' ./internal/chaos -seed $(SEED) -runs $(RUNS)
+chaos: $(ENGINE) ## crash tests: RUNS=10000 runs, ENGINE_RUNS=20 more on the real engines, drawn from SEED=1 on
+	$(GO) test -count=$(COUNT) -failfast -timeout 3h -v -run '^TestChaos(_RealEngines)?$$' ./internal/chaos \
+		-seed $(SEED) -runs $(RUNS) -engine-runs $(ENGINE_RUNS)
 
 # Standard output has the figures alone: make bench | tee results.jsonl
 bench: ## measures the built commands; GOALS="list_hot sync" only some of it

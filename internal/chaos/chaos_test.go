@@ -44,8 +44,8 @@ func TestChaos(t *testing.T) {
 						return
 					}
 					o := playInTime(t, *seed+uint64(n), broken{})
-					if len(o.faults) > 0 {
-						t.Errorf("seed %d: %s\n%s\n%s", *seed+uint64(n), strings.Join(o.faults, "\n"), o.story, again(*seed+uint64(n)))
+					if len(o.wrongs) > 0 {
+						t.Errorf("seed %d: %s\n%s\n%s", *seed+uint64(n), strings.Join(o.wrongs, "\n"), o.story, again(*seed+uint64(n)))
 						return
 					}
 					mu.Lock()
@@ -74,7 +74,7 @@ func TestChaos(t *testing.T) {
 }
 
 func again(seed uint64) string {
-	return fmt.Sprintf("again: make chaos SEED=%d RUNS=1 COUNT=100", seed)
+	return fmt.Sprintf("again: make chaos SEED=%d RUNS=1 ENGINE_RUNS=0 COUNT=100", seed)
 }
 
 // playInTime plays a run, and says which it was if it stands still or panics.
@@ -110,7 +110,7 @@ func checkCoverage(t *testing.T, counts map[string]int) {
 // broken is what is broken of a projector or its neighbours; nothing is in the zero value.
 type broken struct {
 	name string
-	// shows is what a fault says that shows it.
+	// shows is what is then said to be wrong.
 	shows string
 	// insert takes a model in the place of the store.
 	insert func(*process, *projection.Model)
@@ -158,7 +158,7 @@ func TestChaos_CatchesBrokenProjectors(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			for seed := range uint64(50) {
 				o := playInTime(t, seed, b)
-				if slices.ContainsFunc(o.faults, func(fault string) bool { return strings.Contains(fault, b.shows) }) {
+				if slices.ContainsFunc(o.wrongs, func(wrong string) bool { return strings.Contains(wrong, b.shows) }) {
 					return
 				}
 			}

@@ -156,7 +156,8 @@ func (r *run) compare() {
 }
 
 func difference(want, got *projection.Model) string {
-	return cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{}))
+	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{}))
+	return diff[:min(len(diff), 3000)]
 }
 
 // compareLetters holds that there is a dead letter of each bad record, and of no other.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
@@ -37,6 +38,7 @@ type conn struct {
 	asked   bool                                // and not answered
 	lost    bool                                // the next answer is
 	late    bool                                // the process is cut off, and its last request under way
+	closed  time.Time
 }
 
 // Dial connects a process to a broker.
@@ -57,7 +59,7 @@ func (p *process) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	c.Conn = under
 	if f != nil {
 		upstream, downstream := f.toxics()
-		c.Conn, c.slow = addressed{poison(under, upstream, downstream)}, true
+		c.Conn, c.slow = addressed{poison(under, upstream, downstream, p.run.background.Go)}, true
 	}
 	if !p.keep(c) {
 		_ = c.Close()
@@ -84,23 +86,21 @@ func (c *conn) Write(b []byte) (int, error) {
 	if !whole || !known {
 		return c.Conn.Write(b)
 	}
-	switch kmsg.Key(r.key) {
-	case kmsg.OffsetCommit:
-		b = c.committing(r, b)
-	case kmsg.Heartbeat:
-		req := kmsg.NewPtrHeartbeatRequest()
-		req.SetVersion(r.version)
-		if err := req.ReadFrom(r.body); err == nil {
-			c.p.run.sign(req.MemberID)
-		}
-	default:
+	sent := b
+	switch r.key {
+	case int16(kmsg.OffsetCommit):
+		sent = c.committing(r, b)
+	case int16(kmsg.JoinGroup):
+		sent = c.joining(r, b)
+	case int16(kmsg.Heartbeat):
+		c.heartbeat(r)
 	}
 	if f := c.p.at(steps[0]); f != nil {
 		switch f.action {
 		case kill:
 			c.p.kill()
 		case late:
-			c.deliver(b, f.takes)
+			c.deliver(sent, f.takes)
 		default:
 		}
 		return c.cut()
@@ -109,11 +109,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	c.lost = c.lost || f != nil
 	c.mu.Unlock()
-	n, err := c.Conn.Write(b)
+	_, err := c.Conn.Write(sent)
 	if f != nil && f.action == kill {
 		c.p.kill()
 	}
-	return n, err
+	return len(b), err
 }
 
 func (c *conn) cut() (int, error) {
@@ -138,10 +138,20 @@ func (c *conn) Close() error {
 	c.p.forget(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed.IsZero() {
+		c.closed = time.Now()
+	}
 	if c.late {
 		return nil
 	}
 	return c.Conn.Close()
+}
+
+// closedFor reports whether it was closed so long ago.
+func (c *conn) closedFor(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed.IsZero() && time.Since(c.closed) > d
 }
 
 // deliver brings the broker a request of a process that has given the connection up.
@@ -181,6 +191,37 @@ func (c *conn) unlessLate(set func() error) error {
 		return net.ErrClosed
 	}
 	return set()
+}
+
+// joining looks at a request to join, and puts a client ID of its own into it. Members are
+// sorted by that, too, so that a seed spreads partitions as it did before.
+func (c *conn) joining(r request, b []byte) []byte {
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.SetVersion(r.version)
+	if err := req.ReadFrom(r.body); err != nil {
+		c.p.run.wrong("a request to join that cannot be read: %v", err)
+		return b
+	}
+	if req.MemberID != "" {
+		c.p.run.speaks(req.MemberID, c)
+	}
+	name := c.p.run.joining(c)
+	joining := append([]byte(nil), b[:12]...)
+	joining = kbin.AppendNullableString(joining, &name)
+	joining = append(joining, r.body...)
+	binary.BigEndian.PutUint32(joining, uint32(len(joining)-4)) //nolint:gosec // a small number
+	return joining
+}
+
+// heartbeat looks at a heartbeat.
+func (c *conn) heartbeat(r request) {
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.SetVersion(r.version)
+	if err := req.ReadFrom(r.body); err != nil {
+		c.p.run.wrong("a heartbeat that cannot be read: %v", err)
+		return
+	}
+	c.p.run.speaks(req.MemberID, c)
 }
 
 // committing looks at a commit before it is sent. A broken process sends another one.

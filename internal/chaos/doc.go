@@ -26,4 +26,10 @@
 // refused, its sink and its announcer do nothing. Its goroutines are told to stop, and waited
 // for at the end of the run. A process that is stopped (SIGSTOP) goes on later, with its
 // connections, when the group has long given its partitions to others.
+//
+// # Real engines
+//
+// A few runs are of another kind: with ClickHouse and NATS, over proxies of toxiproxy, by the
+// machine's clock. They have what the others take for granted: inserts of which the
+// acknowledgement is lost, half of which arrived.
 package chaos

@@ -87,11 +87,11 @@ func (addressed) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0
 
 // poison puts a toxic of toxiproxy between the two ends of a connection. (Its proxies leave
 // goroutines behind, which a bubble does not take; a toxic is the same without them.)
-func poison(broker net.Conn, upstream, downstream toxics.Toxic) net.Conn {
+func poison(broker net.Conn, upstream, downstream toxics.Toxic, goes func(func())) net.Conn {
 	near, far := net.Pipe()
 	ends := sync.OnceFunc(func() { _, _ = near.Close(), broker.Close() })
-	go flow(near, broker, upstream, ends)
-	go flow(broker, near, downstream, ends)
+	goes(func() { flow(near, broker, upstream, ends) })
+	goes(func() { flow(broker, near, downstream, ends) })
 	return far
 }
 

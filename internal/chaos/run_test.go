@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
@@ -54,10 +55,11 @@ type run struct {
 	commits map[events.Partition][]accepted
 	covered map[events.Partition]int64 // before it the store was seen to have everything
 	want    *projection.Model
-	faults  []string
+	wrongs  []string
 	notes   []string
 	counts  map[string]int
-	signs   map[string]time.Time // of life, by member of the group
+	members map[string]*conn // of the group, and where they have spoken last
+	joins   map[string]*conn // by client ID
 }
 
 // entry is an offset of a partition.
@@ -75,7 +77,7 @@ type accepted struct {
 
 // outcome is what came of a run.
 type outcome struct {
-	faults []string
+	wrongs []string // what must not be
 	story  string
 	counts map[string]int
 }
@@ -91,7 +93,7 @@ func play(t *testing.T, seed uint64, b broken) (o outcome) {
 		cancel()
 		r.cluster.Close()
 		r.background.Wait()
-		o = outcome{faults: r.faults, counts: r.counts, story: r.plan.String() + strings.Join(r.notes, "\n")}
+		o = outcome{wrongs: r.wrongs, counts: r.counts, story: r.plan.String() + strings.Join(r.notes, "\n")}
 	})
 	return o
 }
@@ -103,7 +105,7 @@ func newRun(ctx context.Context, seed uint64, b broken) *run {
 		store:   &store{model: projection.NewModel()},
 		decoder: events.NewDecoder(events.Unlimited()),
 		log:     map[events.Partition][]entry{}, commits: map[events.Partition][]accepted{}, covered: map[events.Partition]int64{},
-		want: projection.NewModel(), counts: map[string]int{}, signs: map[string]time.Time{},
+		want: projection.NewModel(), counts: map[string]int{}, members: map[string]*conn{}, joins: map[string]*conn{},
 	}
 	r.listener = &listener{
 		run: r, model: projection.NewModel(), known: map[events.Partition]int64{}, missed: map[events.Partition]map[int64]int{},
@@ -150,7 +152,7 @@ func (r *run) wrong(format string, args ...any) {
 	r.note("WRONG: "+format, args...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+	r.wrongs = append(r.wrongs, fmt.Sprintf(format, args...))
 }
 
 func (r *run) count(what string) {
@@ -230,45 +232,59 @@ func (r *run) fill(ctx context.Context, slot int) {
 	}
 }
 
-// sign notes a sign of life of a member of the group.
-func (r *run) sign(member string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.signs[member] = time.Now()
-}
-
-// bury removes members of the group that nobody has heard of for long. Brokers do so by
-// themselves; kfake forgets those whose connection was gone when their join was answered.
+// bury removes members from the group whose connection has been closed for a session. Brokers
+// do so; kfake forgets those whose connection was closed when their joining was answered, and
+// has the others wait for them.
 func (r *run) bury(ctx context.Context) {
-	const patience = time.Minute
-	for ; ctx.Err() == nil; time.Sleep(patience / 10) {
+	for ; ctx.Err() == nil; time.Sleep(time.Second) {
 		g := r.cluster.GroupInfo(group)
 		if g == nil {
 			continue
 		}
 		for _, m := range g.Members {
 			r.mu.Lock()
-			last, known := r.signs[m.MemberID]
-			if !known {
-				r.signs[m.MemberID] = time.Now()
+			c := r.members[m.MemberID]
+			if c == nil {
+				c = r.joins[m.ClientID]
 			}
 			r.mu.Unlock()
-			if !known || time.Since(last) < patience {
+			if c == nil || !c.closedFor(r.config.SessionTimeout) {
 				continue
 			}
-			r.note("member %s of the group was forgotten", m.MemberID)
-			req := kmsg.NewPtrLeaveGroupRequest()
-			req.Group = group
-			left := kmsg.NewLeaveGroupRequestMember()
-			left.MemberID = m.MemberID
-			req.Members = append(req.Members, left)
 			client := r.client()
-			if _, err := req.RequestWith(ctx, client); err != nil && ctx.Err() == nil {
-				r.wrong("a forgotten member cannot be removed: %v", err)
+			if err := leave(ctx, client, m.MemberID); err != nil && ctx.Err() == nil {
+				r.wrong("a dead member cannot be removed: %v", err)
 			}
 			client.Close()
 		}
 	}
+}
+
+// speaks notes on which connection a member speaks.
+func (r *run) speaks(member string, c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.members[member] = c
+}
+
+// joining notes a connection on which somebody joins, and gives it a name.
+func (r *run) joining(c *conn) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := fmt.Sprintf("%s#%d", c.p.name, len(r.joins))
+	r.joins[name] = c
+	return name
+}
+
+// leave removes a member from the group.
+func leave(ctx context.Context, client *kgo.Client, member string) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group
+	left := kmsg.NewLeaveGroupRequestMember()
+	left.MemberID = member
+	req.Members = append(req.Members, left)
+	_, err := req.RequestWith(ctx, client)
+	return err
 }
 
 // change has something happen at its time.
