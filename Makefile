@@ -8,11 +8,16 @@ ENGINE := node_modules/.package-lock.json
 KAFKA := tools/kafka/jars/.complete
 COMMANDS := projector query sandbox chatload
 FUZZTIME ?= 30s
+SEED ?= 1
+RUNS ?= 10000
+ENGINE_RUNS ?= 20
+COUNT ?= 1
+
 # Those whose tests read or write Kafka.
 KAFKA_PACKAGES := internal/sandbox internal/sandbox/sandboxtest internal/sandbox/apachekafka \
 	internal/ingest internal/rebuild internal/e2e cmd/sandbox cmd/projector cmd/chatload
 
-.PHONY: help demo up test test-kafka test-full kafka bench fuzz lint generate generate-check build clean
+.PHONY: help demo up test test-kafka test-full chaos kafka bench fuzz lint generate generate-check build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +36,10 @@ test-kafka: $(ENGINE) $(KAFKA) ## the tests that need Kafka, on Apache Kafka
 
 test-full: $(ENGINE) ## what takes long: a chat of 400,000 events, a group of 100,000 members
 	$(GO) test -timeout 3h -v -run '^Test(Chat|Size)_' ./internal/e2e -events 400000 -full
+
+chaos: $(ENGINE) ## crash tests: RUNS=10000 runs, ENGINE_RUNS=20 more on the real engines, drawn from SEED=1 on
+	$(GO) test -count=$(COUNT) -failfast -timeout 3h -v -run '^TestChaos(_RealEngines)?$$' ./internal/chaos \
+		-seed $(SEED) -runs $(RUNS) -engine-runs $(ENGINE_RUNS)
 
 # Standard output has the figures alone: make bench | tee results.jsonl
 bench: ## measures the built commands; GOALS="list_hot sync" only some of it

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/segmentio/kafka-go"
@@ -18,13 +20,45 @@ type balancer struct {
 
 	mu     sync.Mutex
 	counts map[string]int // partitions by topic; nil: not the leader since the last take
+	doubt  bool           // a commit has no answer, and may still get there
+	doubts int            // joins with one in doubt
 }
 
 // ProtocolName implements kafka.GroupBalancer.
 func (b *balancer) ProtocolName() string { return "convoview-spread" }
 
-// UserData implements kafka.GroupBalancer.
-func (b *balancer) UserData() ([]byte, error) { return []byte(b.process), nil }
+// UserData implements kafka.GroupBalancer. It is what joining says, and the group gives a
+// member that comes back with the same words the generation that it had. A commit of before
+// that is still under way would then be taken, and put back what was committed since. So
+// with one in doubt it says something new, which makes a new generation.
+func (b *balancer) UserData() ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.doubt {
+		b.doubt = false
+		b.doubts++
+	}
+	if b.doubts == 0 {
+		return []byte(b.process), nil
+	}
+	return []byte(b.process + doubtMark + strconv.Itoa(b.doubts)), nil
+}
+
+// doubtMark is in no process's name.
+const doubtMark = "/"
+
+// processOf is whose user data it is.
+func processOf(userData []byte) string {
+	process, _, _ := strings.Cut(string(userData), doubtMark)
+	return process
+}
+
+// inDoubt says that a commit is under way or was not answered, or that there is none.
+func (b *balancer) inDoubt(doubt bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.doubt = doubt
+}
 
 // AssignGroups implements kafka.GroupBalancer.
 func (b *balancer) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {

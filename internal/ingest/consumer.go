@@ -57,7 +57,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	c.accumulator = newAccumulator(config, c.metrics)
 	c.writer = &writer{
 		config: config, sink: sink, accumulator: c.accumulator, decoder: decoder, status: c.status,
-		logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
+		inDoubt: c.balancer.inDoubt, logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
 	}
 	c.writer.keeper, _ = sink.(Keeper)
 	c.writer.limiter = rate.NewLimiter(rate.Inf, config.MaxBatchEvents)

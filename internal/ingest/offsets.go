@@ -125,7 +125,7 @@ func (o *Offsets) Group(ctx context.Context) (Group, error) {
 	for _, g := range res.Groups { // there is one
 		group.Settled = g.GroupState == stateStable
 		for _, m := range g.Members {
-			group.Members = append(group.Members, Member{string(m.MemberMetadata.UserData), m.ClientID, m.ClientHost})
+			group.Members = append(group.Members, Member{processOf(m.MemberMetadata.UserData), m.ClientID, m.ClientHost})
 		}
 	}
 	return group, nil

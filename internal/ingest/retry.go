@@ -58,6 +58,12 @@ func coordinatorMoves(err error) bool {
 	return errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.GroupLoadInProgress)
 }
 
+// answered reports whether it is a broker that gave an error, and not the way there.
+func answered(err error) bool {
+	var code kafka.Error
+	return errors.As(err, &code)
+}
+
 // newBackoff gives waits that grow up to the greatest one.
 func newBackoff(c Config) *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{

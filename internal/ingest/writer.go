@@ -71,6 +71,7 @@ type writer struct {
 	decoder     Decoder
 	deadLetters *deadLetters
 	status      *status
+	inDoubt     func(bool) // a commit may not have its answer
 	logger      *slog.Logger
 	metrics     *metrics
 
@@ -379,7 +380,10 @@ func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
 		}
 		offsets[p.topic][p.id] = offset
 	}
-	if err := s.commit(offsets); err != nil {
+	w.inDoubt(true)
+	err := s.commit(offsets)
+	w.inDoubt(err != nil && !answered(err))
+	if err != nil {
 		w.metrics.commitFailures.Inc()
 		if judge(err) == fenced {
 			s.lost.Store(true)
