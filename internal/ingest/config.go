@@ -128,7 +128,7 @@ func DefaultConfig() Config {
 
 		KeepInterval: time.Second,
 
-		FetchMaxBytes: 1 << 20,
+		FetchMaxBytes: 2 << 20,
 		FetchMaxWait:  500 * time.Millisecond,
 
 		RetryInterval:    100 * time.Millisecond,
