@@ -34,12 +34,12 @@ type piece struct {
 // amount is how much was read, how much of it was folded, and into how many rows.
 type amount struct{ records, events, rows, bytes int }
 
-func (s amount) minus(o amount) amount {
-	return amount{s.records - o.records, s.events - o.events, s.rows - o.rows, s.bytes - o.bytes}
+func (a amount) minus(o amount) amount {
+	return amount{a.records - o.records, a.events - o.events, a.rows - o.rows, a.bytes - o.bytes}
 }
 
-func (s amount) plus(o amount) amount {
-	return amount{s.records + o.records, s.events + o.events, s.rows + o.rows, s.bytes + o.bytes}
+func (a amount) plus(o amount) amount {
+	return amount{a.records + o.records, a.events + o.events, a.rows + o.rows, a.bytes + o.bytes}
 }
 
 // news is what the piece has got since the accumulator saw it last.
