@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -115,20 +114,7 @@ func TestApache_Transactions(t *testing.T) {
 	h.awaitAll()
 	h.checkModel()
 
-	got := map[string]float64{
-		"aborted": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("aborted")),
-		"control": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("control")),
-		"records": testutil.ToFloat64(r.metrics.records.WithLabelValues(messagesTopic)),
-	}
-	if diff := cmp.Diff(map[string]float64{"aborted": 214, "control": 10, "records": 13}, got); diff != "" {
-		t.Errorf("counts (-want +got):\n%s", diff)
-	}
-	if got := h.read(deadTopic, 2); len(got) > 0 {
-		t.Errorf("%d dead letters, want none", len(got))
-	}
-	if n := h.logs.count(againLine); n > 0 {
-		t.Errorf("%d failed fetches", n)
-	}
+	r.leftOut(214, 10, 13)
 	r.mustStop()
 }
 
@@ -276,14 +262,7 @@ func TestApache_TopicMadeAnew(t *testing.T) {
 // What is deleted from under the reader is said, counted and passed over.
 func TestApache_RecordsDeletedUnderTheReader(t *testing.T) {
 	h := newHarness(t, 1)
-	entered, release := make(chan struct{}), make(chan struct{})
-	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
-		if call == 1 {
-			close(entered)
-			<-release
-		}
-		return nil
-	})
+	entered, release := h.sink.holdFirst()
 	config := h.config()
 	config.MaxBatchEvents, config.MaxPieceEvents = 10, 10
 	config.FetchMaxBytes = 1 // a batch at a time

@@ -92,14 +92,7 @@ func TestElsewhere_OffsetsCommittedAlthoughTheWriteFailed(t *testing.T) {
 // A member that is busy must not be taken for a dead one.
 func TestConsumer_HeartbeatsWhileTheSinkIsAway(t *testing.T) {
 	h := newEmbedded(t, 1)
-	entered, release := make(chan struct{}), make(chan struct{})
-	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
-		if call == 1 {
-			close(entered)
-			<-release
-		}
-		return nil
-	})
+	entered, release := h.sink.holdFirst()
 	r := h.run(h.config(), h.sink)
 	h.produce(messagesTopic, 0, h.messages(5)...)
 	<-entered

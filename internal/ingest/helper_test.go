@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -184,6 +186,26 @@ func (h *harness) runWith(config Config, sink Sink, decoder Decoder, before ...f
 	go func() { r.done <- c.Run(ctx) }()
 	h.Cleanup(func() { cancel() })
 	return r
+}
+
+// leftOut holds how many records were of aborted transactions and of the protocol itself,
+// and how many were read; none of them is bad input, and no fetch has failed.
+func (r *runner) leftOut(aborted, control, records float64) {
+	r.h.Helper()
+	got := map[string]float64{
+		"aborted": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("aborted")),
+		"control": testutil.ToFloat64(r.metrics.skipped.WithLabelValues("control")),
+		"records": testutil.ToFloat64(r.metrics.records.WithLabelValues(messagesTopic)),
+	}
+	if diff := cmp.Diff(map[string]float64{"aborted": aborted, "control": control, "records": records}, got); diff != "" {
+		r.h.Errorf("counts (-want +got):\n%s", diff)
+	}
+	if letters := r.h.read(deadTopic, 2); len(letters) > 0 {
+		r.h.Errorf("%d dead letters, want none", len(letters))
+	}
+	if n := r.h.logs.count(againLine); n > 0 {
+		r.h.Errorf("%d failed fetches", n)
+	}
 }
 
 // stop stops the consumer and gives what Run returned.
@@ -490,6 +512,19 @@ func (s *memorySink) setBefore(before func(ctx context.Context, call int, m *pro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = before
+}
+
+// holdFirst holds the first write back until release is closed; entered says that it came.
+func (s *memorySink) holdFirst() (entered <-chan struct{}, release chan<- struct{}) {
+	came, leave := make(chan struct{}), make(chan struct{})
+	s.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		if call == 1 {
+			close(came)
+			<-leave
+		}
+		return nil
+	})
+	return came, leave
 }
 
 // await waits until the model holds as many messages.

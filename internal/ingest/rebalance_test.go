@@ -51,14 +51,7 @@ func TestConsumer_RebalanceUnderLoad(t *testing.T) {
 // are read again, and committed once they are written under it.
 func TestConsumer_LostGenerationDoesNotCommit(t *testing.T) {
 	h := newEmbedded(t, 1)
-	entered, release := make(chan struct{}), make(chan struct{})
-	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
-		if call == 1 {
-			close(entered)
-			<-release
-		}
-		return nil
-	})
+	entered, release := h.sink.holdFirst()
 	r := h.run(h.config(), h.sink)
 	h.produce(messagesTopic, 0, h.messages(5)...)
 	<-entered
@@ -324,14 +317,7 @@ func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
 // room; then it lets the sink go on and checks that all is projected.
 func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Record) (events, rows int) {
 	h.Helper()
-	entered, release := make(chan struct{}), make(chan struct{})
-	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
-		if call == 1 {
-			close(entered)
-			<-release
-		}
-		return nil
-	})
+	entered, release := h.sink.holdFirst()
 	r := h.run(config, h.sink)
 	h.produce(messagesTopic, 0, h.message())
 	<-entered

@@ -52,9 +52,10 @@ type Keeper interface {
 type Announcer interface {
 	// Announce says that the events of records, folded into models, are
 	// visible, and with them everything in ranges; topics says how many
-	// partitions each has, where that is known. The models are read only. It must not block. Its error says that somebody may have
-	// missed it, which they notice by themselves: the ranges of a partition
-	// continue each other, and are repeated, empty, while nothing happens.
+	// partitions each has, where that is known. The models are read only. It must
+	// not block. Its error says that somebody may have missed it, which they notice
+	// by themselves: the ranges of a partition continue each other, and are
+	// repeated, empty, while nothing happens.
 	Announce(models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
 }
 

@@ -40,6 +40,7 @@ func registerValue() column[registerRow] {
 // register is how a state's register is a row.
 type register struct {
 	number int8 // as in the schema
+	set    bool // one of the settings, which most states have none of
 	// write sets what an empty row has besides its key, and reports whether the register was ever written.
 	write func(*projection.State, *registerRow) bool
 	read  func(*projection.State, *registerRow) error
@@ -47,11 +48,11 @@ type register struct {
 
 // registers are all of them.
 var registers = []register{
-	{1, writeHead, readHead},
+	{1, false, writeHead, readHead},
 	greatest(2, func(s *projection.State) *uint64 { return &s.LastSequence }),
 	greatest(3, func(s *projection.State) *uint64 { return &s.EditedSequence }),
 	{
-		4,
+		4, false,
 		func(s *projection.State, _ *registerRow) bool { return s.Known },
 		func(s *projection.State, _ *registerRow) error { s.Known = true; return nil },
 	},
@@ -73,13 +74,10 @@ var registers = []register{
 	last(18, func(s *projection.Settings) *projection.Register[projection.Member] { return &s.Member }, writeMember, readMember),
 }
 
-// unset is the number of registers that a state may have of whose owner nothing was set.
-const unset = 10
-
 // greatest is a register of which only a sequence counts.
 func greatest(number int8, of func(*projection.State) *uint64) register {
 	return register{
-		number,
+		number, false,
 		func(s *projection.State, r *registerRow) bool { r.Sequence = *of(s); return r.Sequence != 0 },
 		func(s *projection.State, r *registerRow) error { *of(s) = r.Sequence; return nil },
 	}
@@ -88,7 +86,7 @@ func greatest(number int8, of func(*projection.State) *uint64) register {
 // mark is a register of the greatest sequence, of equal ones the latest.
 func mark(number int8, of func(*projection.State) *projection.ReadMark) register {
 	return register{
-		number,
+		number, false,
 		func(s *projection.State, r *registerRow) bool {
 			r.Sequence, r.Time = of(s).Sequence, of(s).Time
 			return *of(s) != projection.ReadMark{}
@@ -105,7 +103,7 @@ func last[T any](
 	number int8, of func(*projection.Settings) *projection.Register[T], write func(*valueWriter, T), read func(*valueReader) T,
 ) register {
 	return register{
-		number,
+		number, true,
 		func(s *projection.State, r *registerRow) bool {
 			set := of(s.Settings())
 			if !set.Written() {
@@ -191,11 +189,10 @@ func readMember(v *valueReader) projection.Member {
 
 // ofState yields the rows of a state's registers, whose key the row has.
 func (r *registerRow) ofState(s *projection.State, yield func(*registerRow) bool) bool {
-	all := registers
-	if s.Set == nil {
-		all = registers[:unset]
-	}
-	for i := range all {
+	for i := range registers {
+		if registers[i].set && s.Set == nil {
+			continue
+		}
 		r.Register, r.Sequence, r.Version = registers[i].number, 0, projection.Version{}
 		r.written.reset()
 		if registers[i].write(s, r) && !yield(r) {
