@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -137,7 +136,7 @@ func (f *fields) offsets(name string) []offset {
 	for i, element := range list {
 		at := fmt.Sprintf("%s[%d]", name, i)
 		e := &fields{}
-		if element.Kind() != '{' || json.Unmarshal(element, &e.values) != nil {
+		if json.Unmarshal(element, e) != nil {
 			f.fail(at, element, expectAfter)
 			return nil
 		}
@@ -181,20 +180,54 @@ func (f *fields) filter(to *projection.Filter) {
 // fields are the fields of a request that nobody has asked for yet. The first
 // error stays and what is asked for after it is not looked at.
 type fields struct {
-	values map[string]jsontext.Value
-	named  *[]string // takes the names of all fields that are asked for, unless it is nil
-	err    *replyError
+	left  []field
+	named *[]string // takes the names of all fields that are asked for, unless it is nil
+	err   *replyError
 }
+
+type field struct {
+	name  string
+	value jsontext.Value
+}
+
+// UnmarshalJSONFrom takes all fields of an object. A list of few is searched in
+// less time than a map of them is made.
+func (f *fields) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	begin, err := dec.ReadToken()
+	if err != nil {
+		return err //nolint:wrapcheck // the caller tells of it
+	}
+	if begin.Kind() != '{' {
+		return errNoObject
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+		text := name.String() // before the token's bytes are gone
+		value, err := dec.ReadValue()
+		if err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+		f.left = append(f.left, field{text, value.Clone()})
+	}
+	_, err = dec.ReadToken()
+	return err //nolint:wrapcheck // as above
+}
+
+var errNoObject = errors.New("no object")
 
 // unknown is the error of a field that nobody has asked for, if there is one; ask
 // asks for all that there may be.
 func (f *fields) unknown(ask func(*fields)) *replyError {
-	if len(f.values) == 0 {
+	if len(f.left) == 0 {
 		return nil
 	}
 	var names []string
 	ask(&fields{named: &names})
-	return badRequest("unknown field %s: expected %s", quote(slices.Min(slices.Collect(maps.Keys(f.values)))), strings.Join(names, ", "))
+	first := slices.MinFunc(f.left, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return badRequest("unknown field %s: expected %s", quote(first.name), strings.Join(names, ", "))
 }
 
 // decode decodes a request. JSON is taken strictly: names are case-sensitive
@@ -205,7 +238,7 @@ func decode(app string, data []byte, endpoint func(*fields, *query)) (*query, er
 		return nil, badRequest("app %s: expected 1 to 64 of A-Z, a-z, 0-9, _ and - as the subject's third token", quote(app))
 	}
 	f := &fields{}
-	if err := json.Unmarshal(data, &f.values); err != nil || jsontext.Value(data).Kind() != '{' {
+	if err := json.Unmarshal(data, f); err != nil {
 		return nil, badRequest("request %s: expected one JSON object%s", quote(string(data)), detail(err))
 	}
 	endpoint(f, q)
@@ -237,9 +270,13 @@ func (f *fields) take(name string) (jsontext.Value, bool) {
 	if f.named != nil {
 		*f.named = append(*f.named, name)
 	}
-	v, ok := f.values[name]
-	delete(f.values, name)
-	return v, ok && f.err == nil && v.Kind() != 'n'
+	i := slices.IndexFunc(f.left, func(one field) bool { return one.name == name })
+	if i < 0 {
+		return nil, false
+	}
+	v := f.left[i].value
+	f.left = slices.Delete(f.left, i, i+1)
+	return v, f.err == nil && v.Kind() != 'n'
 }
 
 func (f *fields) fail(name string, v jsontext.Value, expected string) {
