@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,18 +16,21 @@ import (
 // liveRate is how many events happen per second while we measure.
 const liveRate = 5000
 
-// How they are written: as backends do it, a few milliseconds' worth at a time.
+// How they are written: as backends do it, a few milliseconds' worth at a time, and in
+// order those of each conversation.
 const (
-	liveEvery  = 20 * time.Millisecond
-	liveWrites = 4 // at the same time
+	liveEvery = 20 * time.Millisecond
+	liveLanes = 4  // that write at the same time
+	liveAhead = 50 // writes of a lane that wait for it
 )
 
 // live is a chat that goes on until it is stopped.
 type live struct {
-	world *world
-	stop  context.CancelFunc
-	done  chan struct{}
-	begun time.Time
+	world  *world
+	ledger *ledger // nil: nobody compares what is shown
+	stop   context.CancelFunc
+	done   chan struct{}
+	begun  time.Time
 
 	// These may be read once done is closed.
 	happened int
@@ -35,9 +40,9 @@ type live struct {
 
 // begin lets a world's chat go on: messages, as many of them in groups as
 // groups have their share, and people who read.
-func (b *bench) begin(ctx context.Context, w *world) *live {
+func (b *bench) begin(ctx context.Context, w *world, ledger *ledger) *live {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &live{world: w, stop: cancel, done: make(chan struct{}), begun: time.Now(), last: written{}}
+	l := &live{world: w, ledger: ledger, stop: cancel, done: make(chan struct{}), begun: time.Now(), last: written{}}
 	go func() {
 		defer close(l.done)
 		l.err = l.run(ctx, b.kafka)
@@ -48,38 +53,64 @@ func (b *bench) begin(ctx context.Context, w *world) *live {
 func (l *live) run(ctx context.Context, to *producer) error {
 	// What has begun to be written is written to its end.
 	g, writing := errgroup.WithContext(context.WithoutCancel(ctx))
-	g.SetLimit(liveWrites)
-	offsets := make(chan written, liveWrites)
-	gathered := make(chan struct{})
-	go func() {
-		defer close(gathered)
-		for w := range offsets {
-			l.last.add(w)
-		}
-	}()
-	p := pacer{rate: float64(time.Second / liveEvery), start: l.begun}
-	for writing.Err() == nil {
-		if _, err := p.wait(ctx); err != nil {
-			break // stopped
-		}
-		batch := make([]events.Event, liveRate*liveEvery/time.Second)
-		for i := range batch {
-			batch[i] = l.world.something(events.MicrosOf(time.Now()))
-		}
-		l.happened += len(batch)
+	var mu sync.Mutex // guards last
+	var lanes [liveLanes]chan []events.Event
+	for i := range lanes {
+		lanes[i] = make(chan []events.Event, liveAhead)
 		g.Go(func() error {
-			w, err := to.write(writing, batch...)
-			if err == nil {
-				offsets <- w
+			for batch := range lanes[i] {
+				w, err := to.write(writing, batch...)
+				if err != nil {
+					return err
+				}
+				if l.ledger != nil {
+					l.ledger.end(batch, w)
+				}
+				mu.Lock()
+				l.last.add(w)
+				mu.Unlock()
 			}
-			return err
+			return nil
 		})
 	}
-	err := g.Wait()
-	close(offsets)
-	<-gathered
-	return err
+	l.happen(ctx, writing, &lanes)
+	for _, lane := range lanes {
+		close(lane)
+	}
+	return g.Wait()
 }
+
+// happen hands to the lanes what happens, until it is stopped or writing has ended.
+func (l *live) happen(ctx, writing context.Context, lanes *[liveLanes]chan []events.Event) {
+	p := pacer{rate: float64(time.Second / liveEvery), start: l.begun}
+	for {
+		if _, err := p.wait(ctx); err != nil {
+			return
+		}
+		var batches [liveLanes][]events.Event
+		for range liveRate * liveEvery / time.Second {
+			e := l.world.something(events.MicrosOf(time.Now()))
+			i := maphash.String(laneSeed, events.Key(e)) % liveLanes
+			batches[i] = append(batches[i], e)
+		}
+		for i, batch := range batches {
+			if len(batch) == 0 {
+				continue
+			}
+			if l.ledger != nil {
+				l.ledger.begin(batch)
+			}
+			select {
+			case lanes[i] <- batch:
+				l.happened += len(batch)
+			case <-writing.Done():
+				return
+			}
+		}
+	}
+}
+
+var laneSeed = maphash.MakeSeed()
 
 // end stops the chat and reports whether it was as lively as it should be.
 func (l *live) end() (written, error) {
@@ -98,7 +129,12 @@ func (l *live) end() (written, error) {
 // during does something while a world's chat goes on, and returns when what
 // has happened meanwhile is to be seen.
 func (b *bench) during(ctx context.Context, w *world, do func() error) error {
-	l := b.begin(ctx, w)
+	return b.accounted(ctx, w, nil, do)
+}
+
+// accounted is during, with a ledger of what happens.
+func (b *bench) accounted(ctx context.Context, w *world, ledger *ledger, do func() error) error {
+	l := b.begin(ctx, w, ledger)
 	err := do()
 	last, ended := l.end()
 	if err := errors.Join(err, ended); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/convoview/convoview/internal/lifecycle"
@@ -31,7 +32,17 @@ SIGTERM. Without --data everything is gone at the end; with it, topics, group
 offsets and tables are there again at the next start, also after kill -9.
 There are no passwords, and nobody but this machine can connect.`
 
-func main() { lifecycle.Main(run) }
+func main() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(servers * runtime.GOMAXPROCS(0))
+	}
+	lifecycle.Main(run)
+}
+
+// servers are how many there are in this process. Each of them would have all cores by
+// itself, and the system would see to it that none waits long for another; with as many
+// threads as cores for all of them, a message of NATS would wait until an insert is read.
+const servers = 3
 
 // configure makes the sandbox's configuration of the flags, whose defaults the
 // environment may set.

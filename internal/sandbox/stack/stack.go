@@ -21,8 +21,9 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
-// niceness is the projector's nice value, and that of its inserts.
-const niceness = "10"
+// Niceness is the projector's nice value, and that of its inserts: on one machine, whoever
+// asks comes first.
+const Niceness = 10
 
 // Config describes a stack.
 type Config struct {
@@ -80,9 +81,7 @@ func (s *Stack) start(ctx context.Context, dataDir string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("projector migrate: not done: %w", context.Cause(ctx))
 	}
-	// On one machine, whoever asks comes first.
-	projector, err := s.spawn("projector", "nice", "-n", niceness, s.command("projector"), "run",
-		"--admin-addr", s.Ports.ProjectorAdminAddr(), "--clickhouse-nice", niceness)
+	projector, err := s.spawnProjector(Niceness)
 	if err != nil {
 		return err
 	}
@@ -116,8 +115,11 @@ func (s *Stack) Command(ctx context.Context, path string, args ...string) *exec.
 }
 
 // StopQuery stops the query worker, if there is one.
-func (s *Stack) StopQuery() error {
-	at := s.place(queryName)
+func (s *Stack) StopQuery() error { return s.stop(queryName) }
+
+// stop stops a process, if it runs.
+func (s *Stack) stop(name string) error {
+	at := s.place(name)
 	if at < 0 {
 		return nil
 	}
@@ -141,6 +143,21 @@ func (s *Stack) RestartQuery(ctx context.Context, flags ...string) error {
 	return waitReady(ctx, query, s.Ports.QueryAdminAddr())
 }
 
+// RestartProjector stops the projector, starts one of that nice value, and waits until it
+// is ready.
+func (s *Stack) RestartProjector(ctx context.Context, nice int) error {
+	if err := s.stop(projectorName); err != nil {
+		return err
+	}
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	projector, err := s.spawnProjector(nice)
+	if err != nil {
+		return err
+	}
+	return waitReady(ctx, projector, s.Ports.ProjectorAdminAddr())
+}
+
 // QueryPID is the ID of the query worker's process.
 func (s *Stack) QueryPID() int { return s.pid(queryName) }
 
@@ -148,8 +165,9 @@ func (s *Stack) QueryPID() int { return s.pid(queryName) }
 func (s *Stack) SandboxPID() int { return s.pid(sandboxName) }
 
 const (
-	sandboxName = "sandbox"
-	queryName   = "query"
+	sandboxName   = "sandbox"
+	projectorName = "projector"
+	queryName     = "query"
 )
 
 func (s *Stack) pid(name string) int { return s.running[s.place(name)].cmd.Process.Pid }
@@ -157,6 +175,11 @@ func (s *Stack) pid(name string) int { return s.running[s.place(name)].cmd.Proce
 // place is where a process is among those that run; -1: it does not.
 func (s *Stack) place(name string) int {
 	return slices.IndexFunc(s.running, func(p *process) bool { return p.name == name })
+}
+
+func (s *Stack) spawnProjector(nice int) (*process, error) {
+	n := strconv.Itoa(nice)
+	return s.spawn(projectorName, "nice", "-n", n, s.command("projector"), "run", "--admin-addr", s.Ports.ProjectorAdminAddr(), "--clickhouse-nice", n)
 }
 
 func (s *Stack) spawnQuery(flags ...string) (*process, error) {
