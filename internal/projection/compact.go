@@ -35,8 +35,8 @@ const (
 	areSet = hasPinned | hasRemindType | hasMarks | hasGroups | hasCustomData | hasDraft | hasRemark | hasMember
 )
 
-// AppendCompact appends the compact form of s, without a large payload, which
-// lists never show.
+// AppendCompact appends the compact form of s, without a large payload and the operator
+// of a membership, which lists never show.
 func (s *State) AppendCompact(dst []byte) []byte {
 	w, own := compactWriter{dst}, s.Settings()
 	var mask uint64
@@ -148,7 +148,6 @@ func (s *State) AppendCompact(dst []byte) []byte {
 		w.text(m.Value.NameCard)
 		w.number(m.Value.JoinSequence)
 		w.time(m.Value.JoinTime)
-		w.text(m.Value.OperatorID)
 	}
 	return w.dst
 }
@@ -224,7 +223,7 @@ func (s *State) DecodeCompact(compact string) error {
 	}
 	if mask&hasMember != 0 {
 		own.Member = Register[Member]{r.version(), Member{
-			Status: r.text(), Role: r.text(), NameCard: r.text(), JoinSequence: r.number(), JoinTime: r.time(), OperatorID: r.text(),
+			Status: r.text(), Role: r.text(), NameCard: r.text(), JoinSequence: r.number(), JoinTime: r.time(),
 		}}
 	}
 	if mask&areSet != 0 {

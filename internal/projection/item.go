@@ -208,7 +208,7 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 	m.MessageForShow, m.CloudCustomData = h.Preview, h.CloudCustomData
 	payload, size := h.Payload+h.LargePayload, int(h.PayloadBytes)
 	e := edit.Modification
-	if e.Payload != "" {
+	if e.Payload != "" && e.Payload != ErasedUser {
 		payload, size = e.Payload, len(e.Payload)
 		m.MessageForShow = events.Preview(h.Type, e.PayloadText)
 	}

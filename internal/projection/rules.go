@@ -16,7 +16,7 @@ type Rules struct {
 	firstDay int64
 	// MaxConversations is where a list is cut.
 	MaxConversations int
-	// Erased reports whether a user of this app was erased.
+	// Erased reports whether a user of this app was erased. ErasedUser was.
 	Erased func(userID string) bool
 }
 
@@ -29,7 +29,7 @@ func NewRules(plan Plan, now events.Micros, erased func(userID string) bool) Rul
 	return Rules{
 		firstDay:         firstDay(now, p.Retention),
 		MaxConversations: int(p.MaxConversations),
-		Erased:           erased,
+		Erased:           func(userID string) bool { return userID == ErasedUser || erased(userID) },
 	}
 }
 

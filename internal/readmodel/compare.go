@@ -24,6 +24,7 @@ type compared struct {
 	value   string // an expression that gives the merged value
 	expires bool   // rows of days whose messages are expired show nowhere
 	unshown bool   // no reply shows any of it
+	erased  string // those whose rows are compared as a sweep would leave them; "": nobody
 }
 
 // compareTables are all tables of a generation.
@@ -111,8 +112,13 @@ func (s *Store) Compare(ctx context.Context, with *Store, at time.Time, tell fun
 			return fmt.Errorf("read the plans of apps: %w", classify(ctx, err))
 		}
 	}
+	erased, err := s.erasedByEither(ctx, with)
+	if err != nil {
+		return err
+	}
 	so := Compared{}
 	for i, c := range compareTables {
+		c.erased = erased
 		if c.unshown && !at.IsZero() {
 			continue
 		}
@@ -269,8 +275,12 @@ func both(ctx context.Context, ours, theirs func(context.Context) error) error {
 
 // merged selects something of the merged rows of a range.
 func (s *Store) merged(c *compared, what, where string) string {
-	return fmt.Sprintf("SELECT %s FROM %s.%s WHERE %s GROUP BY %s SETTINGS optimize_aggregation_in_order = 1",
-		what, s.db, c.table, where, strings.Join(c.keys, ", "))
+	table := s.db + "." + c.table
+	if c.erased != "" {
+		table = s.swept(c.table, c.erased)
+	}
+	return fmt.Sprintf("SELECT %s FROM %s WHERE %s GROUP BY %s SETTINGS optimize_aggregation_in_order = 1",
+		what, table, where, strings.Join(c.keys, ", "))
 }
 
 // text gives a key as ClickHouse reads it.
@@ -355,7 +365,12 @@ func (s *Store) values(ctx context.Context, c *compared, keys []string) (map[str
 // Again looks again at rows that differed, and gives those that still do, or do now.
 func (s *Store) Again(ctx context.Context, with *Store, before []Difference) (now []Difference, err error) {
 	ctx = naming(ctx)
+	erased, err := s.erasedByEither(ctx, with)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range compareTables {
+		c.erased = erased
 		var keys []string
 		for _, d := range before {
 			if d.Table == c.table {

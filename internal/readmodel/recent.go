@@ -47,7 +47,7 @@ func (s *Store) sentSince(ctx context.Context, since time.Time, most int) ([]pro
 		clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}), // nobody waits for it
 	)
 	rows, err := s.conn.Query(ctx, `SELECT app, sender FROM `+s.db+`.messages
-		WHERE day >= toDate32(fromUnixTimestamp64Micro({since:Int64}, 'UTC')) AND time >= {since:Int64} AND sender != ''
+		WHERE day >= toDate32(fromUnixTimestamp64Micro({since:Int64}, 'UTC')) AND time >= {since:Int64} AND sender NOT IN ('', '\xFF')
 		GROUP BY app, sender ORDER BY max(time) DESC, app, sender LIMIT {most:UInt64}`)
 	if err != nil {
 		return nil, err

@@ -93,56 +93,19 @@ func TestStore_ReadsWhatWasFolded(t *testing.T) {
 
 // compare reads everything that the model names, exact and by owner.
 func compare(t *testing.T, rt rapid.TB, store *readmodel.Store, want *projection.Model) {
-	ctx := t.Context()
-	got := projection.NewModel()
-	var apps []string
-	for k := range want.States {
-		apps = append(apps, k.App)
-	}
-	for app := range want.Plans {
-		apps = append(apps, app)
-	}
-	for k := range want.Erased {
-		apps = append(apps, k.App)
-	}
-	slices.Sort(apps)
-	apps = slices.Compact(apps)
-	check := func(err error) {
-		if err != nil {
-			rt.Fatal(err)
-		}
-	}
-	var err error
-	got.States, err = store.FullStates(ctx, keys(want.States))
-	check(err)
-	got.Edits, err = store.Edits(ctx, keys(want.Edits))
-	check(err)
-	got.Users, err = store.FullUsers(ctx, keys(want.Users))
-	check(err)
-	got.Groups, err = store.FullGroups(ctx, keys(want.Groups))
-	check(err)
-	got.Messages, err = store.Messages(ctx, apps)
-	check(err)
-	found, err := store.Apps(ctx, apps)
-	check(err)
-	for app, v := range found {
-		if v.Plan.Written() {
-			got.Plans[app] = &v.Plan
-		}
-		for u := range v.Erased {
-			got.Erased[projection.UserKey{App: app, UserID: u}] = struct{}{}
-		}
-	}
+	got := readBack(t, rt, store, want)
 
 	// By owner, the same but for large payloads.
 	var users []projection.UserKey
-	for _, app := range apps {
+	for _, app := range appsOf(want) {
 		for _, u := range projectiontest.Users {
 			users = append(users, projection.UserKey{App: app, UserID: u})
 		}
 	}
-	inboxes, err := store.Inboxes(ctx, users)
-	check(err)
+	inboxes, err := store.Inboxes(t.Context(), users)
+	if err != nil {
+		rt.Fatal(err)
+	}
 	for k, state := range want.States {
 		if k.Owner == "" {
 			continue
@@ -156,6 +119,56 @@ func compare(t *testing.T, rt rapid.TB, store *readmodel.Store, want *projection
 	if diff := cmp.Diff(want, got, ignoreEmpty); diff != "" {
 		rt.Fatalf("read back (-want +got):\n%s", diff)
 	}
+}
+
+// appsOf are the apps of a model.
+func appsOf(m *projection.Model) []string {
+	var apps []string
+	for k := range m.States {
+		apps = append(apps, k.App)
+	}
+	for app := range m.Plans {
+		apps = append(apps, app)
+	}
+	for k := range m.Erased {
+		apps = append(apps, k.App)
+	}
+	slices.Sort(apps)
+	return slices.Compact(apps)
+}
+
+// readBack reads everything that the model names.
+func readBack(t *testing.T, rt rapid.TB, store *readmodel.Store, names *projection.Model) *projection.Model {
+	ctx := t.Context()
+	got := projection.NewModel()
+	apps := appsOf(names)
+	check := func(err error) {
+		if err != nil {
+			rt.Fatal(err)
+		}
+	}
+	var err error
+	got.States, err = store.FullStates(ctx, keys(names.States))
+	check(err)
+	got.Edits, err = store.Edits(ctx, keys(names.Edits))
+	check(err)
+	got.Users, err = store.FullUsers(ctx, keys(names.Users))
+	check(err)
+	got.Groups, err = store.FullGroups(ctx, keys(names.Groups))
+	check(err)
+	got.Messages, err = store.Messages(ctx, apps)
+	check(err)
+	found, err := store.Apps(ctx, apps)
+	check(err)
+	for app, v := range found {
+		if v.Plan.Written() {
+			got.Plans[app] = &v.Plan
+		}
+		for u := range v.Erased {
+			got.Erased[projection.UserKey{App: app, UserID: u}] = struct{}{}
+		}
+	}
+	return got
 }
 
 func keys[K comparable, V any](m map[K]V) []K {

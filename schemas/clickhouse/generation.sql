@@ -20,6 +20,10 @@
 -- \1\1, and \1 is written \1\2. Numbers have leading zeros; a signed one has its
 -- first bit flipped; a boolean is 0 or 1. So the order of values is that of their fields,
 -- one after the other. splitByChar('\0', value)[n] is the n-th field.
+--
+-- Where something of an erased user was swept, there is \xFF: as sender, recaller, owner
+-- or operator, and as the payload of a modification. It is greater than any text, so that
+-- the merge keeps it.
 
 CREATE TABLE IF NOT EXISTS {db}.registers
 (
@@ -118,7 +122,7 @@ CREATE TABLE IF NOT EXISTS {db}.messages
     sequence UInt64 COMMENT 'The message''s place in the conversation',
     time Int64 COMMENT 'The event''s time',
     id String COMMENT 'The event''s ID',
-    sender SimpleAggregateFunction(max, String) COMMENT 'The user who sent it; may be empty in SYSTEM',
+    sender SimpleAggregateFunction(max, String) COMMENT 'The user who sent it; may be empty in SYSTEM; \\xFF: an erased user',
     recipient SimpleAggregateFunction(max, String) COMMENT 'The user it was sent to; empty in groups',
     message_id SimpleAggregateFunction(max, String) COMMENT 'The producer''s name of the message',
     message_type SimpleAggregateFunction(max, String) COMMENT 'The element type, such as TIMTextElem',
@@ -135,7 +139,8 @@ COMMENT 'Messages, one row each';
 
 -- Who wrote how much, for longer than there are the messages, made of what is inserted
 -- into messages. It is sets and no counts: they have a message once, however often and
--- late it comes. uniqExact keeps 16 bytes of each element, its hash.
+-- late it comes. uniqExact keeps 16 bytes of each element, its hash. Erased users are no
+-- senders here: a copy of swept messages comes with the activity that they had.
 
 CREATE TABLE IF NOT EXISTS {db}.activity
 (
@@ -154,7 +159,7 @@ COMMENT 'Messages, senders and conversations, by day and type; it outlives the m
 CREATE MATERIALIZED VIEW IF NOT EXISTS {db}.activity_mv TO {db}.activity AS
 SELECT app, day, type, toUInt8(cityHash64(a, b) % 64) AS slice,
     uniqExactState(a, b, sequence, time, id) AS messages,
-    uniqExactStateIf(sender, sender != '') AS senders,
+    uniqExactStateIf(sender, sender NOT IN ('', '\xFF')) AS senders,
     uniqExactState(a, b) AS conversations
 FROM {db}.messages
 GROUP BY app, day, type, slice;
@@ -181,7 +186,7 @@ SELECT app, sender AS user_id, day,
     uniqExactState(type, a, b, sequence, time, id) AS messages,
     uniqExactState(type, a, b) AS conversations
 FROM {db}.messages
-WHERE sender != ''
+WHERE sender NOT IN ('', '\xFF')
 GROUP BY app, user_id, day;
 
 CREATE TABLE IF NOT EXISTS {db}.user_profiles

@@ -46,3 +46,12 @@ CREATE TABLE IF NOT EXISTS {db}.left_out
 ENGINE = ReplacingMergeTree
 ORDER BY (list, id)
 COMMENT 'Events that some generations leave out';
+
+CREATE TABLE IF NOT EXISTS {db}.sweeps
+(
+    generation UInt32 COMMENT 'The generation',
+    begun SimpleAggregateFunction(max, DateTime64(6, 'UTC')) COMMENT 'When the last finished sweep of erased users began: nothing is left of who was erased in it before'
+)
+ENGINE = AggregatingMergeTree
+ORDER BY generation
+COMMENT 'When erased users were swept out of generations';

@@ -42,7 +42,8 @@ type (
 	param   struct{ name, value string }
 )
 
-// The configuration bounds what the engine takes from a small machine. It
+// The configuration bounds what the engine takes from a small machine, and has
+// it look every second, not every few minutes, for parts that can be removed. It
 // names no system log, and given as a file it keeps the engine from looking
 // for one in the working directory or in /etc.
 const (
@@ -59,6 +60,11 @@ const (
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
   <primary_index_cache_size>268435456</primary_index_cache_size>
+  <merge_tree>
+    <cleanup_delay_period>1</cleanup_delay_period>
+    <cleanup_delay_period_random_add>0</cleanup_delay_period_random_add>
+    <max_cleanup_delay_period>1</max_cleanup_delay_period>
+  </merge_tree>
 </clickhouse>
 `
 	usersConfig = `<clickhouse>
