@@ -142,6 +142,7 @@ func (b *batcher[K, V]) start() {
 		if b.patience > 0 && b.running > 0 && len(next.keys) < b.maxKeys && !next.late {
 			return
 		}
+		b.waiting[0] = nil // nobody needs what it brings when those who wait have it
 		b.waiting = b.waiting[1:]
 		for _, k := range next.keys {
 			delete(b.places, k)

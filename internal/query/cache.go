@@ -55,6 +55,8 @@ type cache struct {
 	senders *shared[projection.MentionKey, projection.Register[string], projection.Register[string]]
 	apps    *shared[string, projection.App, *projection.App]
 	latest  []projection.MentionKey // the senders that are held for those who are about to ask
+
+	forgetter forgetter
 }
 
 func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
@@ -64,7 +66,7 @@ func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
 	c.cohorts = newBatcher(c.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
 	c.cohorts.patience = cfg.LoadPatience
 	c.inboxes = source[projection.UserKey, inbox, map[string]*projection.State]{
-		cache: c, load: loads.inboxes.get, merge: (*inbox).merge, changed: c.reweigh,
+		cache: c, load: loads.inboxes.get, merge: c.mergeInbox, changed: c.reweigh,
 	}
 	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
 		MaximumWeight: uint64(c.maxBytes.Load()), //nolint:gosec // Config.Validate has seen it
@@ -84,27 +86,27 @@ func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
 	})
 	c.groups = newShared(c, loads.bothOfGroups,
 		func(k projection.GroupKey, g *groupValue) int { return len(k.App) + len(k.GroupID) + g.bytes() },
-		(*groupValue).merge)
+		c.mergeGroup)
 	c.people = newShared(c, loads.users.get,
 		func(k projection.UserKey, p *person) int {
 			return personBytes + len(k.App) + len(k.UserID) + len(p.ID) + len(p.nick) + len(p.avatar)
 		},
-		(*person).merge)
+		c.mergePerson)
 	c.edits = newShared(c, loads.edits.get,
 		func(k projection.EditKey, e *projection.Edit) int {
 			return len(k.App) + len(k.Conversation.A) + len(k.Conversation.B) + editBytes +
 				len(e.Recall.Value.Reason) + len(e.Modification.Payload) + len(e.Modification.MessageForShow) +
 				len(e.Modification.PayloadText) + len(e.Modification.CloudCustomData)
 		},
-		mergeEdit)
+		func(_ projection.EditKey, e, change *projection.Edit) bool { return mergeEdit(e, change) })
 	c.senders = newShared(c, loads.senders.get,
 		func(k projection.MentionKey, s *projection.Register[string]) int {
 			return senderBytes + len(k.App) + len(k.GroupID) + len(s.ID) + len(s.Value)
 		},
-		mergeSender)
+		c.mergeSender)
 	c.apps = newShared(c, loads.apps.get,
 		func(app string, a *projection.App) int { return len(app) + erasedBytes*len(a.Erased) },
-		mergeApp)
+		c.mergeApp)
 	return c
 }
 
@@ -171,16 +173,21 @@ func (c *cache) leave(k projection.UserKey, e *entry[inbox]) {
 		return
 	}
 	for _, r := range in.rows {
-		c.dropGroup(k.App, r)
-		if r.peer != nil {
-			c.people.drop(projection.UserKey{App: k.App, UserID: r.name()})
-			r.peer = nil
-		}
-		c.showExtra(r, nil)
+		c.letGo(k.App, r)
 		in.forget(r)
 	}
 	c.apps.drop(k.App)
 	in.app = nil
+}
+
+// letGo drops what a row holds.
+func (c *cache) letGo(app string, r *row) {
+	c.dropGroup(app, r)
+	if r.peer != nil {
+		c.people.drop(projection.UserKey{App: app, UserID: r.name()})
+		r.peer = nil
+	}
+	c.showExtra(r, nil)
 }
 
 // done says that a query is answered.
@@ -400,8 +407,15 @@ func (c *cache) apply(m *projection.Model) {
 	for app, plan := range m.Plans {
 		c.apps.hear(app, &projection.App{Plan: *plan})
 	}
+	erased := map[string]map[string]struct{}{}
 	for k := range m.Erased {
-		c.apps.hear(k.App, &projection.App{Erased: map[string]struct{}{k.UserID: {}}})
+		if erased[k.App] == nil {
+			erased[k.App] = map[string]struct{}{}
+		}
+		erased[k.App][k.UserID] = struct{}{}
+	}
+	for app, users := range erased {
+		c.apps.hear(app, &projection.App{Erased: users})
 	}
 }
 

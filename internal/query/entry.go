@@ -79,9 +79,9 @@ var errLeft = errors.New("the request that made the load left")
 type source[K comparable, T, L any] struct {
 	cache *cache
 	load  func(context.Context, []K) (map[K]L, error)
-	// merge puts what was loaded or heard into a value and reports whether
+	// merge puts what was loaded or heard of a key into its value and reports whether
 	// anything changed. What does not exist has nothing to merge.
-	merge func(*T, L) bool
+	merge func(K, *T, L) bool
 	// changed is told of every value that may have changed its size.
 	changed func(K, *entry[T])
 }
@@ -153,7 +153,7 @@ func (s *source[K, T, L]) run(ctx context.Context, c *call, keys []K, entries []
 		e.mu.Lock()
 		if err == nil {
 			if value, exists := values[k]; exists {
-				s.merge(&e.value, value)
+				s.merge(k, &e.value, value)
 			}
 			e.version.Store(s.cache.versions.Add(1))
 			e.loadedBy(newLoading(began, s.cache.maxAge, c.epoch))
@@ -199,7 +199,7 @@ func (s *stamp) loadedBy(l loading) {
 // heard merges a change.
 func (s *source[K, T, L]) heard(k K, e *entry[T], change L) {
 	e.mu.Lock()
-	changed := s.merge(&e.value, change)
+	changed := s.merge(k, &e.value, change)
 	if changed {
 		e.version.Store(s.cache.versions.Add(1))
 	}
@@ -220,7 +220,7 @@ type shared[K comparable, T, L any] struct {
 }
 
 func newShared[K comparable, T, L any](
-	c *cache, load func(context.Context, []K) (map[K]L, error), weigh func(K, *T) int, merge func(*T, L) bool,
+	c *cache, load func(context.Context, []K) (map[K]L, error), weigh func(K, *T) int, merge func(K, *T, L) bool,
 ) *shared[K, T, L] {
 	s := &shared[K, T, L]{weigh: weigh, entries: map[K]*entry[T]{}}
 	s.source = source[K, T, L]{cache: c, load: load, merge: merge, changed: s.resize}

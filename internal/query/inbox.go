@@ -74,6 +74,7 @@ type judgement struct {
 	hashes  *hashes // for those who sync; nil: not made yet
 	listed  bool    // else the rest is absent
 	shown   bool
+	erased  bool // the head is an erased user's
 }
 
 // hashes are those of the conversation ID and of the item.

@@ -183,6 +183,7 @@ func (v *view) judgeRow(r *row) {
 	}
 	c := v.conversation(r, group)
 	j.edit, j.shown, j.hashes = nil, false, nil
+	j.erased = ofErased(&c)
 	if j.listing, j.listed = c.Listing(v.rules); j.listed {
 		if key, ok := c.HeadEdit(v.user.App, v.rules); ok {
 			edit := key // in memory only where there is one
@@ -285,6 +286,9 @@ func (v *view) showRow(r *row) (whole bool) {
 		shows.Peer = p.profile()
 	}
 	if x := r.extra; x != nil {
+		if j.erased { // nobody knew that when it was loaded or heard
+			v.cache.forgetEdits(r)
+		}
 		for _, e := range x.edits {
 			shows.Edit, _ = e.read()
 		}
