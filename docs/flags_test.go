@@ -55,7 +55,7 @@ func TestFlags_AreThoseOfTheCommands(t *testing.T) {
 	merge(query)
 	_, chatload := helpOf(t, "chatload")
 	commands := []string{
-		"projector migrate", "projector rebuild", "projector verify", "projector switch", "projector rollback", "projector generations list", "projector generations drop",
+		"projector migrate", "projector rebuild", "projector verify", "projector switch", "projector rollback", "projector generations list", "projector generations drop", "projector sweep",
 		"projector dead list", "projector dead show", "projector dead redrive", "sandbox",
 	}
 	for _, m := range commandHelp.FindAllStringSubmatch(chatload, -1) {

@@ -21,6 +21,7 @@ Commands:
   verify       compare two generations, and name what differs
   switch       have another generation read
   rollback     have the generation read again that was read before
+  sweep        take what was an erased user's out of all tables
   generations  list the generations, or drop one
   dead         list dead letters, show one, or send them again
 
@@ -48,12 +49,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return rollback(ctx, args, getenv, stdout)
 	case "generations":
 		return generations(ctx, args, getenv, stdout)
+	case "sweep":
+		return sweep(ctx, args, getenv, stdout)
 	case "dead":
 		return dead(ctx, args, getenv, stdout)
 	case "-h", "-help", "--help", "help":
 		_, _ = io.WriteString(stdout, usage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, verify, switch, rollback, generations or dead (projector --help)", command)
+		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, verify, switch, rollback, sweep, generations or dead (projector --help)", command)
 	}
 }

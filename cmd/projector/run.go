@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/convoview/convoview/internal/erasure"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/ingest"
@@ -43,6 +44,7 @@ type config struct {
 	ingest ingest.Config
 	limits events.Limits
 	store  readmodel.Config
+	sweep  erasure.Config
 	nats   lifecycle.NATSConfig
 	admin  lifecycle.AdminConfig
 	log    lifecycle.LogConfig
@@ -53,6 +55,7 @@ func defaultConfig() config {
 		ingest: ingest.DefaultConfig(),
 		limits: events.DefaultLimits(),
 		store:  readmodel.DefaultConfig(),
+		sweep:  erasure.DefaultConfig(),
 		nats:   lifecycle.DefaultNATSConfig(),
 		admin:  lifecycle.DefaultAdminConfig(),
 		log:    lifecycle.DefaultLogConfig(),
@@ -67,6 +70,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&in.KeepInterval, "generation-interval", "How often is looked which generations of the read model are kept.")
 	f.Duration(&in.AnnounceInterval, "announce-interval", "How often query workers hear of a partition in which nothing happens.")
 	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
+	f.Duration(&c.sweep.Interval, "sweep-interval", "How often what was an erased user's is taken out of all tables, by whichever projector looks first, from the beginning of one sweep to that of the next; 0: not by projectors.")
 	c.store.Register(f)
 	c.nats.Register(f)
 	c.admin.Register(f)
@@ -127,7 +131,7 @@ func registerLimits(f *lifecycle.Flags, limits *events.Limits) {
 }
 
 func (c *config) validate() error {
-	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.nats.Validate(), c.admin.Validate(), c.log.Validate()}
+	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.sweep.Validate(), c.nats.Validate(), c.admin.Validate(), c.log.Validate()}
 	if c.ingest.StopTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("stop timeout %v: expected less than %v, the time of a whole stop", c.ingest.StopTimeout, stopBudget))
 	}
@@ -171,6 +175,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		admin.Component(),
 		lifecycle.Closer("clickhouse", server.Close),
 		nc.Component(),
+		lifecycle.Component{Name: "sweep", Run: erasure.New(config.sweep, server, log, registry).Run},
 		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},
 	)
 	admin.AddCheck("components", group.Check)

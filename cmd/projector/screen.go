@@ -12,6 +12,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/convoview/convoview/internal/erasure"
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/rebuild"
@@ -166,5 +167,32 @@ func tellScan(s *screen, log *slog.Logger) func(ingest.Scanned) {
 			return
 		}
 		log.Info("reading dead letters", "done", at.Done, "of", at.Total, "letters", at.Letters, "matching", at.Matching)
+	}
+}
+
+// sweepTold is how often at most a sweep is logged.
+const sweepTold = 5 * time.Second
+
+// tellSweep tells how far a sweep is.
+func tellSweep(s *screen, log *slog.Logger) func(erasure.Progress) {
+	told := time.Now()
+	return func(at erasure.Progress) {
+		if s.terminal() {
+			text := fmt.Sprintf("generation %d: %s, %d parts to write anew, %d tables left", at.Generation, at.Table, at.PartsToDo, at.TablesLeft)
+			if at.OldParts > 0 {
+				text = fmt.Sprintf("generation %d: waiting until ClickHouse has removed %d old parts", at.Generation, at.OldParts)
+			}
+			s.show(0, text)
+			return
+		}
+		if time.Since(told) < sweepTold {
+			return
+		}
+		told = time.Now()
+		if at.OldParts > 0 {
+			log.Info("waiting until ClickHouse has removed old parts", "generation", at.Generation, "old_parts", at.OldParts)
+		} else {
+			log.Info("sweeping", "generation", at.Generation, "table", at.Table, "parts_to_do", at.PartsToDo, "tables_left", at.TablesLeft)
+		}
 	}
 }

@@ -1,0 +1,11 @@
+// Package erasure takes what was an erased user's out of the tables of the read model: a
+// sweep of every generation that is kept, by hand or daily by a projector.
+//
+// Replies leave erased users out at once, whatever the tables have; so nothing waits for a
+// sweep, and a sweep for nothing. What comes late is written as ever and taken out by the
+// next sweep.
+//
+// When a generation was swept is in the registry, so that of several projectors the first
+// one that looks does it. Two that do it at the same time do it once: each finds what the
+// other has begun, waits for that, and then finds nothing.
+package erasure

@@ -1,0 +1,30 @@
+package erasure
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	last, users      prometheus.Gauge
+	deleted, blanked prometheus.Counter
+	failures         prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
+	rows := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "convoview_sweep_rows_total",
+		Help: "Rows with something of erased users that this process has swept, by what it did: deleted them, or blanked them, which keeps what is not the user's.",
+	}, []string{"change"})
+	return &metrics{
+		last: f.NewGauge(prometheus.GaugeOpts{
+			Name: "convoview_sweep_last_timestamp_seconds",
+			Help: "When the last finished sweep of erased users began, whoever made it; of several generations that of the one that waits longest. After 24 hours something of an erased user may be left.",
+		}),
+		users:    f.NewGauge(prometheus.GaugeOpts{Name: "convoview_sweep_erased_users", Help: "Users who were erased, in all apps."}),
+		deleted:  rows.WithLabelValues("deleted"),
+		blanked:  rows.WithLabelValues("blanked"),
+		failures: f.NewCounter(prometheus.CounterOpts{Name: "convoview_sweep_failures_total", Help: "Sweeps of erased users that failed and were tried again later."}),
+	}
+}

@@ -1,0 +1,282 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/readmodel"
+)
+
+// Config is how often is swept.
+type Config struct {
+	// Interval is the time from the beginning of a generation's sweep to that of the next
+	// one; 0: never by itself. With what a sweep takes it has to stay below 24 hours.
+	Interval time.Duration
+}
+
+// DefaultConfig leaves a sweep four hours of a day.
+func DefaultConfig() Config { return Config{Interval: 20 * time.Hour} }
+
+// maxInterval is the longest that keeps the promise that nothing is left after 24 hours.
+const maxInterval = 23 * time.Hour
+
+// Validate reports everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	if c.Interval < 0 || c.Interval > maxInterval {
+		return fmt.Errorf("sweep interval %v: expected 0 (never) to %v, so that nothing of an erased user is left after 24 hours", c.Interval, maxInterval)
+	}
+	return nil
+}
+
+// How often the sweeper looks and waits.
+const (
+	lookAtMost   = time.Hour        // until it looks again who has swept
+	lookApart    = 5 * time.Minute  // at most, so that several do not begin together
+	retryFirst   = time.Minute      // after a failure
+	retryMost    = 30 * time.Minute // the longest wait after one
+	partsEvery   = time.Second      // until it looks again whether old parts are gone
+	partsPatient = time.Hour        // until the next sweep has what is left of them
+)
+
+// Progress is how far a sweep is.
+type Progress struct {
+	Generation int
+	readmodel.Sweeping
+	// OldParts are those that queries do not read any more and that ClickHouse has not removed yet.
+	OldParts int
+}
+
+// Swept is what was taken out of a table, or is to be.
+type Swept struct {
+	Generation int `json:"generation"`
+	readmodel.Unswept
+}
+
+// Sweeper sweeps the generations that are kept.
+type Sweeper struct {
+	config  Config
+	server  *readmodel.Server
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// New makes a sweeper.
+func New(config Config, server *readmodel.Server, log *slog.Logger, registry prometheus.Registerer) *Sweeper {
+	return &Sweeper{config, server, log, newMetrics(registry)}
+}
+
+// Run sweeps each generation when it is due, until ctx is done. It never gives up: a sweep
+// that fails is tried again.
+func (s *Sweeper) Run(ctx context.Context) error {
+	if s.config.Interval == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	waits := backoff.ExponentialBackOff{InitialInterval: retryFirst, MaxInterval: retryMost, Multiplier: 2, RandomizationFactor: 0.5}
+	for ctx.Err() == nil {
+		wait, err := s.sweepDue(ctx)
+		if err == nil {
+			waits.Reset()
+			wait = min(wait, lookAtMost) + rand.N(lookApart) //nolint:gosec // it need not be a secret
+		} else if ctx.Err() == nil {
+			wait = waits.NextBackOff()
+			s.metrics.failures.Inc()
+			s.log.Error("the sweep failed; trying again", "error", err, "in", wait.Round(time.Second))
+		}
+		_ = pause(ctx, wait) // the loop looks
+	}
+	return nil
+}
+
+// sweepDue sweeps the generations that are due, and says how long none will be.
+func (s *Sweeper) sweepDue(ctx context.Context) (wait time.Duration, err error) {
+	kept, err := s.kept(ctx)
+	if err != nil {
+		return 0, err
+	}
+	last, err := s.server.LastSweeps(ctx)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // it says what it is about
+	}
+	wait = s.config.Interval
+	for _, g := range kept {
+		if left := time.Until(lastOf(g, last).Add(s.config.Interval)); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		begin := time.Now()
+		swept, err := s.generation(ctx, g.Number, func(Progress) {})
+		if err != nil {
+			return 0, err
+		}
+		old, err := s.awaitParts(ctx, g.Number, partsPatient, func(int) {})
+		if err != nil {
+			return 0, err
+		}
+		log := s.log.With("generation", g.Number, "deleted", deleted(swept), "blanked", blanked(swept), "took", time.Since(begin).Round(time.Millisecond))
+		if old > 0 {
+			log.Warn("swept; but ClickHouse has not removed all old parts", "old_parts", old, "waited", partsPatient)
+		} else {
+			log.Info("swept")
+		}
+	}
+	return wait, s.observe(ctx, kept)
+}
+
+// lastOf is when a generation was swept last, or made.
+func lastOf(g readmodel.Generation, last map[int]time.Time) time.Time {
+	if at := last[g.Number]; at.After(g.Made) {
+		return at
+	}
+	return g.Made
+}
+
+// observe tells metrics of the sweeps that were, whoever has made them.
+func (s *Sweeper) observe(ctx context.Context, kept []readmodel.Generation) error {
+	last, err := s.server.LastSweeps(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it is about
+	}
+	oldest := lastOf(kept[0], last)
+	for _, g := range kept {
+		if at := lastOf(g, last); at.Before(oldest) {
+			oldest = at
+		}
+	}
+	s.metrics.last.Set(float64(oldest.UnixMicro()) / 1e6)
+	users, err := s.server.ErasedUsers(ctx)
+	if err == nil {
+		s.metrics.users.Set(float64(users))
+	}
+	return err //nolint:wrapcheck // as above
+}
+
+// kept are the generations that are kept.
+func (s *Sweeper) kept(ctx context.Context) (kept []readmodel.Generation, err error) {
+	r, err := s.server.Registry(ctx)
+	for _, g := range r.Generations {
+		if g.Kept() {
+			kept = append(kept, g)
+		}
+	}
+	return kept, err //nolint:wrapcheck // it says what it is about
+}
+
+// Left gives what is left of erased users in every generation that is kept.
+func (s *Sweeper) Left(ctx context.Context) (all []Swept, err error) {
+	kept, err := s.kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range kept {
+		list, err := s.server.Generation(g.Number).Unswept(ctx)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it says what it is about
+		}
+		all = append(all, of(g.Number, list)...)
+	}
+	return all, nil
+}
+
+// Sweep sweeps every generation that is kept, due or not, and gives what it has taken out.
+// It returns when nothing of that is on ClickHouse's disks.
+func (s *Sweeper) Sweep(ctx context.Context, progress func(Progress)) (all []Swept, err error) {
+	kept, err := s.kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range kept {
+		swept, err := s.generation(ctx, g.Number, progress)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, swept...)
+	}
+	for _, g := range kept {
+		if _, err := s.awaitParts(ctx, g.Number, 0, func(n int) { progress(Progress{Generation: g.Number, OldParts: n}) }); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// generation sweeps one generation, and says so in the registry. One that is dropped
+// meanwhile has nothing left.
+func (s *Sweeper) generation(ctx context.Context, number int, progress func(Progress)) ([]Swept, error) {
+	begin := time.Now()
+	list, err := s.server.Generation(number).Sweep(ctx, func(at readmodel.Sweeping) {
+		progress(Progress{Generation: number, Sweeping: at})
+	})
+	if err != nil {
+		if gone := (*readmodel.GoneError)(nil); errors.As(s.server.Kept(ctx, number), &gone) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("generation %d: %w", number, err)
+	}
+	if err := s.server.Swept(ctx, number, begin); err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	swept := of(number, list)
+	s.metrics.deleted.Add(float64(deleted(swept)))
+	s.metrics.blanked.Add(float64(blanked(swept)))
+	return swept, nil
+}
+
+// awaitParts waits until ClickHouse has removed the parts that it has replaced by now, so
+// long at most unless that is 0, and gives how many are left.
+func (s *Sweeper) awaitParts(ctx context.Context, number int, most time.Duration, tell func(left int)) (left int, err error) {
+	store, begin := s.server.Generation(number), time.Now()
+	old, err := store.OldParts(ctx)
+	for err == nil && len(old) > 0 && (most == 0 || time.Since(begin) < most) {
+		tell(len(old))
+		if err := pause(ctx, partsEvery); err != nil {
+			return len(old), fmt.Errorf("wait until ClickHouse has removed %d old parts of generation %d: %w", len(old), number, err)
+		}
+		var now map[readmodel.OldPart]struct{}
+		now, err = store.OldParts(ctx)
+		for p := range old {
+			if _, there := now[p]; !there {
+				delete(old, p)
+			}
+		}
+	}
+	return len(old), err //nolint:wrapcheck // it says what it is about
+}
+
+func of(number int, list []readmodel.Unswept) []Swept {
+	swept := make([]Swept, len(list))
+	for i, u := range list {
+		swept[i] = Swept{number, u}
+	}
+	return swept
+}
+
+func deleted(list []Swept) (n uint64) {
+	for _, s := range list {
+		n += s.Deleted
+	}
+	return n
+}
+
+func blanked(list []Swept) (n uint64) {
+	for _, s := range list {
+		n += s.Blanked
+	}
+	return n
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err() //nolint:wrapcheck // callers say what was waited for
+	}
+}

@@ -1,0 +1,215 @@
+package erasure
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { sandboxtest.Main(m, sandbox.ClickHouse) }
+
+// open gives a server with two generations, the second of which is being filled, in both of
+// which dave has said something and was erased.
+func open(t *testing.T) *readmodel.Server {
+	t.Helper()
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+	config.Database = sandboxtest.Database(t)
+	server, err := readmodel.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		_ = server.Close()
+	})
+	if err := server.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, server, "1", &events.UserErased{UserID: "dave"})
+	conn, err := clickhouse.Open(sandboxtest.Options(t, "default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for _, table := range []string{"messages", "registers", "activity_users"} { // what dave is in; else it takes minutes
+		for number := 1; number <= 2; number++ {
+			if err := conn.Exec(t.Context(), "ALTER TABLE "+server.Generation(number).Database()+"."+table+" MODIFY SETTING old_parts_lifetime = 0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return server
+}
+
+// write writes a message of dave and something else to both generations.
+func write(t *testing.T, server *readmodel.Server, id string, body events.Body) {
+	t.Helper()
+	m := projection.NewModel()
+	at := events.MicrosOf(time.Now())
+	m.Fold(events.Event{ID: id, App: "demo", Time: at, Body: body})
+	m.Fold(events.Event{ID: id + "-message", App: "demo", Time: at, Body: &events.MessageSent{
+		Conversation: events.Group("hike"), From: "dave", MessageID: id, Sequence: 1, Type: events.TypeText, MessageForShow: "hi",
+	}})
+	for number := 1; number <= 2; number++ {
+		if err := server.Generation(number).Write(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rows are how many have something of an erased user.
+func rows(t *testing.T, s *Sweeper) uint64 {
+	t.Helper()
+	left, err := s.Left(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return deleted(left) + blanked(left)
+}
+
+// lines hears what is logged.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+func sweeper(server *readmodel.Server, interval time.Duration) (*Sweeper, *prometheus.Registry, lines) {
+	registry, log := prometheus.NewRegistry(), make(lines, 16)
+	return New(Config{Interval: interval}, server, slog.New(slog.NewTextHandler(log, nil)), registry), registry, log
+}
+
+// TestSweeper_SweepsWhatIsDue has one of two sweepers sweep every generation that is kept,
+// when it is time, and both say of it what there is to say.
+func TestSweeper_SweepsWhatIsDue(t *testing.T) {
+	server := open(t)
+	early, _, _ := sweeper(server, time.Hour)
+	wait, err := early.sweepDue(t.Context())
+	if err != nil || wait <= 0 || wait > time.Hour {
+		t.Errorf("due in %v (%v), want within an hour", wait, err)
+	}
+	found := rows(t, early)
+	if found == 0 {
+		t.Fatal("swept before it was time")
+	}
+
+	due, registry, log := sweeper(server, time.Nanosecond)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- due.Run(ctx) }()
+	for generation := 1; generation <= 2; generation++ {
+		if line := <-log; !strings.Contains(line, fmt.Sprintf("level=INFO msg=swept generation=%d ", generation)) {
+			t.Errorf("log: %s", line)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n := rows(t, due); n > 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	if got := testutil.ToFloat64(due.metrics.deleted) + testutil.ToFloat64(due.metrics.blanked); got != float64(found) {
+		t.Errorf("%v rows are counted, want %d", got, found)
+	}
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+
+	other, _, _ := sweeper(server, time.Hour)
+	write(t, server, "2", &events.UserErased{UserID: "eve"})
+	if _, err := other.sweepDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rows(t, other) == 0 {
+		t.Error("swept again before it was time")
+	}
+	last := testutil.ToFloat64(other.metrics.last)
+	if since := float64(time.Now().Unix()) - last; since < -1 || since > 3600 {
+		t.Errorf("the last sweep was %v s ago, want what the other sweeper has said", since)
+	}
+	if users := testutil.ToFloat64(other.metrics.users); users != 2 {
+		t.Errorf("%v users were erased, want 2", users)
+	}
+}
+
+// TestSweeper_Several has three sweep at once, and one be broken off before: all end, and
+// nothing is left.
+func TestSweeper_Several(t *testing.T) {
+	server := open(t)
+	broken, stop := context.WithCancel(t.Context())
+	first, _, _ := sweeper(server, 0)
+	_, err := first.Sweep(broken, func(Progress) { stop() })
+	if err == nil {
+		t.Log("the sweep was over before it could be broken off")
+	}
+	errs := make(chan error)
+	for range 3 {
+		s, _, _ := sweeper(server, 0)
+		go func() {
+			_, err := s.Sweep(t.Context(), func(Progress) {})
+			errs <- err
+		}()
+	}
+	for range 3 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := rows(t, first); n > 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}
+
+// TestSweeper_OfDropped is no failure: what is gone has nothing left.
+func TestSweeper_OfDropped(t *testing.T) {
+	server := open(t)
+	s, _, _ := sweeper(server, 0)
+	if err := server.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.generation(t.Context(), 2, func(Progress) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSweeper_NeverByItself does nothing until it is stopped.
+func TestSweeper_NeverByItself(t *testing.T) {
+	s, _, _ := sweeper(nil, 0)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfig_Validate(t *testing.T) {
+	for interval, valid := range map[time.Duration]bool{0: true, time.Hour: true, 23 * time.Hour: true, -1: false, 24 * time.Hour: false} {
+		if err := (Config{interval}).Validate(); (err == nil) != valid {
+			t.Errorf("%v: got %v", interval, err)
+		}
+	}
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
