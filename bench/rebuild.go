@@ -126,15 +126,15 @@ var errDone = errors.New("done")
 
 // steps makes a generation and reads from it and from the other one in turn.
 func (b *bench) steps(ctx context.Context) error {
-	if err := b.command(ctx, rebuildCommand...); err != nil {
-		return err
+	if err := b.projector(ctx, rebuildCommand...).Run(); err != nil {
+		return fmt.Errorf("projector rebuild: %w", err)
 	}
 	number, err := b.newest(ctx)
 	if err != nil {
 		return err
 	}
 	other := strconv.Itoa(number)
-	for _, args := range [][]string{{"verify", other, "--clickhouse-nice", "10"}, {"switch", other}, {"rollback"}, {"switch", other}} {
+	for _, args := range [][]string{{"verify", other}, {"switch", other}, {"rollback"}, {"switch", other}} {
 		begin := time.Now()
 		if err := errors.Join(b.command(ctx, args...), b.reads(ctx)); err != nil {
 			return err
@@ -170,9 +170,9 @@ func (b *bench) projector(ctx context.Context, args ...string) *exec.Cmd {
 	return b.stack.Command(ctx, "nice", append([]string{"-n", "10", filepath.Join(b.config.commands, "projector")}, args...)...)
 }
 
-// command runs a command of the projector to its end.
+// command runs a command of the projector to its end. Somebody waits for it.
 func (b *bench) command(ctx context.Context, args ...string) error {
-	out, err := b.projector(ctx, args...).CombinedOutput()
+	out, err := b.stack.Command(ctx, filepath.Join(b.config.commands, "projector"), args...).CombinedOutput()
 	if err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		return fmt.Errorf("projector %s: %w: %s", strings.Join(args, " "), err, lines[len(lines)-1])
