@@ -1,0 +1,153 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+// Filter says which conversations are meant. What is not given means all; what is
+// given must all be so.
+type Filter struct {
+	// ConversationIDList: only these, at most 500, hidden ones and those beyond
+	// the list's cut included. Nil: all; empty: none.
+	ConversationIDList []string `json:"conversationIDList,omitzero"`
+	// Type: TypeC2C, TypeGroup or TypeSystem.
+	Type string `json:"type,omitempty"`
+	// MarkType: with this mark; 0: without any.
+	MarkType *uint64 `json:"markType,omitempty"`
+	// GroupName: in this conversation group of the user's; "": in none.
+	GroupName *string `json:"groupName,omitempty"`
+	// HasUnreadCount: with unread messages; false: without.
+	HasUnreadCount *bool `json:"hasUnreadCount,omitempty"`
+	// HasGroupAtInfo: with mentions; false: without.
+	HasGroupAtInfo *bool `json:"hasGroupAtInfo,omitempty"`
+}
+
+// ListRequest asks for a user's list, or for what has changed in it.
+type ListRequest struct {
+	UserID string `json:"userID"`
+	Filter
+	// Limit is the size of a page: 1 to the app's maxConversations, which it is by default.
+	Limit uint64 `json:"limit,omitempty"`
+	// Cursor is the NextCursor of the page before; "" for the first page.
+	Cursor string `json:"cursor,omitempty"`
+	// Sync asks for a SyncToken.
+	Sync bool `json:"sync,omitempty"`
+	// Since is a SyncToken: only what has changed since.
+	Since string `json:"since,omitempty"`
+	// TimeoutMs is how long the worker may take: 1 to 5000. 0: what is left until
+	// the context's deadline.
+	TimeoutMs uint64 `json:"timeoutMs,omitempty"`
+	// After is what must have been taken in before.
+	After After `json:"after,omitempty"`
+}
+
+// List is a page of a list.
+type List struct {
+	// ConversationList is in the order of the list; with Since, what has changed.
+	ConversationList []Conversation `json:"conversationList"`
+	// IsSyncCompleted is false while there is another page.
+	IsSyncCompleted bool `json:"isSyncCompleted"`
+	// Removed are, with Since, the IDs that are not in the list any more. The first
+	// page has them all.
+	Removed []string `json:"removed"`
+	// Reset says that Since could not be used, and that this is the whole list.
+	Reset bool `json:"reset"`
+	// NextCursor goes on behind this page; "" on the last.
+	NextCursor string `json:"-"`
+	// SyncToken is, with Sync, on the first page, the Since of the next time.
+	SyncToken string `json:"-"`
+}
+
+// List asks for one page.
+func (c *Client) List(ctx context.Context, r ListRequest) (*List, error) {
+	var reply struct {
+		Data       List   `json:"data"`
+		NextCursor string `json:"nextCursor"`
+		SyncToken  string `json:"syncToken"`
+	}
+	if err := c.call(ctx, EndpointList, r, &reply); err != nil {
+		return nil, err
+	}
+	reply.Data.NextCursor, reply.Data.SyncToken = reply.NextCursor, reply.SyncToken
+	return &reply.Data, nil
+}
+
+// ProfileRequest asks for one conversation in full.
+type ProfileRequest struct {
+	UserID         string `json:"userID"`
+	ConversationID string `json:"conversationID"`
+	// TimeoutMs is how long the worker may take: 1 to 5000. 0: what is left until
+	// the context's deadline.
+	TimeoutMs uint64 `json:"timeoutMs,omitempty"`
+	// After is what must have been taken in before.
+	After After `json:"after,omitempty"`
+}
+
+// Profile asks for one conversation in full, in the user's list or not. It is
+// ErrNotFound when the user does not know it.
+func (c *Client) Profile(ctx context.Context, r ProfileRequest) (*Profile, error) {
+	var reply struct {
+		Data struct {
+			Conversation Profile `json:"conversation"`
+		} `json:"data"`
+	}
+	if err := c.call(ctx, EndpointProfile, r, &reply); err != nil {
+		return nil, err
+	}
+	return &reply.Data.Conversation, nil
+}
+
+// UnreadRequest asks for the total of unread messages.
+type UnreadRequest struct {
+	UserID string `json:"userID"`
+	Filter
+	// IncludeMuted counts SYSTEM and what the user is not notified of, too.
+	IncludeMuted bool `json:"includeMuted,omitempty"`
+	// TimeoutMs is how long the worker may take: 1 to 5000. 0: what is left until
+	// the context's deadline.
+	TimeoutMs uint64 `json:"timeoutMs,omitempty"`
+	// After is what must have been taken in before.
+	After After `json:"after,omitempty"`
+}
+
+// Unread gives the total of unread messages, beyond the list's cut, too.
+func (c *Client) Unread(ctx context.Context, r UnreadRequest) (uint64, error) {
+	var reply struct {
+		Data struct {
+			Total uint64 `json:"totalUnreadMessageCount"`
+		} `json:"data"`
+	}
+	err := c.call(ctx, EndpointUnread, r, &reply)
+	return reply.Data.Total, err
+}
+
+func (r ListRequest) user() string    { return r.UserID }
+func (r ProfileRequest) user() string { return r.UserID }
+func (r UnreadRequest) user() string  { return r.UserID }
+
+func (r ListRequest) within(timeout time.Duration) (any, time.Duration) {
+	timeout = setTimeout(&r.TimeoutMs, timeout)
+	return r, timeout
+}
+
+func (r ProfileRequest) within(timeout time.Duration) (any, time.Duration) {
+	timeout = setTimeout(&r.TimeoutMs, timeout)
+	return r, timeout
+}
+
+func (r UnreadRequest) within(timeout time.Duration) (any, time.Duration) {
+	timeout = setTimeout(&r.TimeoutMs, timeout)
+	return r, timeout
+}
+
+// setTimeout sets a timeoutMs that is not given, unless it is the worker's default.
+func setTimeout(ms *uint64, timeout time.Duration) time.Duration {
+	if *ms == 0 && timeout < workerTimeout {
+		*ms = uint64(timeout.Milliseconds())
+	}
+	if *ms > 0 {
+		return time.Duration(min(*ms, uint64(workerTimeout.Milliseconds()))) * time.Millisecond
+	}
+	return workerTimeout
+}

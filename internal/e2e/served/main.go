@@ -1,0 +1,137 @@
+// Command served is a whole system in one process, on the real engines, for the
+// tests of the client, which is a module of its own and asks over NATS alone. It
+// says the URL of its NATS server on a line of standard output, and on the next
+// that of another one, where nobody answers. It ends when standard input does.
+//
+// A request to the subject writeSubject is the JSON of an event. It is written to
+// Kafka, and the reply is where: {"topic","partition","offset"}.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/query"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox"
+)
+
+// writeSubject takes events to write.
+const writeSubject = "write"
+
+// partitions is how many each topic has.
+const partitions = 2
+
+// stopBudget is how long a stop may take.
+const stopBudget = 20 * time.Second
+
+func main() { lifecycle.Main(run) }
+
+func run(ctx context.Context, _ []string, _ func(string) string, stdout io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+
+	// 1 the engines
+	box := sandbox.New(sandbox.Config{Topics: sandbox.ChatTopics(partitions)})
+	if err := box.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = box.Close() }()
+	empty := sandbox.New(sandbox.Config{Parts: sandbox.NATS})
+	if err := empty.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = empty.Close() }()
+	nc, err := nats.Connect(box.NATSURL())
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", box.NATSURL(), err)
+	}
+	defer nc.Close()
+	store := readmodel.DefaultConfig()
+	store.Addresses = []string{box.ClickHouseAddr()}
+	server, err := readmodel.Open(store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	if err := server.Migrate(ctx); err != nil {
+		return err
+	}
+
+	// 2 the projector and the query worker
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	in := ingest.DefaultConfig()
+	in.Brokers, in.FlushInterval = []string{box.KafkaAddr()}, 10*time.Millisecond
+	decoder := events.NewDecoder(events.DefaultLimits())
+	consumer, err := ingest.New(in, readmodel.NewLive(server), decoder, log, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	consumer.AnnounceTo(feed.NewPublisher(nc))
+	worker := query.New(query.DefaultConfig(), nc, query.Generations{
+		Current: server.Current,
+		Store:   func(number int) query.Store { return server.Generation(number) },
+		LeftOut: server.LeftOutOf,
+	}, time.Now, log, prometheus.NewRegistry())
+	follower := feed.NewFollower(feed.DefaultConfig(), nc, worker, log, prometheus.NewRegistry())
+	worker.Follow(follower)
+
+	// 3 the way in for tests
+	client := &kafka.Client{Addr: kafka.TCP(box.KafkaAddr())}
+	if _, err := nc.Subscribe(writeSubject, func(m *nats.Msg) {
+		place, err := write(ctx, client, decoder, m.Data)
+		if err != nil {
+			place = fmt.Appendf(nil, `{"error":%q}`, err)
+		}
+		_ = m.Respond(place)
+	}); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", writeSubject, err)
+	}
+	urls := lifecycle.Component{Name: "urls", Run: func(ctx context.Context) error {
+		_, err := fmt.Fprintf(stdout, "%s\n%s\n", box.NATSURL(), empty.NATSURL())
+		<-ctx.Done()
+		return err
+	}}
+	return lifecycle.NewGroup(stopBudget, log,
+		lifecycle.Component{Name: "projector", Run: consumer.Run},
+		lifecycle.Component{Name: "feed", Run: follower.Run},
+		lifecycle.Component{Name: "query", Run: worker.Run},
+		urls,
+	).Run(ctx)
+}
+
+// write writes an event to its topic and says where.
+func write(ctx context.Context, client *kafka.Client, decoder *events.Decoder, value []byte) ([]byte, error) {
+	e, err := decoder.Decode(events.Record{Value: value, Timestamp: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	topic, partition := events.Topic(e.Body), int(e.ID[0]%partitions)
+	response, err := client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
+		Records: kafka.NewRecordReader(kafka.Record{Key: kafka.NewBytes([]byte(events.Key(e))), Value: kafka.NewBytes(value)}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if response.Error != nil {
+		return nil, response.Error
+	}
+	return json.Marshal(map[string]any{"topic": topic, "partition": partition, "offset": response.BaseOffset})
+}
