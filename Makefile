@@ -6,6 +6,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 ENGINE := node_modules/.package-lock.json
 KAFKA := tools/kafka/jars/.complete
+ASYNCAPI := tools/asyncapi/node_modules/.package-lock.json
 COMMANDS := projector query sandbox chatload
 FUZZTIME ?= 30s
 SEED ?= 1
@@ -30,6 +31,7 @@ up: build ## the whole stack on the usual ports, in the foreground until Ctrl-C
 
 test: $(ENGINE) ## every test, on the real engines
 	$(GO) test -timeout 20m ./...
+	cd client && $(GO) test -timeout 10m ./...
 
 test-kafka: $(ENGINE) $(KAFKA) ## the tests that need Kafka, on Apache Kafka
 	$(GO) test -tags kafka -timeout 15m $(addprefix ./,$(KAFKA_PACKAGES))
@@ -53,13 +55,16 @@ fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./$$package </dev/null || exit 1; \
 	done
 
-lint: ## golangci-lint, buf lint and buf breaking
+lint: $(ASYNCAPI) ## golangci-lint, buf lint and buf breaking, and AsyncAPI's own parser
 	$(TOOL) golangci-lint run ./...
+	cd client && $(GO) tool -modfile=../tools/go.mod golangci-lint run ./...
 	$(TOOL) buf lint
 	$(TOOL) buf breaking --against schemas/chat/v1/released.binpb
+	cd tools/asyncapi && node validate.mjs ../../schemas/asyncapi.yaml
 
-generate: ## write again what is generated from the schemas
+generate: ## write again what is generated: Go code of the schemas, JSON Schema of events
 	$(TOOL) buf generate
+	$(GO) test ./internal/events -run '^TestJSONSchema$$' -update
 
 generate-check: generate ## fail when what is generated differs from what is committed
 	git diff --exit-code -- schemas
@@ -70,11 +75,16 @@ build: $(ENGINE) ## the commands, into bin/
 	$(GO) build -o bin/ $(addprefix ./cmd/,$(COMMANDS))
 
 clean: ## remove what was built and installed here
-	rm -rf bin node_modules tools/kafka/jars
+	rm -rf bin node_modules tools/asyncapi/node_modules tools/kafka/jars
 
 # libchdb, the ClickHouse engine of sandbox and tests, comes as an npm package.
 $(ENGINE): package.json package-lock.json
 	npm ci
+	@touch $@
+
+# So does AsyncAPI's parser.
+$(ASYNCAPI): tools/asyncapi/package.json tools/asyncapi/package-lock.json
+	cd tools/asyncapi && npm ci
 	@touch $@
 
 # Apache Kafka comes as jars, from Maven.

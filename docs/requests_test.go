@@ -22,6 +22,7 @@ import (
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+	"github.com/convoview/convoview/schemas/schematest"
 )
 
 func TestMain(m *testing.M) { sandboxtest.Main(m) }
@@ -72,7 +73,7 @@ func largeGroups() events.Event {
 	return events.Event{ID: "large", App: "large", Time: events.MicrosOf(recordTime), Body: set}
 }
 
-// client asks a query worker.
+// client asks a query worker, and holds requests and replies against AsyncAPI.
 type client struct {
 	t  *testing.T
 	nc *nats.Conn
@@ -108,7 +109,23 @@ func (c client) ask(subject, request string) (body, code, message string) {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", subject, request, err)
 	}
-	return string(reply.Data), reply.Header.Get(micro.ErrorCodeHeader), reply.Header.Get(micro.ErrorHeader)
+	code, message = reply.Header.Get(micro.ErrorCodeHeader), reply.Header.Get(micro.ErrorHeader)
+	endpoint := subject[strings.LastIndex(subject, ".")+1:]
+	if code == "" {
+		c.isMessage(endpoint+"Request", []byte(request))
+		c.isMessage(endpoint+"Reply", reply.Data)
+	} else {
+		c.isMessage("errorReply", reply.Data)
+	}
+	return string(reply.Data), code, message
+}
+
+// isMessage holds that AsyncAPI's message is so.
+func (c client) isMessage(message string, data []byte) {
+	c.t.Helper()
+	if err := schematest.Compile(c.t, "asyncapi.yaml#/components/messages/"+message+"/payload").Validate(data); err != nil {
+		c.t.Errorf("AsyncAPI's %s: %s: %v", message, data, err)
+	}
 }
 
 var requestLine = regexp.MustCompile(`^nats req (\S+) '(.*)'\n$`)

@@ -63,8 +63,9 @@ type system struct {
 	feed            *feed.Follower // of the query worker, once there is one
 	client          *kafka.Client
 	writer          *kafka.Writer
-	rng             *rand.Rand   // draws encodings
-	refused         atomic.Int64 // requests that were asked again
+	rng             *rand.Rand                           // draws encodings
+	refused         atomic.Int64                         // requests that were asked again
+	replied         func(operation string, reply []byte) // looks at replies that say no error; may be nil
 }
 
 func newSystem(t testing.TB) *system {
@@ -367,6 +368,9 @@ func (s *system) ask(operation, app string, request, reply any) error {
 	}
 	if got.code != "" {
 		return fmt.Errorf("%s in %s with %v: %s", operation, app, request, got.data)
+	}
+	if s.replied != nil {
+		s.replied(operation, []byte(got.data))
 	}
 	return json.Unmarshal([]byte(got.data), reply)
 }

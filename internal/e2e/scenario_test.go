@@ -23,6 +23,7 @@ import (
 // events go through Kafka, its questions over NATS.
 func TestScenarios(t *testing.T) {
 	s := newSystem(t)
+	s.replied = repliesAreSound(t)
 	var clock atomic.Int64 // nanoseconds since 1970
 	s.project()
 	s.serve(func() time.Time { return time.Unix(0, clock.Load()) })

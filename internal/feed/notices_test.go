@@ -12,6 +12,7 @@ import (
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/schemas/schematest"
 )
 
 func TestPublisher_Notices(t *testing.T) {
@@ -23,6 +24,7 @@ func TestPublisher_Notices(t *testing.T) {
 	}
 	annBob := events.ConversationOf{UserID: "ann", ConversationID: "C2Cbob"}
 	annHike := events.ConversationOf{UserID: "ann", ConversationID: "GROUPhi ke"}
+	schema := schematest.Compile(t, "asyncapi.yaml#/components/messages/notice/payload")
 	sent := func(c events.Conversation, from string, at ...string) events.Body {
 		return &events.MessageSent{Conversation: c, From: from, MessageID: "m", Sequence: 1, Type: events.TypeText, AtUsers: at}
 	}
@@ -77,6 +79,9 @@ func TestPublisher_Notices(t *testing.T) {
 				m, err := sub.NextMsg(30 * time.Second)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if err := schema.Validate(m.Data); err != nil {
+					t.Errorf("%s: %v", m.Data, err)
 				}
 				var n feed.Notice
 				if err := json.Unmarshal(m.Data, &n); err != nil {
