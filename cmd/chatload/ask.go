@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/term"
 
-	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/client"
 	"github.com/convoview/convoview/internal/lifecycle"
 )
 
@@ -44,55 +44,31 @@ unless --include-muted, and @TIM#SYSTEM never does.
   chatload unread emma_clark --type C2C --include-muted`
 )
 
-// request is the JSON of a request; every field that is not set is absent.
-type request struct {
-	UserID             string     `json:"userID"`
-	ConversationID     *string    `json:"conversationID,omitempty"`
-	ConversationIDList *[]string  `json:"conversationIDList,omitempty"`
-	Type               *string    `json:"type,omitempty"`
-	MarkType           *uint64    `json:"markType,omitempty"`
-	GroupName          *string    `json:"groupName,omitempty"`
-	HasUnreadCount     *bool      `json:"hasUnreadCount,omitempty"`
-	HasGroupAtInfo     *bool      `json:"hasGroupAtInfo,omitempty"`
-	IncludeMuted       bool       `json:"includeMuted,omitempty"`
-	Limit              *uint64    `json:"limit,omitempty"`
-	Cursor             *string    `json:"cursor,omitempty"`
-	Sync               bool       `json:"sync,omitempty"`
-	Since              *string    `json:"since,omitempty"`
-	TimeoutMs          *uint64    `json:"timeoutMs,omitempty"`
-	After              []position `json:"after,omitempty"`
-}
-
-// position is a place in Kafka that must have been applied.
-type position struct {
-	Topic     string `json:"topic"`
-	Partition int    `json:"partition"`
-	Offset    int64  `json:"offset"`
-}
-
 // question is one of the commands that ask.
 type question struct {
-	operation string
-	url       string
-	app       string
-	json      bool
-	verbatim  optional[string]
-	request   request
+	to       client.Endpoint
+	url      string
+	app      string
+	json     bool
+	verbatim optional[string]
 
+	userID, conversationID     string
 	ids, after                 optional[[]string]
 	kind, group, cursor, since optional[string]
 	mark, limit                optional[uint64]
 	hasUnread, hasAt           optional[bool]
 	timeout                    time.Duration
 	all, sync, includeMuted    bool
+
+	positions client.After // what after says
 }
 
-func newQuestion(operation string) *question {
+func newQuestion(to client.Endpoint) *question {
 	return &question{
-		operation: operation, url: nats.DefaultURL, app: "demo", verbatim: optionalText(),
+		to: to, url: nats.DefaultURL, app: "demo", verbatim: optionalText(),
 		ids: optionalList(), after: optionalList(),
-		kind: optionalText(), group: optionalText(), cursor: optionalText(), since: optionalText(),
-		mark: optionalNumber(), limit: optionalNumber(), hasUnread: optionalBool(), hasAt: optionalBool(),
+		kind: optionalWord(), group: optionalText(), cursor: optionalWord(), since: optionalWord(),
+		mark: optionalNumber(0), limit: optionalNumber(1), hasUnread: optionalBool(), hasAt: optionalBool(),
 	}
 }
 
@@ -100,7 +76,7 @@ func (q *question) register(f *lifecycle.Flags) {
 	f.String(&q.url, "nats-url", "The NATS server.")
 	f.String(&q.app, "app", "The app that is asked about.")
 	f.Bool(&q.json, "json", "Print the reply as it came.")
-	f.Var(&q.verbatim, "request", "json", "Send exactly these bytes; no other flag or argument then matters.")
+	f.Var(&q.verbatim, "request", "json", "Send exactly these bytes and print the reply as it came; no other flag or argument then matters.")
 	f.Duration(&q.timeout, "timeout", "How long the query worker may take, at most 5s; 0: its default.")
 	f.Var(&q.after, "after", "topic:partition:offset,…", "Answer only when the projector has applied all of these.")
 }
@@ -114,38 +90,26 @@ func (q *question) registerFilters(f *lifecycle.Flags) {
 	f.Var(&q.hasAt, "has-at", "", "Only those with a mention; --has-at=false: without.")
 }
 
-// build makes the request of the flags.
-func (q *question) build() error {
-	q.request.ConversationIDList, q.request.Type, q.request.MarkType, q.request.GroupName = q.ids.value, q.kind.value, q.mark.value, q.group.value
-	q.request.HasUnreadCount, q.request.HasGroupAtInfo, q.request.IncludeMuted = q.hasUnread.value, q.hasAt.value, q.includeMuted
-	q.request.Limit, q.request.Cursor, q.request.Sync, q.request.Since = q.limit.value, q.cursor.value, q.sync, q.since.value
-	if q.timeout != 0 {
-		ms := uint64(max(0, q.timeout.Milliseconds()))
-		q.request.TimeoutMs = &ms
-	}
-	if q.after.value == nil {
-		return nil
-	}
-	for _, s := range *q.after.value {
-		p, err := parsePosition(s)
-		if err != nil {
-			return err
-		}
-		q.request.After = append(q.request.After, p)
-	}
-	return nil
+// filter is that of the flags.
+func (q *question) filter() client.Filter {
+	f := client.Filter{Type: given(q.kind), MarkType: q.mark.value, GroupName: q.group.value, HasUnreadCount: q.hasUnread.value, HasGroupAtInfo: q.hasAt.value}
+	f.ConversationIDList = given(q.ids)
+	return f
 }
 
-func parsePosition(s string) (position, error) {
+// timeoutMs is the timeout of the flags; 0: none.
+func (q *question) timeoutMs() uint64 { return uint64(max(0, q.timeout.Milliseconds())) }
+
+func parsePosition(s string) (client.Offset, error) {
 	parts := strings.Split(s, ":")
 	if len(parts) == 3 {
 		partition, err1 := strconv.ParseUint(parts[1], 10, 31)
 		offset, err2 := strconv.ParseInt(parts[2], 10, 64)
 		if err1 == nil && err2 == nil {
-			return position{parts[0], int(partition), offset}, nil
+			return client.Offset{Topic: parts[0], Partition: int(partition), Offset: offset}, nil
 		}
 	}
-	return position{}, fmt.Errorf("after %q: want topic:partition:offset", s)
+	return client.Offset{}, fmt.Errorf("after %q: want topic:partition:offset", s)
 }
 
 // parse reads the arguments of an asking command.
@@ -157,14 +121,21 @@ func (q *question) parse(f *lifecycle.Flags, args []string, operands ...operand)
 	if err != nil {
 		return err
 	}
-	if !events.ValidApp(q.app) {
-		return fmt.Errorf("app %q: want 1 to 64 characters [A-Za-z0-9_-]", q.app)
+	if err := (client.Config{App: q.app}).Validate(); err != nil {
+		return err
 	}
-	return q.build()
+	for _, s := range given(q.after) {
+		p, err := parsePosition(s)
+		if err != nil {
+			return err
+		}
+		q.positions = append(q.positions, p)
+	}
+	return nil
 }
 
 func runList(ctx context.Context, c *console, args []string) error {
-	q := newQuestion("list")
+	q := newQuestion(client.EndpointList)
 	f := c.flags("list USER", listHelp)
 	q.register(f)
 	q.registerFilters(f)
@@ -173,168 +144,139 @@ func runList(ctx context.Context, c *console, args []string) error {
 	f.Bool(&q.all, "all", "Follow nextCursor to the end.")
 	f.Bool(&q.sync, "sync", "Ask for a syncToken.")
 	f.Var(&q.since, "since", "token", "Only what has changed since this syncToken.")
-	if err := q.parse(f, args, operand{"USER", &q.request.UserID}); err != nil {
+	if err := q.parse(f, args, operand{"USER", &q.userID}); err != nil {
 		return err
 	}
-	return q.ask(ctx, func(ask func([]byte) ([]byte, error)) error {
-		whole, err := q.pages(c.stdout, ask)
-		if err != nil || q.json {
-			return err
+	r := client.ListRequest{
+		UserID: q.userID, Filter: q.filter(), Limit: given(q.limit), Cursor: given(q.cursor), Sync: q.sync, Since: given(q.since),
+		TimeoutMs: q.timeoutMs(), After: q.positions,
+	}
+	return q.ask(func(asks *client.Client) error {
+		if !q.asItCame() {
+			whole, err := q.pages(ctx, asks, r)
+			if err != nil {
+				return err
+			}
+			return renderList(c.stdout, whole, q.userID, time.Now(), terminalWidth(c.stdout))
 		}
-		return renderList(c.stdout, whole, time.Now(), terminalWidth(c.stdout))
+		for {
+			reply, err := q.print(ctx, c.stdout, asks, r)
+			if err != nil || !q.all || q.verbatim.value != nil {
+				return err
+			}
+			var page struct {
+				NextCursor string `json:"nextCursor"`
+			}
+			if err := json.Unmarshal(reply, &page); err != nil {
+				return fmt.Errorf("read %d bytes of reply: %w", len(reply), err)
+			}
+			if r.Cursor = page.NextCursor; r.Cursor == "" {
+				return nil
+			}
+		}
 	})
 }
 
-// pages asks for the list, and with --all until there is no more of it. With
-// --json each reply is printed as it came.
-func (q *question) pages(stdout io.Writer, ask func([]byte) ([]byte, error)) (listReply, error) {
-	whole := listReply{UserID: q.request.UserID}
-	for {
-		body, err := q.body()
+// pages asks for a page, and with --all for all that follow, as one.
+func (q *question) pages(ctx context.Context, asks *client.Client, r client.ListRequest) (client.List, error) {
+	var whole client.List
+	for page, err := range asks.Pages(ctx, r) {
 		if err != nil {
 			return whole, err
 		}
-		reply, err := ask(body)
-		if q.json {
-			err = errors.Join(err, printReply(stdout, reply, err))
+		whole.ConversationList = append(whole.ConversationList, page.ConversationList...)
+		whole.Removed = append(whole.Removed, page.Removed...)
+		whole.Reset = whole.Reset || page.Reset
+		whole.NextCursor = page.NextCursor
+		whole.SyncToken += page.SyncToken // the first page has it
+		if !q.all {
+			break
 		}
-		if err != nil {
-			return whole, err
-		}
-		var page listReply
-		if err := json.Unmarshal(reply, &page); err != nil {
-			return whole, fmt.Errorf("read %d bytes of reply: %w", len(reply), err)
-		}
-		whole.add(page)
-		if !q.all || page.NextCursor == "" || q.verbatim.value != nil {
-			return whole, nil
-		}
-		q.request.Cursor = &page.NextCursor
 	}
+	return whole, nil
 }
 
 func runProfile(ctx context.Context, c *console, args []string) error {
-	q := newQuestion("profile")
+	q := newQuestion(client.EndpointProfile)
 	f := c.flags("profile USER CONVERSATION", profileHelp)
 	q.register(f)
-	conversationID := ""
-	q.request.ConversationID = &conversationID
-	if err := q.parse(f, args, operand{"USER", &q.request.UserID}, operand{"CONVERSATION", &conversationID}); err != nil {
+	if err := q.parse(f, args, operand{"USER", &q.userID}, operand{"CONVERSATION", &q.conversationID}); err != nil {
 		return err
 	}
-	return q.once(ctx, c, func(reply []byte) error {
-		var r profileReply
-		if err := json.Unmarshal(reply, &r); err != nil {
-			return fmt.Errorf("read %d bytes of reply: %w", len(reply), err)
+	r := client.ProfileRequest{UserID: q.userID, ConversationID: q.conversationID, TimeoutMs: q.timeoutMs(), After: q.positions}
+	return q.ask(func(asks *client.Client) error {
+		if q.asItCame() {
+			_, err := q.print(ctx, c.stdout, asks, r)
+			return err
 		}
-		return renderProfile(c.stdout, r.Data.Conversation, q.request.UserID, time.Now(), terminalWidth(c.stdout))
+		profile, err := asks.Profile(ctx, r)
+		if err != nil {
+			return err
+		}
+		return renderProfile(c.stdout, profile, q.userID, time.Now(), terminalWidth(c.stdout))
 	})
 }
 
 func runUnread(ctx context.Context, c *console, args []string) error {
-	q := newQuestion("unread")
+	q := newQuestion(client.EndpointUnread)
 	f := c.flags("unread USER", unreadHelp)
 	q.register(f)
 	q.registerFilters(f)
 	f.Bool(&q.includeMuted, "include-muted", "Count muted conversations, too.")
-	if err := q.parse(f, args, operand{"USER", &q.request.UserID}); err != nil {
+	if err := q.parse(f, args, operand{"USER", &q.userID}); err != nil {
 		return err
 	}
-	return q.once(ctx, c, func(reply []byte) error {
-		var r struct {
-			Data struct {
-				Total uint64 `json:"totalUnreadMessageCount"`
-			} `json:"data"`
+	r := client.UnreadRequest{UserID: q.userID, Filter: q.filter(), IncludeMuted: q.includeMuted, TimeoutMs: q.timeoutMs(), After: q.positions}
+	return q.ask(func(asks *client.Client) error {
+		if q.asItCame() {
+			_, err := q.print(ctx, c.stdout, asks, r)
+			return err
 		}
-		if err := json.Unmarshal(reply, &r); err != nil {
-			return fmt.Errorf("read %d bytes of reply: %w", len(reply), err)
+		total, err := asks.Unread(ctx, r)
+		if err != nil {
+			return err
 		}
-		_, err := fmt.Fprintln(c.stdout, r.Data.Total)
+		_, err = fmt.Fprintln(c.stdout, total)
 		return err
 	})
 }
 
-// once asks once and prints the reply, or has it rendered.
-func (q *question) once(ctx context.Context, c *console, render func(reply []byte) error) error {
-	return q.ask(ctx, func(ask func([]byte) ([]byte, error)) error {
-		body, err := q.body()
-		if err != nil {
-			return err
-		}
-		reply, err := ask(body)
-		if q.json {
-			return errors.Join(err, printReply(c.stdout, reply, err))
-		}
-		if err != nil {
-			return err
-		}
-		return render(reply)
-	})
-}
-
-// body is the request's bytes.
-func (q *question) body() ([]byte, error) {
-	if q.verbatim.value != nil {
-		return []byte(*q.verbatim.value), nil
-	}
-	return json.Marshal(q.request)
-}
-
-// ask connects and hands do the way to ask.
-func (q *question) ask(ctx context.Context, do func(ask func([]byte) ([]byte, error)) error) error {
+// ask connects and hands do a client. It asks once: what is refused is shown.
+func (q *question) ask(do func(*client.Client) error) error {
 	conn, err := nats.Connect(q.url, nats.Name("chatload"))
 	if err != nil {
 		return fmt.Errorf("connect to NATS at %s: %w", q.url, err)
 	}
 	defer conn.Close()
-	return do(func(body []byte) ([]byte, error) {
-		return askWorker(ctx, conn, q.app, q.operation, body, q.timeout)
-	})
+	asks, err := client.New(conn, client.Config{App: q.app, Attempts: 1})
+	if err != nil {
+		return err
+	}
+	return do(asks)
 }
 
-// workerTimeout is how long a query worker takes at most; it answers by then.
-const workerTimeout = 5 * time.Second
+// asItCame says that the reply is printed, and not what it says.
+func (q *question) asItCame() bool { return q.json || q.verbatim.value != nil }
 
-// askWorker sends one request and gives the reply, or its error.
-func askWorker(ctx context.Context, conn *nats.Conn, app, operation string, body []byte, timeout time.Duration) ([]byte, error) {
-	if timeout <= 0 {
-		timeout = workerTimeout
+// print asks once and prints the reply as it came, or that of a refusal.
+func (q *question) print(ctx context.Context, w io.Writer, asks *client.Client, request any) (reply []byte, err error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout+time.Second)
-	defer cancel()
-	subject := "convoview.v1." + app + ".conversation." + operation
-	reply, err := conn.RequestWithContext(ctx, subject, body)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fmt.Errorf("no query worker answers on %s", subject)
-	case err != nil:
-		return nil, fmt.Errorf("ask %s with %d bytes: %w", subject, len(body), err)
+	if q.verbatim.value != nil {
+		body = []byte(*q.verbatim.value)
 	}
-	if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
-		return nil, &replyError{code, reply.Header.Get("Nats-Service-Error"), reply.Data}
+	reply, err = asks.Ask(ctx, q.to, body)
+	shown := reply
+	if refused := (*client.Error)(nil); errors.As(err, &refused) {
+		shown = refused.Body
 	}
-	return reply.Data, nil
-}
-
-// replyError is a query worker's refusal.
-type replyError struct {
-	code, message string
-	body          []byte
-}
-
-// Error is the code and the message.
-func (e *replyError) Error() string { return e.code + " " + e.message }
-
-// printReply prints a reply as it came, or that of a refusal.
-func printReply(w io.Writer, reply []byte, asked error) error {
-	if refusal := (*replyError)(nil); errors.As(asked, &refusal) {
-		reply = refusal.body
+	if shown != nil {
+		_, printed := fmt.Fprintf(w, "%s\n", shown)
+		err = errors.Join(err, printed)
 	}
-	if reply == nil {
-		return nil
-	}
-	_, err := fmt.Fprintf(w, "%s\n", reply)
-	return err
+	return reply, err
 }
 
 // terminalWidth is how many columns a table may take.

@@ -85,6 +85,32 @@ func TestAsk_SendsEveryField(t *testing.T) {
 	}
 }
 
+// What the query worker would refuse, and what would be left out of a request, is
+// told before anybody is asked.
+func TestAsk_RefusesFlags(t *testing.T) {
+	w := newWorker(t, answer(emptyList))
+	for args, want := range map[string]string{
+		"list ann --limit 0":        "want a whole number from 1 on",
+		"list ann --cursor=":        "want a text that is not empty",
+		"list ann --since=":         "want a text that is not empty",
+		"list ann --type=":          "want a text that is not empty",
+		"list ann --after a:b":      `after "a:b": want topic:partition:offset`,
+		"profile ann":               "want CONVERSATION",
+		"unread ann --mark -1":      "want a whole number from 0 on",
+		"list ann --has-at=perhaps": "want true or false",
+	} {
+		if r := chatload(t, "", append(strings.Fields(args), "--app", w.app)...); r.err == nil || !strings.Contains(r.err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", args, r.err, want)
+		}
+	}
+	if r := chatload(t, "", "unread", "ann", "--app", "a.b"); r.err == nil || !strings.Contains(r.err.Error(), `app "a.b": expected 1 to 64 of`) {
+		t.Error(r.err)
+	}
+	if len(w.asked) > 0 {
+		t.Errorf("asked %q", w.asked)
+	}
+}
+
 func TestAsk_PrintsTheRefusal(t *testing.T) {
 	w := newWorker(t, refuse("404", `conversation "C2Cbob": unknown to ann`))
 	for _, args := range [][]string{{"profile", "ann", "C2Cbob"}, {"list", "ann", "--json"}, {"unread", "ann"}} {
@@ -139,6 +165,12 @@ func TestAsk_FollowsPages(t *testing.T) {
 	}
 
 	w.asked = nil
+	r = mustRun(t, "", "list", "--request", "{}", "--app", w.app)
+	if len(w.asked) != 1 || !json.Valid([]byte(r.stdout)) {
+		t.Errorf("%d requests, %s", len(w.asked), r.stdout)
+	}
+
+	w.asked = nil
 	r = mustRun(t, "", "list", "ann", "--app", w.app)
 	if len(w.asked) != 1 || !strings.Contains(r.stdout, "more: --cursor 1\n") {
 		t.Errorf("%d requests, %s", len(w.asked), r.stdout)
@@ -150,7 +182,7 @@ func TestAsk_Unread(t *testing.T) {
 	if r := mustRun(t, "", "unread", "ann", "--app", w.app); r.stdout != "1234\n" {
 		t.Error(r.stdout)
 	}
-	if r := chatload(t, "", "unread", "ann", "--app", w.app); r.err == nil || !strings.Contains(r.err.Error(), "read 7 bytes") {
+	if r := chatload(t, "", "unread", "ann", "--app", w.app); r.err == nil || !strings.Contains(r.err.Error(), "read a reply of 7 bytes") {
 		t.Error(r.err)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/convoview/convoview/client"
 	"github.com/convoview/convoview/internal/generate"
 	"github.com/convoview/convoview/internal/sandbox/stack"
 )
@@ -91,6 +91,10 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack.Stack) er
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
 	defer conn.Close()
+	asks, err := client.New(conn, client.Config{App: demoApp})
+	if err != nil {
+		return err
+	}
 
 	// 1 the past, as fast as it goes
 	started := time.Now()
@@ -109,13 +113,13 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack.Stack) er
 		present := newKafkaSink(live, kafkaAt(s.Ports.KafkaAddr()), c.notef, func(int, int) {})
 		played <- unlessInterrupted(live, present.close(play(live, generator, present, 0, float64(config.rate))))
 	}()
-	top, err := watch(live, c, conn, user, s)
+	top, err := watch(live, c, asks, user, s)
 	if err := errors.Join(err, <-played); err != nil || ctx.Err() != nil {
 		return err
 	}
 
 	// 3 one conversation in full
-	return farewell(ctx, c, conn, user, top)
+	return farewell(ctx, c, asks, user, top)
 }
 
 // play writes count events (0: until ctx ends), at a rate (0: as fast as possible).
@@ -124,7 +128,7 @@ func play(ctx context.Context, g *generate.Generator, to sink, count int, rate f
 }
 
 // watch shows the user's list until ctx ends, and gives the ID of its first conversation.
-func watch(ctx context.Context, c *console, conn *nats.Conn, user string, s *stack.Stack) (string, error) {
+func watch(ctx context.Context, c *console, asks *client.Client, user string, s *stack.Stack) (string, error) {
 	screen := isTerminal(c.stdout)
 	every := demoFrame
 	if !screen {
@@ -138,7 +142,7 @@ func watch(ctx context.Context, c *console, conn *nats.Conn, user string, s *sta
 	var took []time.Duration
 	for {
 		asked := time.Now()
-		list, err := askList(ctx, conn, user)
+		list, err := asks.List(ctx, client.ListRequest{UserID: user})
 		switch {
 		case ctx.Err() != nil:
 			return top, nil
@@ -146,14 +150,14 @@ func watch(ctx context.Context, c *console, conn *nats.Conn, user string, s *sta
 			return top, err
 		}
 		took = append(took, time.Since(asked))
-		if rows := list.Data.ConversationList; len(rows) > 0 {
+		if rows := list.ConversationList; len(rows) > 0 {
 			top = rows[0].ConversationID
 			if time.Since(shown) >= every {
 				if screen && shown.IsZero() {
 					_, _ = io.WriteString(c.stdout, "\x1b[2J")
 				}
 				shown = time.Now()
-				if err := showFrame(c.stdout, screen, user, list, took); err != nil {
+				if err := showFrame(c.stdout, screen, user, *list, took); err != nil {
 					return top, err
 				}
 			}
@@ -169,14 +173,14 @@ func watch(ctx context.Context, c *console, conn *nats.Conn, user string, s *sta
 }
 
 // showFrame draws the list, over the one before where somebody watches.
-func showFrame(w io.Writer, screen bool, user string, list listReply, took []time.Duration) error {
+func showFrame(w io.Writer, screen bool, user string, list client.List, took []time.Duration) error {
 	var b strings.Builder
 	slices.Sort(took)
 	fmt.Fprintf(&b, "\n%s's conversations, as the query worker answers them (%v, the median of %d requests)\n\n",
 		user, took[len(took)/2].Round(100*time.Microsecond), len(took))
-	more := len(list.Data.ConversationList) - demoRows
-	list.Data.ConversationList = list.Data.ConversationList[:min(demoRows, len(list.Data.ConversationList))]
-	if err := renderList(&b, list, time.Now(), terminalWidth(w)); err != nil {
+	more := len(list.ConversationList) - demoRows
+	list.ConversationList = list.ConversationList[:min(demoRows, len(list.ConversationList))]
+	if err := renderList(&b, list, user, time.Now(), terminalWidth(w)); err != nil {
 		return err
 	}
 	if more > 0 {
@@ -192,21 +196,13 @@ func showFrame(w io.Writer, screen bool, user string, list listReply, took []tim
 }
 
 // farewell shows one profile and says what to try next.
-func farewell(ctx context.Context, c *console, conn *nats.Conn, user, conversationID string) error {
-	body, err := json.Marshal(map[string]string{"userID": user, "conversationID": conversationID})
+func farewell(ctx context.Context, c *console, asks *client.Client, user, conversationID string) error {
+	profile, err := asks.Profile(ctx, client.ProfileRequest{UserID: user, ConversationID: conversationID})
 	if err != nil {
 		return err
-	}
-	reply, err := askWorker(ctx, conn, demoApp, "profile", body, 0)
-	if err != nil {
-		return err
-	}
-	var profile profileReply
-	if err := json.Unmarshal(reply, &profile); err != nil {
-		return fmt.Errorf("read %d bytes of reply: %w", len(reply), err)
 	}
 	_, _ = fmt.Fprintf(c.stdout, "\nThe profile of the first one, %s:\n\n", conversationID)
-	if err := renderProfile(c.stdout, profile.Data.Conversation, user, time.Now(), terminalWidth(c.stdout)); err != nil {
+	if err := renderProfile(c.stdout, profile, user, time.Now(), terminalWidth(c.stdout)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.stdout, farewellText, filepath.Base(os.Args[0]))
@@ -223,19 +219,3 @@ over NATS. Everything is stopped again. To go on:
   docs/CONTRACT.md           what goes in, what comes out, and what it means
 
 `
-
-func askList(ctx context.Context, conn *nats.Conn, user string) (listReply, error) {
-	list := listReply{UserID: user}
-	body, err := json.Marshal(map[string]string{"userID": user})
-	if err != nil {
-		return list, err
-	}
-	reply, err := askWorker(ctx, conn, demoApp, "list", body, 0)
-	if err != nil {
-		return list, err
-	}
-	if err := json.Unmarshal(reply, &list); err != nil {
-		return list, fmt.Errorf("read %d bytes of reply: %w", len(reply), err)
-	}
-	return list, nil
-}

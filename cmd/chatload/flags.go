@@ -133,15 +133,34 @@ func (o *optional[T]) Set(s string) error {
 
 var _ flag.Value = (*optional[int])(nil)
 
+// given is the flag's value, or nothing.
+func given[T any](o optional[T]) (value T) {
+	if o.value != nil {
+		value = *o.value
+	}
+	return value
+}
+
 func optionalText() optional[string] {
 	return optional[string]{parse: func(s string) (string, error) { return s, nil }}
 }
 
-func optionalNumber() optional[uint64] {
+// optionalWord is a text that is not empty.
+func optionalWord() optional[string] {
+	return optional[string]{parse: func(s string) (string, error) {
+		if s == "" {
+			return "", errors.New("want a text that is not empty")
+		}
+		return s, nil
+	}}
+}
+
+// optionalNumber is a whole number from least on.
+func optionalNumber(least uint64) optional[uint64] {
 	return optional[uint64]{parse: func(s string) (uint64, error) {
 		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			return 0, errors.New("want a whole number")
+		if err != nil || v < least {
+			return 0, fmt.Errorf("want a whole number from %d on", least)
 		}
 		return v, nil
 	}}

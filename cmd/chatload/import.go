@@ -59,7 +59,7 @@ func (c *importConfig) validate() error {
 }
 
 func runImport(ctx context.Context, c *console, args []string) error {
-	config := importConfig{shuffle: optionalNumber(), encoding: encodingFlag()}
+	config := importConfig{shuffle: optionalNumber(0), encoding: encodingFlag()}
 	f := c.flags("import FILE", importHelp)
 	config.register(f)
 	if err := parse(f, args, operand{"FILE", &config.file}); err != nil {

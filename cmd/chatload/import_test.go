@@ -199,7 +199,7 @@ func TestArrange(t *testing.T) {
 		input += lineOf("t", "k", strconv.Itoa(i))
 	}
 	order := func(seed string, duplicate fraction) (list []int) {
-		config := importConfig{shuffle: optionalNumber(), duplicate: duplicate}
+		config := importConfig{shuffle: optionalNumber(0), duplicate: duplicate}
 		if seed != "" {
 			if err := config.shuffle.Set(seed); err != nil {
 				t.Fatal(err)

@@ -11,47 +11,9 @@ import (
 
 	"github.com/rivo/uniseg"
 
+	"github.com/convoview/convoview/client"
 	"github.com/convoview/convoview/internal/events"
-	"github.com/convoview/convoview/internal/projection"
 )
-
-// listReply is the reply to a list request.
-type listReply struct {
-	// UserID is whose list it is; it is not in the reply.
-	UserID string `json:"-"`
-	Data   struct {
-		ConversationList []conversation `json:"conversationList"`
-		Removed          []string       `json:"removed"`
-		Reset            bool           `json:"reset"`
-	} `json:"data"`
-	NextCursor string `json:"nextCursor"`
-	SyncToken  string `json:"syncToken"`
-}
-
-// add appends the next page.
-func (r *listReply) add(page listReply) {
-	r.Data.ConversationList = append(r.Data.ConversationList, page.Data.ConversationList...)
-	r.Data.Removed = append(r.Data.Removed, page.Data.Removed...)
-	r.Data.Reset = r.Data.Reset || page.Data.Reset
-	r.NextCursor = page.NextCursor
-	if page.SyncToken != "" {
-		r.SyncToken = page.SyncToken
-	}
-}
-
-// profileReply is the reply to a profile request.
-type profileReply struct {
-	Data struct {
-		Conversation conversation `json:"conversation"`
-	} `json:"data"`
-}
-
-// conversation is an item with its profiles, incomplete in a list.
-type conversation struct {
-	projection.Item
-	UserProfile  *projection.UserDetails  `json:"userProfile"`
-	GroupProfile *projection.GroupDetails `json:"groupProfile"`
-}
 
 const (
 	defaultWidth = 100
@@ -60,12 +22,12 @@ const (
 )
 
 // renderList draws a list as a table of at most so many columns.
-func renderList(w io.Writer, r listReply, now time.Time, width int) error {
+func renderList(w io.Writer, r client.List, userID string, now time.Time, width int) error {
 	var b strings.Builder
-	if r.Data.Reset {
+	if r.Reset {
 		b.WriteString("(the token did not fit: this is the whole list)\n")
 	}
-	if len(r.Data.ConversationList) == 0 {
+	if len(r.ConversationList) == 0 {
 		b.WriteString("no conversations\n")
 	} else {
 		t := table{
@@ -74,12 +36,12 @@ func renderList(w io.Writer, r listReply, now time.Time, width int) error {
 			name:  1,
 			text:  3,
 		}
-		for _, item := range r.Data.ConversationList {
-			t.rows = append(t.rows, []string{badges(item), name(item), unread(item), lastLine(item, r.UserID), ago(item.LastMessage.LastTime, now)})
+		for _, item := range r.ConversationList {
+			t.rows = append(t.rows, []string{badges(item), name(item), unread(item), lastLine(item, userID), ago(item.LastMessage.LastTime, now)})
 		}
 		t.render(&b, width)
 	}
-	for _, id := range r.Data.Removed {
+	for _, id := range r.Removed {
 		b.WriteString("removed: " + plain(id) + "\n")
 	}
 	if r.NextCursor != "" {
@@ -93,7 +55,7 @@ func renderList(w io.Writer, r listReply, now time.Time, width int) error {
 }
 
 // badges are what a conversation carries besides its messages.
-func badges(item conversation) string {
+func badges(item client.Conversation) string {
 	var b strings.Builder
 	if item.IsPinned {
 		b.WriteString("📌")
@@ -116,12 +78,12 @@ func badges(item conversation) string {
 	return b.String()
 }
 
-func muted(item conversation) bool {
+func muted(item client.Conversation) bool {
 	return item.MessageRemindType == events.RemindDiscard || item.MessageRemindType == events.RemindAcceptNotNotify
 }
 
 // name is what the user knows a conversation by.
-func name(item conversation) string {
+func name(item client.Conversation) string {
 	for _, s := range []string{item.Remark, nick(item), groupName(item)} {
 		if s != "" {
 			return s
@@ -136,14 +98,14 @@ func name(item conversation) string {
 	return item.ConversationID
 }
 
-func nick(item conversation) string {
+func nick(item client.Conversation) string {
 	if item.UserProfile == nil {
 		return ""
 	}
 	return item.UserProfile.Nick
 }
 
-func groupName(item conversation) string {
+func groupName(item client.Conversation) string {
 	if item.GroupProfile == nil {
 		return ""
 	}
@@ -151,7 +113,7 @@ func groupName(item conversation) string {
 }
 
 // unread is the number of unread messages, with an @ where one is a mention.
-func unread(item conversation) string {
+func unread(item client.Conversation) string {
 	if item.UnreadCount == 0 && len(item.GroupAtInfoList) == 0 {
 		return ""
 	}
@@ -167,7 +129,7 @@ func unread(item conversation) string {
 }
 
 // lastLine is the last message in one line, the draft before it.
-func lastLine(item conversation, userID string) string {
+func lastLine(item client.Conversation, userID string) string {
 	draft := ""
 	if item.DraftText != "" {
 		draft = "[Draft] " + item.DraftText + " │ "
@@ -198,7 +160,7 @@ func lastLine(item conversation, userID string) string {
 	return draft + by + m.MessageForShow
 }
 
-func sender(m projection.LastMessage) string {
+func sender(m client.LastMessage) string {
 	for _, s := range []string{m.NameCard, m.Nick, m.FromAccount} {
 		if s != "" {
 			return s
@@ -207,7 +169,7 @@ func sender(m projection.LastMessage) string {
 	return ""
 }
 
-func recalled(m projection.LastMessage) string {
+func recalled(m client.LastMessage) string {
 	s := "recalled"
 	if m.Revoker != nil && *m.Revoker != m.FromAccount {
 		s += " by " + *m.Revoker
@@ -331,10 +293,15 @@ func plain(s string) string {
 }
 
 // renderProfile draws one conversation, a line for each of its fields.
-func renderProfile(w io.Writer, item conversation, userID string, now time.Time, width int) error {
-	r := listReply{UserID: userID}
-	r.Data.ConversationList = []conversation{item}
-	if err := renderList(w, r, now, width); err != nil {
+func renderProfile(w io.Writer, item *client.Profile, userID string, now time.Time, width int) error {
+	listed := client.Conversation{Item: item.Item}
+	if u := item.UserProfile; u != nil {
+		listed.UserProfile = &u.UserInfo
+	}
+	if g := item.GroupProfile; g != nil {
+		listed.GroupProfile = &g.GroupInfo
+	}
+	if err := renderList(w, client.List{ConversationList: []client.Conversation{listed}}, userID, now, width); err != nil {
 		return err
 	}
 	t := table{right: []bool{false, false}, name: 0, text: 1}
