@@ -89,7 +89,7 @@ func (b *bench) answers(ctx context.Context) (answers, error) {
 	if err != nil {
 		return answers{}, err
 	}
-	hits, noHits := m.of("convoview_query_memory_hits_total")
-	misses, noMisses := m.of("convoview_query_memory_misses_total")
+	hits, noHits := m.of("convoview_query_cache_hits_total")
+	misses, noMisses := m.of("convoview_query_cache_misses_total")
 	return answers{hits, misses}, errors.Join(noHits, noMisses)
 }

@@ -47,7 +47,10 @@ type config struct {
 	sweep  erasure.Config
 	nats   lifecycle.NATSConfig
 	admin  lifecycle.AdminConfig
+	traces lifecycle.TracingConfig
 	log    lifecycle.LogConfig
+	// observeInterval is how often is looked how large the read model is.
+	observeInterval time.Duration
 }
 
 func defaultConfig() config {
@@ -59,6 +62,8 @@ func defaultConfig() config {
 		nats:   lifecycle.DefaultNATSConfig(),
 		admin:  lifecycle.DefaultAdminConfig(),
 		log:    lifecycle.DefaultLogConfig(),
+
+		observeInterval: 15 * time.Second,
 	}
 }
 
@@ -71,9 +76,11 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&in.AnnounceInterval, "announce-interval", "How often query workers hear of a partition in which nothing happens.")
 	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
 	f.Duration(&c.sweep.Interval, "sweep-interval", "How often what was an erased user's is taken out of all tables, by whichever projector looks first, from the beginning of one sweep to that of the next; 0: not by projectors.")
+	f.Duration(&c.observeInterval, "observe-interval", "How often is looked how large the tables of the read model are, for metrics.")
 	c.store.Register(f)
 	c.nats.Register(f)
 	c.admin.Register(f)
+	c.traces.Register(f)
 	c.log.Register(f)
 }
 
@@ -131,7 +138,10 @@ func registerLimits(f *lifecycle.Flags, limits *events.Limits) {
 }
 
 func (c *config) validate() error {
-	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.sweep.Validate(), c.nats.Validate(), c.admin.Validate(), c.log.Validate()}
+	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.sweep.Validate(), c.nats.Validate(), c.admin.Validate(), c.traces.Validate(), c.log.Validate()}
+	if c.observeInterval <= 0 {
+		errs = append(errs, fmt.Errorf("observe interval %v: expected more than 0", c.observeInterval))
+	}
 	if c.ingest.StopTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("stop timeout %v: expected less than %v, the time of a whole stop", c.ingest.StopTimeout, stopBudget))
 	}
@@ -149,6 +159,10 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	limitMemory(config.ingest, getenv)
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
+	traces, err := lifecycle.OpenTracing(ctx, config.traces, "projector", getenv, log)
+	if err != nil {
+		return err
+	}
 
 	// ClickHouse
 	server, err := readmodel.Open(config.store)
@@ -156,11 +170,15 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 
+	observer := readmodel.NewObserver(server, config.observeInterval, log, registry)
+
 	// NATS: who follows may wait for it, we do not.
 	nc, err := lifecycle.ConnectNATS(config.nats, "projector", log)
 	if err != nil {
 		return err
 	}
+
+	nc.Export(registry)
 
 	// Kafka
 	consumer, err := ingest.New(config.ingest, readmodel.NewLive(server), events.NewDecoder(config.limits).Sharing(), log, registry)
@@ -168,14 +186,19 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 	consumer.AnnounceTo(feed.NewPublisher(nc.Conn))
+	if traces != nil {
+		consumer.TraceWith(traces.Tracer())
+	}
 
 	// Health
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
+		traces.Component(),
 		lifecycle.Closer("clickhouse", server.Close),
 		nc.Component(),
 		lifecycle.Component{Name: "sweep", Run: erasure.New(config.sweep, server, log, registry).Run},
+		lifecycle.Component{Name: "observer", Run: observer.Run},
 		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},
 	)
 	admin.AddCheck("components", group.Check)

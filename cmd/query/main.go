@@ -25,8 +25,9 @@ type config struct {
 	feed  feed.Config
 	query query.Config
 	store readmodel.Config
-	admin lifecycle.AdminConfig
-	log   lifecycle.LogConfig
+	admin  lifecycle.AdminConfig
+	traces lifecycle.TracingConfig
+	log    lifecycle.LogConfig
 }
 
 func defaultConfig() config {
@@ -61,11 +62,12 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Strings(&c.query.AffinityTokens, "affinity-tokens", "Last tokens of the subjects that this worker serves besides those without one; * is every token.")
 	f.Duration(&c.query.DrainTimeout, "drain-timeout", "Longest time to answer the requests in hand when stopping.")
 	c.admin.Register(f)
+	c.traces.Register(f)
 	c.log.Register(f)
 }
 
 func (c *config) validate() error {
-	errs := []error{c.nats.Validate(), c.feed.Validate(), c.query.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate()}
+	errs := []error{c.nats.Validate(), c.feed.Validate(), c.query.Validate(), c.store.Validate(), c.admin.Validate(), c.traces.Validate(), c.log.Validate()}
 	if c.query.DrainTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("drain timeout %v: expected less than %v, the time of a whole stop", c.query.DrainTimeout, stopBudget))
 	}
@@ -93,6 +95,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
+	traces, err := lifecycle.OpenTracing(ctx, config.traces, "query", getenv, log)
+	if err != nil {
+		return err
+	}
 
 	// ClickHouse
 	server, err := readmodel.Open(config.store)
@@ -106,6 +112,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 
+	nc.Export(registry)
+
 	// The worker
 	worker := query.New(config.query, nc.Conn, query.Generations{
 		Current: server.Current,
@@ -115,6 +123,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 
 	follower := feed.NewFollower(config.feed, nc.Conn, worker, log, registry)
 	worker.Follow(follower)
+	if traces != nil {
+		worker.TraceWith(traces.Tracer())
+		follower.TraceWith(traces.Tracer())
+	}
 
 	connection := nc.Component()
 	connection.Started = nc.Connected(ctx)
@@ -123,6 +135,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
+		traces.Component(),
 		lifecycle.Closer("clickhouse", server.Close),
 		connection,
 		lifecycle.Component{Name: "feed", Run: follower.Run},

@@ -252,7 +252,7 @@ func halves(m *projection.Model) (messages, rest *projection.Model) {
 }
 
 // Announce is the announcer's. It never waits but while the process is stopped.
-func (p *process) Announce(_ []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (p *process) Announce(_ context.Context, _ []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
 	p.awaitThaw()
 	if p.isDead() {
 		return errDead

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Partition names a partition of a topic.
@@ -20,6 +21,9 @@ type Range struct {
 	// Moved says that reading was moved to From by force: the partition lost
 	// what came before or was made anew, and earlier offsets mean nothing.
 	Moved bool
+	// Oldest is the Kafka timestamp of the first record in it; zero: it has none, or
+	// that is not known.
+	Oldest time.Time
 }
 
 // String gives the topic and the ID with a slash between them.

@@ -119,7 +119,7 @@ func follow(t *testing.T, nc *nats.Conn, config feed.Config, h feed.Handler) *fe
 	// The subscription is there once something is heard.
 	probe := feed.NewPublisher(nc)
 	for errors.Is(f.Check(), feed.ErrNotHeard) {
-		if err := probe.Announce(nil, nil, at("t", 0, 0), map[string]int{"t": 1}); err != nil {
+		if err := probe.Announce(t.Context(), nil, nil, at("t", 0, 0), map[string]int{"t": 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +164,7 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 	f := follow(t, connect(t, s), feed.DefaultConfig(), m)
 	p := feed.NewPublisher(connect(t, s))
 	records, want := sent(t, 40, 100_000) // several messages
-	if err := p.Announce(nil, records, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
+	if err := p.Announce(t.Context(), nil, records, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 39); err != nil {
@@ -205,7 +205,7 @@ func TestFollower_Await(t *testing.T) {
 		t.Errorf("what was not applied: got %v", err)
 	}
 	p := feed.NewPublisher(connect(t, s))
-	if err := p.Announce(nil, nil, at("t", 0, 1), nil); err != nil {
+	if err := p.Announce(t.Context(), nil, nil, at("t", 0, 1), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 0); err != nil {
@@ -259,7 +259,7 @@ func TestTellSwitch(t *testing.T) {
 	<-heard
 	stop()
 	// What comes later on the same connection has come after it.
-	if err := feed.NewPublisher(teller).Announce(nil, nil, at("t", 0, 1), map[string]int{"t": 1}); err != nil {
+	if err := feed.NewPublisher(teller).Announce(t.Context(), nil, nil, at("t", 0, 1), map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 0); err != nil {
@@ -296,7 +296,7 @@ func TestFollower_SlowConsumer(t *testing.T) {
 	p := feed.NewPublisher(connect(t, s))
 	records, _ := sent(t, 1, 50_000)
 	for i := range int64(10) {
-		if err := p.Announce(nil, records, at("t", i, i+1), nil); err != nil {
+		if err := p.Announce(t.Context(), nil, records, at("t", i, i+1), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -320,7 +320,7 @@ func TestFollower_Silence(t *testing.T) {
 	}
 	p := feed.NewPublisher(nc)
 	for f.Check() != nil {
-		if err := p.Announce(nil, nil, at("t", 0, 0), nil); err != nil {
+		if err := p.Announce(t.Context(), nil, nil, at("t", 0, 0), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

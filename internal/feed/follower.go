@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
@@ -24,6 +25,7 @@ type Follower struct {
 	handler Handler
 	log     *slog.Logger
 	metrics *metrics
+	tracer  trace.Tracer // nil: nobody wants traces
 
 	receiver *Receiver // of Run alone
 
@@ -123,11 +125,12 @@ func (f *Follower) take(m *nats.Msg, now time.Time) {
 		f.lost(fmt.Sprintf("an announcement on %s is malformed: %v", m.Subject, err))
 		return
 	}
+	end := f.span(m, &a)
 	if lost := f.receiver.Take(strings.TrimPrefix(m.Subject, SubjectPrefix), &a, now); lost != "" {
 		f.tellLoss(lost)
 	}
-	f.metrics.announcements.Inc()
-	f.metrics.events.Add(float64(len(a.GetRecords())))
+	end()
+	f.metrics.applied(&a, time.Now())
 	if len(a.GetRanges())+len(a.GetTopics()) == 0 {
 		return
 	}

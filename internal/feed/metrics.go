@@ -1,8 +1,12 @@
 package feed
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
 
 type metrics struct {
@@ -10,6 +14,7 @@ type metrics struct {
 	events        prometheus.Counter
 	gaps          prometheus.Counter
 	whole         prometheus.Gauge
+	freshness     prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -31,5 +36,21 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "convoview_feed_whole",
 			Help: "1 when every partition was heard of lately; 0: requests are answered from ClickHouse alone.",
 		}),
+		freshness: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "convoview_feed_freshness_seconds",
+			Help:    "Age, by its Kafka timestamp, of the oldest record of each partition in an announcement when what is in memory has it. No record of it took longer.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 22),
+		}),
+	}
+}
+
+// applied counts an announcement that was applied.
+func (m *metrics) applied(a *feedpb.Announcement, now time.Time) {
+	m.announcements.Inc()
+	m.events.Add(float64(len(a.GetRecords())))
+	for _, r := range a.GetRanges() {
+		if r.OldestMs != nil {
+			m.freshness.Observe(max(0, now.Sub(time.UnixMilli(r.GetOldestMs()))).Seconds())
+		}
 	}
 }

@@ -71,7 +71,7 @@ func TestPublisher_Notices(t *testing.T) {
 				model.Fold(events.Event{ID: "e", App: "demo", Time: events.MicrosOf(time.Now()), Body: b})
 			}
 			begin := time.Now()
-			if err := feed.NewPublisher(nc).Announce([]*projection.Model{model}, nil, nil, nil); err != nil {
+			if err := feed.NewPublisher(nc).Announce(t.Context(), []*projection.Model{model}, nil, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			var got []string

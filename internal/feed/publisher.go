@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -39,9 +40,10 @@ func NewPublisher(nc *nats.Conn) *Publisher {
 // and with them everything in ranges; topics says how many partitions each
 // topic has. A message that is larger than NATS takes is split. Then it notifies
 // those whose conversations have changed. The error says that followers may
-// have missed something; they will notice by themselves.
-func (p *Publisher) Announce(models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
-	err := p.announce(records, ranges, topics)
+// have missed something; they will notice by themselves. The span in ctx, if it is
+// sampled, goes on with those who hear of it.
+func (p *Publisher) Announce(ctx context.Context, models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+	err := p.announce(spanHeader(ctx), records, ranges, topics)
 	changed := changes{}
 	for _, m := range models {
 		changed.addModel(m)
@@ -52,12 +54,16 @@ func (p *Publisher) Announce(models []*projection.Model, records []events.Record
 	return err
 }
 
-func (p *Publisher) announce(records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (p *Publisher) announce(header nats.Header, records []events.Record, ranges []events.Range, topics map[string]int) error {
 	last := &feedpb.Announcement{}
 	for _, r := range ranges {
-		last.Ranges = append(last.Ranges, &feedpb.Range{
+		told := &feedpb.Range{
 			Topic: r.Topic, Partition: int32(r.Partition), From: r.From, To: r.To, Moved: r.Moved, //nolint:gosec // Kafka numbers partitions in 32 bits
-		})
+		}
+		if !r.Oldest.IsZero() {
+			told.OldestMs = proto.Int64(r.Oldest.UnixMilli())
+		}
+		last.Ranges = append(last.Ranges, told)
 	}
 	for name, n := range topics {
 		last.Topics = append(last.Topics, &feedpb.Topic{Name: name, Partitions: int32(n)}) //nolint:gosec // as above
@@ -66,19 +72,19 @@ func (p *Publisher) announce(records []events.Record, ranges []events.Range, top
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	most := max(p.nc.MaxPayload(), leastPayload) // it is 0 before the first connection
-	room := int(most) - proto.Size(last) - headRoom
+	room := int(most) - proto.Size(last) - headRoom - headerSize(header)
 	var errs []error
 	part := p.part[:0]
 	for _, r := range records {
 		contentType, typed := r.ContentType()
 		if len(part) > 0 && len(part)+len(r.Value)+len(contentType)+headRoom > room {
-			errs = append(errs, p.send(part, &feedpb.Announcement{}))
+			errs = append(errs, p.send(header, part, &feedpb.Announcement{}))
 			part = part[:0]
 		}
 		part = appendRecord(part, r.Value, contentType, typed)
 	}
 	p.part = part
-	if err := errors.Join(append(errs, p.send(part, last))...); err != nil {
+	if err := errors.Join(append(errs, p.send(header, part, last))...); err != nil {
 		return fmt.Errorf("announce %d records: %w", len(records), err)
 	}
 	return nil
@@ -93,14 +99,14 @@ const headRoom = 32
 
 // send sends one message: records, as they are encoded, and what else is in it. Its
 // number is used up even if it does not get out: that is how it is missed.
-func (p *Publisher) send(records []byte, a *feedpb.Announcement) error {
+func (p *Publisher) send(header nats.Header, records []byte, a *feedpb.Announcement) error {
 	p.number++
 	a.Number = p.number
 	data, err := proto.MarshalOptions{}.MarshalAppend(records, a) // one message after the other is both in one
 	if err != nil {
 		return err //nolint:wrapcheck // Announce says what it was
 	}
-	return p.nc.Publish(p.subject, data)
+	return p.nc.PublishMsg(&nats.Msg{Subject: p.subject, Header: header, Data: data})
 }
 
 // The fields of an announcement that has records, which are most of what is sent and

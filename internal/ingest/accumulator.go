@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -24,6 +26,10 @@ type piece struct {
 	ids   []string
 	amount
 	dead int // records that hold no valid event
+	// oldest and latest are the Kafka timestamps of the first and the last record; zero:
+	// there is none.
+	oldest, latest time.Time
+	spans          []trace.SpanContext // of records that are traced, some of them
 
 	// What follows is the accumulator's.
 	counted amount    // what it knows of

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ func newHerald(h *harness) *herald {
 	return &herald{h: h, model: projection.NewModel(), applied: map[string]int64{}, changed: make(chan struct{}, 1)}
 }
 
-func (a *herald) Announce(_ []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (a *herald) Announce(_ context.Context, _ []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
 	committed := a.h.commits()
 	a.mu.Lock()
 	defer a.mu.Unlock()

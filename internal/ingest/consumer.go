@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/time/rate"
 
 	"github.com/convoview/convoview/internal/events"
@@ -37,6 +38,7 @@ type Consumer struct {
 	accumulator *accumulator
 	deadLetters *deadLetters
 	writer      *writer
+	traced      bool                    // somebody wants to know what records have spans
 	fail        context.CancelCauseFunc // ends Run
 }
 
@@ -49,7 +51,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 		config:   config,
 		decoder:  decoder,
 		logger:   logger,
-		metrics:  newMetrics(registerer),
+		metrics:  newMetrics(registerer, config.Topics),
 		cluster:  newCluster(config),
 		status:   &status{},
 		balancer: &balancer{process: uuid.NewString()},
@@ -58,6 +60,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	c.writer = &writer{
 		config: config, sink: sink, accumulator: c.accumulator, decoder: decoder, status: c.status,
 		inDoubt: c.balancer.inDoubt, logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
+		tracer: noop.Tracer{},
 	}
 	c.writer.keeper, _ = sink.(Keeper)
 	c.writer.limiter = rate.NewLimiter(rate.Inf, config.MaxBatchEvents)
@@ -66,6 +69,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	}
 	c.deadLetters = newDeadLetters(c.cluster, logger, c.metrics, c.writer.wake)
 	c.writer.deadLetters = c.deadLetters
+	registerer.MustRegister(newLags(c.writer.session.Load))
 	c.status.set(statusGroup, errors.New("not joined yet"))
 	return c, nil
 }
@@ -222,7 +226,6 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 	c.logger.Info("generation begins", "group", c.config.GroupID, "generation", s.generation, "partitions", names)
 	c.metrics.generationGauge.Set(float64(s.generation))
 	c.metrics.partitions.Set(float64(len(s.partitions)))
-	c.metrics.lag.Reset() // the owners of the generation before are gone
 	c.writer.session.Store(s)
 
 	// A function that returns before the generation's end ends it. That is what
@@ -289,6 +292,7 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		config:      c.config,
 		names:       &c.writer.names,
 		keeps:       c.writer.announcer != nil || c.writer.keeper != nil,
+		traced:      c.traced,
 		fail:        c.fail,
 		watchdog:    watchdog{timeout: c.config.StallTimeout},
 	}
@@ -303,7 +307,7 @@ func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]i
 		if ends, err := c.cluster.ends(ended, ids); err == nil {
 			for _, p := range s.partitions {
 				if end, known := ends[p.topic][p.id]; known {
-					showLag(c.metrics, p, p.sawEnd(end))
+					p.sawEnd(end, time.Now())
 				}
 			}
 		} else if ended.Err() == nil {

@@ -1,19 +1,25 @@
 package ingest
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 type metrics struct {
 	records, recordBytes                            *prometheus.CounterVec
 	deadLetters, skipped                            *prometheus.CounterVec
 	unknownFields, conflicts, leftOut               prometheus.Counter
-	batchEvents, batchBytes, writeSeconds           prometheus.Histogram
+	batchEvents, batchBytes                         prometheus.Histogram
+	decode, fold, write, announce, commit           prometheus.Observer
+	visible, announced                              prometheus.Observer
 	writeFailures, announceFailures                 prometheus.Counter
 	commits, commitFailures                         prometheus.Counter
 	deadLetterFailures                              prometheus.Counter
-	lag                                             *prometheus.GaugeVec
 	stalls, outOfRange, lostRecords, fetchFailures  *prometheus.CounterVec
 	corruptedBatches                                *prometheus.CounterVec
 	bufferedEvents, bufferedBytes, waitingForRoom   prometheus.Gauge
@@ -22,7 +28,16 @@ type metrics struct {
 
 const namespace = "convoview"
 
-func newMetrics(registerer prometheus.Registerer) *metrics {
+// The values of labels that are known beforehand, so that each is there, as 0, before
+// it happens: what begins with 1 has no rate.
+var (
+	stages = struct{ decode, fold, write, announce, commit, visible, announced string }{
+		"decode", "fold", "write", "announce", "commit", "visible", "announced",
+	}
+	skipReasons = []string{"empty_value", "unknown_body", "left_out", "aborted", "control"}
+)
+
+func newMetrics(registerer prometheus.Registerer, topics []string) *metrics {
 	factory := promauto.With(registerer)
 	counter := func(name, help string) prometheus.Counter {
 		return factory.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help})
@@ -36,7 +51,19 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
 		return factory.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help, Buckets: buckets})
 	}
-	return &metrics{
+	histograms := func(name, help, label string, buckets []float64) *prometheus.HistogramVec {
+		return factory.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help, Buckets: buckets}, []string{label})
+	}
+	perEvent := histograms("event_duration_seconds", "Time that one event takes in a stage (decode, fold), measured of one event in 64.",
+		"stage", prometheus.ExponentialBuckets(0.25e-6, 4, 10))
+	perBatch := histograms("batch_duration_seconds", "Time that one batch takes in a stage: the write that succeeded, without the attempts before it (write), telling query workers (announce), the successful commit of its offsets (commit).",
+		"stage", prometheus.ExponentialBuckets(0.0001, 2, 18))
+	freshness := histograms("freshness_seconds", "Age, by its Kafka timestamp, of the oldest record of each partition in a batch when its rows are visible in the read model (visible) and when query workers were told (announced). No record of it took longer.",
+		"stage", freshnessBuckets)
+	m := &metrics{
+		decode: perEvent.WithLabelValues(stages.decode), fold: perEvent.WithLabelValues(stages.fold),
+		write: perBatch.WithLabelValues(stages.write), announce: perBatch.WithLabelValues(stages.announce), commit: perBatch.WithLabelValues(stages.commit),
+		visible: freshness.WithLabelValues(stages.visible), announced: freshness.WithLabelValues(stages.announced),
 		records:     counters("records_total", "Records read from a topic, whatever became of them.", "topic"),
 		recordBytes: counters("record_bytes_total", "Bytes of keys, values and headers of the records read from a topic.", "topic"),
 		deadLetters: counters("dead_letters_total", "Records that held no valid event, by the code of the dead letter. They are counted when met, so those met again after a restart count again.", "code"),
@@ -49,14 +76,12 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			"Events that came although a generation of the read model leaves them out. The other ones have them."),
 		batchEvents:  histogram("batch_events", "Events folded into one write.", prometheus.ExponentialBuckets(1, 4, 10)),
 		batchBytes:   histogram("batch_bytes", "Bytes of the records folded into one write.", prometheus.ExponentialBuckets(256, 4, 11)),
-		writeSeconds: histogram("write_seconds", "Duration of the successful writes to the sink, without the attempts before them.", prometheus.ExponentialBuckets(0.001, 2, 15)),
 		writeFailures: counter("write_failures_total",
 			"Attempts to write a batch that the sink refused. The batch is tried again until it succeeds, and nothing is committed before."),
 		announceFailures:   counter("announce_failures_total", "Announcements that did not get out. Who follows them notices and loads again what is in memory."),
 		commits:            counter("commits_total", "Successful commits of offsets."),
 		commitFailures:     counter("commit_failures_total", "Failed commits of offsets. What is not committed is read again after a restart or rebalance, which changes nothing."),
 		deadLetterFailures: counter("dead_letter_write_failures_total", "Failed attempts to write dead letters to their topic. The offsets of their partitions are not committed before they succeed."),
-		lag:                factory.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Subsystem: "ingest", Name: "lag_records", Help: "Offsets between what was written to the sink and the end of the partition, for the partitions of this process."}, []string{"topic", "partition"}),
 		stalls:             counters("stalls_total", "Times that a partition made no progress for the stall timeout although its end is ahead. Its connection is then made anew; a growing number needs somebody to look.", "topic"),
 		outOfRange:         counters("offset_out_of_range_total", "Times that the next offset of a partition was no longer in it and reading went on at the earliest one: data were lost unless the log names a topic made anew.", "topic"),
 		lostRecords:        counters("lost_offsets_total", "Offsets that were deleted from a topic before they were read.", "topic"),
@@ -68,5 +93,85 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		partitions:         gauge("partitions", "Partitions that this process reads."),
 		deadLettersWaiting: gauge("dead_letters_waiting", "Dead letters that are not yet written to their topic."),
 		generationGauge:    gauge("group_generation", "Generation of the consumer group that this process is in."),
+	}
+	for _, code := range events.Codes() {
+		m.deadLetters.WithLabelValues(string(code))
+	}
+	for _, reason := range skipReasons {
+		m.skipped.WithLabelValues(reason)
+	}
+	for _, topic := range topics {
+		for _, v := range []*prometheus.CounterVec{m.records, m.recordBytes, m.stalls, m.outOfRange, m.lostRecords, m.corruptedBatches, m.fetchFailures} {
+			v.WithLabelValues(topic)
+		}
+	}
+	return m
+}
+
+// freshnessBuckets are from 5 ms to 2.7 hours.
+var freshnessBuckets = prometheus.ExponentialBuckets(0.005, 2, 22)
+
+// sampledEvery is of how many events one is timed: the clock would take a tenth of what
+// decoding does.
+const sampledEvery = 64
+
+// stopwatch times the stages of one event, or nothing.
+type stopwatch struct{ at time.Time }
+
+func sample(offset int64) stopwatch {
+	if offset%sampledEvery != 0 {
+		return stopwatch{}
+	}
+	return stopwatch{time.Now()}
+}
+
+// lap ends a stage and begins the next one.
+func (s *stopwatch) lap(of prometheus.Observer) {
+	if !s.at.IsZero() {
+		now := time.Now()
+		of.Observe(now.Sub(s.at).Seconds())
+		s.at = now
+	}
+}
+
+// lags exports how far the partitions are behind that this process reads, as it is when
+// somebody asks.
+type lags struct {
+	session                  func() *session // nil, or one that has ended: there are none
+	joined, records, seconds *prometheus.Desc
+}
+
+func newLags(session func() *session) *lags {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "ingest", name), help, labels, nil)
+	}
+	return &lags{
+		session: session,
+		joined:  desc("group_joined", "1 while this process is a member of the consumer group, with or without partitions; 0: it reads nothing."),
+		records: desc("lag_records", "Offsets between what was written to the sink and the end of the partition, for the partitions of this process.", "topic", "partition"),
+		seconds: desc("lag_seconds", "Age, by its Kafka timestamp, of the oldest record that is not written yet, for the partitions of this process; 0: all are. While that record could not be read, the time since it was heard of.", "topic", "partition"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (l *lags) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{l.joined, l.records, l.seconds} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (l *lags) Collect(to chan<- prometheus.Metric) {
+	s := l.session()
+	if s == nil || s.ended() {
+		to <- prometheus.MustNewConstMetric(l.joined, prometheus.GaugeValue, 0)
+		return
+	}
+	to <- prometheus.MustNewConstMetric(l.joined, prometheus.GaugeValue, 1)
+	for _, p := range s.partitions {
+		records, age := p.lag(time.Now())
+		id := strconv.Itoa(p.id)
+		to <- prometheus.MustNewConstMetric(l.records, prometheus.GaugeValue, float64(records), p.topic, id)
+		to <- prometheus.MustNewConstMetric(l.seconds, prometheus.GaugeValue, age.Seconds(), p.topic, id)
 	}
 }

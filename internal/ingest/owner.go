@@ -43,6 +43,7 @@ type owner struct {
 	config      Config
 	keeps       bool         // somebody wants the records of the events
 	names       *atomic.Bool // somebody wants their IDs, too
+	traced      bool         // somebody wants to know which records have spans
 	fail        func(error)
 
 	watchdog watchdog
@@ -116,7 +117,7 @@ func (o *owner) read(ctx context.Context) error {
 	}
 	result, err := o.fetcher.fetch(ctx, next, func(m kafka.Message) error { return o.handle(ctx, m) })
 	if result.highWater > 0 {
-		o.sawEnd(result.highWater)
+		o.partition.sawEnd(result.highWater, time.Now())
 		o.stable = result.stable
 	}
 	o.count(result)
@@ -164,6 +165,7 @@ func (o *owner) current() *piece {
 // handOver puts the piece into the batch and waits for room to do so.
 func (o *owner) handOver(ctx context.Context) bool {
 	events := o.piece.events
+	o.partition.holds(o.piece.oldest)
 	if !o.accumulator.add(ctx, o.piece) {
 		return false
 	}
@@ -183,7 +185,9 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 	}
 
 	p := o.current()
+	watch := sample(m.Offset)
 	event, err := o.decoder.Decode(events.Record{Value: m.Value, Headers: o.headers, Timestamp: m.Time})
+	watch.lap(o.metrics.decode)
 	var bad *events.Error
 	switch {
 	case err == nil:
@@ -191,6 +195,7 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 			o.metrics.unknownFields.Add(float64(event.UnknownFields))
 		}
 		p.model.Fold(event)
+		watch.lap(o.metrics.fold)
 		p.events++
 		if o.keeps {
 			p.kept = append(p.kept, o.toKeep(m))
@@ -220,6 +225,13 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 			return errStopped
 		}
 		p = o.current()
+	}
+	if p.records == 0 {
+		p.oldest = m.Time
+	}
+	p.latest = m.Time
+	if o.traced {
+		p.link(m.Headers)
 	}
 	p.records++
 	p.bytes += bytes
@@ -318,13 +330,4 @@ func (o *owner) watch(took time.Duration, before int64) {
 		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "for", o.config.StallTimeout)
 		o.fetcher.close()
 	}
-}
-
-// sawEnd takes a high-water mark and keeps the lag up to date.
-func (o *owner) sawEnd(end int64) {
-	showLag(o.metrics, o.partition, o.partition.sawEnd(end))
-}
-
-func showLag(m *metrics, p *partition, lag int64) {
-	m.lag.WithLabelValues(p.topic, strconv.Itoa(p.id)).Set(float64(lag))
 }

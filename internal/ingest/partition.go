@@ -3,6 +3,7 @@ package ingest
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -30,6 +31,9 @@ type partition struct {
 	resets int
 	// end is the high-water mark, as far as we know.
 	end int64
+	// oldest is the Kafka timestamp of the first record that was read and is not
+	// written; zero: there is none. behindSince is when end was seen to be ahead.
+	oldest, behindSince time.Time
 }
 
 func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) *partition {
@@ -44,7 +48,7 @@ func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) 
 func (p *partition) reset(offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next, p.written = offset, offset
+	p.next, p.written, p.oldest = offset, offset, time.Time{}
 	p.resets++
 }
 
@@ -65,8 +69,25 @@ func (p *partition) advance(next int64) {
 func (p *partition) wrote(piece *piece) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if piece.resets == p.resets {
-		p.written = max(p.written, piece.to)
+	if piece.resets != p.resets {
+		return
+	}
+	p.written = max(p.written, piece.to)
+	p.oldest = piece.latest // what follows is hardly younger
+	if p.written >= p.next {
+		p.oldest = time.Time{}
+	}
+	if p.written >= p.end {
+		p.behindSince = time.Time{}
+	}
+}
+
+// holds says that what was read, the first of it at oldest, is to be written.
+func (p *partition) holds(oldest time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.oldest.IsZero() {
+		p.oldest = oldest
 	}
 }
 
@@ -125,15 +146,31 @@ func (p *partition) releaseDead(offset int64, bytes int) {
 	}
 }
 
-// sawEnd takes a high-water mark. It reports how far the sink is behind it.
-func (p *partition) sawEnd(end int64) (lag int64) {
+// sawEnd takes a high-water mark.
+func (p *partition) sawEnd(end int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end = end
-	if p.written < 0 {
-		return 0
+	if end <= p.written {
+		p.behindSince = time.Time{}
+	} else if p.behindSince.IsZero() {
+		p.behindSince = now
 	}
-	return max(0, p.end-p.written)
+}
+
+// lag is how far the sink is behind the end, and how old the first record is that it
+// does not have.
+func (p *partition) lag(now time.Time) (records int64, age time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.written < 0 || p.end <= p.written {
+		return 0, 0
+	}
+	since := p.oldest
+	if since.IsZero() {
+		since = p.behindSince
+	}
+	return p.end - p.written, max(0, now.Sub(since))
 }
 
 // progress gives the offset before which the sink holds everything, and the

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/convoview/convoview/internal/events"
@@ -53,10 +55,10 @@ type Announcer interface {
 	// Announce says that the events of records, folded into models, are
 	// visible, and with them everything in ranges; topics says how many
 	// partitions each has, where that is known. The models are read only. It must
-	// not block. Its error says that somebody may have missed it, which they notice
+	// not block. ctx has the span of the batch, if it is traced. Its error says that somebody may have missed it, which they notice
 	// by themselves: the ranges of a partition continue each other, and are
 	// repeated, empty, while nothing happens.
-	Announce(models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
+	Announce(ctx context.Context, models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
 }
 
 // writer is the one that writes and commits: batch by batch, each of all the
@@ -75,6 +77,7 @@ type writer struct {
 	inDoubt     func(bool) // a commit may not have its answer
 	logger      *slog.Logger
 	metrics     *metrics
+	tracer      trace.Tracer // one that makes nothing, unless somebody wants traces
 
 	// session is the current one; only its partitions are ever committed.
 	session atomic.Pointer[session]
@@ -184,6 +187,11 @@ func (w *writer) owned(s *session) error {
 // at least once: a crash between any two of them only repeats what was done.
 func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	b := gather(pieces)
+	if len(b.pieces) > 0 {
+		var span trace.Span
+		ctx, span = w.begin(ctx, b)
+		defer span.End()
+	}
 	// 1 write
 	if b.events > 0 {
 		for left := b.events; left > 0; left -= w.limiter.Burst() { // a batch may have a piece too many
@@ -198,20 +206,35 @@ func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	for _, p := range b.pieces {
 		p.partition.wrote(p)
 	}
+	b.observe(w.metrics.visible)
 	// 2 announce
-	w.announce(b)
+	w.announce(ctx, b)
 	// 3 commit
+	_, committing := w.tracer.Start(ctx, stages.commit)
+	defer committing.End()
 	if !w.commit() {
 		time.AfterFunc(w.waits.NextBackOff(), w.wake)
 	}
 	return nil
 }
 
+// observe tells how old the records of the batch are now.
+func (b *batch) observe(ages prometheus.Observer) {
+	now := time.Now()
+	for _, p := range b.pieces {
+		if !p.oldest.IsZero() {
+			ages.Observe(max(0, now.Sub(p.oldest)).Seconds())
+		}
+	}
+}
+
 // announce tells others of a batch. Nothing waits for them, whoever they are.
-func (w *writer) announce(b batch) {
+func (w *writer) announce(ctx context.Context, b batch) {
 	if w.announcer == nil || len(b.pieces) == 0 {
 		return
 	}
+	ctx, span := w.tracer.Start(ctx, stages.announce, trace.WithSpanKind(trace.SpanKindProducer))
+	defer span.End()
 	w.announcing.Lock()
 	defer w.announcing.Unlock()
 	var records []events.Record
@@ -219,21 +242,26 @@ func (w *writer) announce(b batch) {
 	for _, p := range b.pieces {
 		records = append(records, p.kept...)
 		ranges = append(ranges, events.Range{
-			Topic: p.partition.topic, Partition: p.partition.id, From: p.from, To: p.to, Moved: p.moved,
+			Topic: p.partition.topic, Partition: p.partition.id, From: p.from, To: p.to, Moved: p.moved, Oldest: p.oldest,
 		})
 		p.partition.didAnnounce(p.to)
 	}
-	if err := w.announcer.Announce(b.models, records, ranges, nil); err != nil {
+	begin := time.Now()
+	if err := w.announcer.Announce(ctx, b.models, records, ranges, nil); err != nil {
 		w.metrics.announceFailures.Inc()
+		failed(span, err)
 		w.logger.Warn("batch not announced; who follows will notice and load again", "events", b.events, "error", err)
+		return
 	}
+	w.metrics.announce.Observe(time.Since(begin).Seconds())
+	b.observe(w.metrics.announced)
 }
 
 // repeat tells others again where the partitions of a session were announced up to.
 func (w *writer) repeat(s *session, topics map[string]int) {
 	w.announcing.Lock()
 	defer w.announcing.Unlock()
-	if err := w.announcer.Announce(nil, nil, s.spokenOf(), topics); err != nil {
+	if err := w.announcer.Announce(context.Background(), nil, nil, s.spokenOf(), topics); err != nil {
 		w.metrics.announceFailures.Inc()
 	}
 }
@@ -293,7 +321,9 @@ func (b *batch) apart(ids map[string]struct{}, decoder Decoder) (rest []*project
 const statusSink = "sink"
 
 // write tries until the sink has taken the batch. Only the end of ctx stops it.
-func (w *writer) write(ctx context.Context, b batch) error {
+func (w *writer) write(ctx context.Context, b batch) (err error) {
+	ctx, span := w.tracer.Start(ctx, stages.write, trace.WithSpanKind(trace.SpanKindClient))
+	defer func() { failed(span, err); span.End() }()
 	write := func() error { return w.sink.Write(ctx, b.models...) }
 	if w.keeper != nil {
 		ids := w.keeper.LeftOut()
@@ -312,7 +342,7 @@ func (w *writer) write(ctx context.Context, b batch) error {
 	}
 	begin := time.Now()
 	attempt := time.Time{}
-	err := retry(ctx, w.config, func() error {
+	err = retry(ctx, w.config, func() error {
 		attempt = time.Now()
 		return write()
 	}, func(err error, attempts int, wait time.Duration) {
@@ -328,7 +358,7 @@ func (w *writer) write(ctx context.Context, b batch) error {
 		return fmt.Errorf("write %d events (%d bytes): %w", b.events, b.bytes, err)
 	}
 	w.status.clear(statusSink)
-	w.metrics.writeSeconds.Observe(time.Since(attempt).Seconds())
+	w.metrics.write.Observe(time.Since(attempt).Seconds())
 	w.metrics.batchEvents.Observe(float64(b.events))
 	w.metrics.batchBytes.Observe(float64(b.bytes))
 	var conflicts []projection.EditKey
@@ -382,6 +412,7 @@ func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
 		offsets[p.topic][p.id] = offset
 	}
 	w.inDoubt(true)
+	begin := time.Now()
 	err := s.commit(offsets)
 	w.inDoubt(err != nil && !answered(err))
 	if err != nil {
@@ -392,6 +423,7 @@ func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
 		return fmt.Errorf("commit the offsets of %d partitions: %w", len(list), err)
 	}
 	w.metrics.commits.Inc()
+	w.metrics.commit.Observe(time.Since(begin).Seconds())
 	for p, offset := range list {
 		p.didCommit(offset)
 	}

@@ -54,7 +54,7 @@ func NewRegistry() *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(),
+		newBuildInfo(),
 	)
 	return r
 }
@@ -79,9 +79,11 @@ type check struct {
 	warn bool // it is told of, and the command is ready nonetheless
 }
 
-// NewAdmin makes an admin server that shows the metrics of a registry.
-func NewAdmin(config AdminConfig, metrics prometheus.Gatherer, logger *slog.Logger) *Admin {
+// NewAdmin makes an admin server that shows the metrics of a registry, and adds those of
+// its checks to it.
+func NewAdmin(config AdminConfig, metrics *prometheus.Registry, logger *slog.Logger) *Admin {
 	a := &Admin{config: config, logger: logger, started: make(chan struct{})}
+	metrics.MustRegister(a)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.ready)
@@ -156,32 +158,39 @@ func (a *Admin) Run(ctx context.Context) error {
 	return nil
 }
 
-func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
+// result is what came of a check.
+type result struct {
+	check
+	err error
+}
+
+// run runs all checks, and reports whether those passed that must.
+func (a *Admin) run(ctx context.Context) (results []result, ready bool) {
 	a.mu.Lock()
 	checks := slices.Clone(a.checks)
 	a.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	results := make([]string, len(checks))
+	results = make([]result, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
-		wg.Go(func() {
-			if err := c.run(ctx); err != nil {
-				results[i] = err.Error()
-			}
-		})
+		wg.Go(func() { results[i] = result{c, c.run(ctx)} })
 	}
 	wg.Wait()
+	return results, !slices.ContainsFunc(results, func(r result) bool { return r.err != nil && !r.warn })
+}
 
+func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
+	results, ready := a.run(r.Context())
 	reply := struct {
 		Ready  bool              `json:"ready"`
 		Checks map[string]string `json:"checks"`
-	}{Ready: true, Checks: map[string]string{}}
-	for i, c := range checks {
-		reply.Checks[c.name] = "ok"
-		if results[i] != "" {
-			reply.Ready, reply.Checks[c.name] = reply.Ready && c.warn, results[i]
+	}{Ready: ready, Checks: map[string]string{}}
+	for _, r := range results {
+		reply.Checks[r.name] = "ok"
+		if r.err != nil {
+			reply.Checks[r.name] = r.err.Error()
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -189,4 +198,28 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(reply)
+}
+
+// What is exported of the checks.
+var (
+	readyDesc = prometheus.NewDesc("convoview_ready", "1 when every check passes that must, as /readyz says.", nil, nil)
+	checkDesc = prometheus.NewDesc("convoview_check_ok", "1 when the check passes; /readyz has the reason when it does not. A failed check of feed does not keep a process from being ready.", []string{"check"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (a *Admin) Describe(to chan<- *prometheus.Desc) { to <- readyDesc; to <- checkDesc }
+
+// Collect implements prometheus.Collector: it runs the checks.
+func (a *Admin) Collect(to chan<- prometheus.Metric) {
+	number := func(is bool) float64 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	results, ready := a.run(context.Background())
+	to <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, number(ready))
+	for _, r := range results {
+		to <- prometheus.MustNewConstMetric(checkDesc, prometheus.GaugeValue, number(r.err == nil), r.name)
+	}
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
@@ -468,7 +467,7 @@ func TestAffinity_Stats(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if got := testutil.ToFloat64(f.worker.metrics.requests.WithLabelValues("list", "0")); got != 2 {
+	if got := counted(t, f.worker, "list", "0"); got != 2 {
 		t.Errorf("the metric counts %v lists, want both", got)
 	}
 }

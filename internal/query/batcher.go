@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // batcher makes one call of the keys that many requests ask for at the same
@@ -32,6 +34,7 @@ type batch[K comparable, V any] struct {
 	keys    []K
 	late    bool               // its patience is at an end
 	callers int                // who still wait for it
+	spans   []trace.Span       // of callers that are traced
 	cancel  context.CancelFunc // nil before the start
 	done    chan struct{}      // closed when values and err are set
 	values  map[K]V
@@ -47,7 +50,7 @@ func (b *batcher[K, V]) get(ctx context.Context, keys []K) (map[K]V, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	batches := b.join(keys)
+	batches := b.join(ctx, keys)
 	defer b.leave(batches)
 	values := make(map[K]V, len(keys))
 	for joined := range batches {
@@ -70,7 +73,7 @@ func (b *batcher[K, V]) get(ctx context.Context, keys []K) (map[K]V, error) {
 
 // follow waits until the batch of a key has made enough of it, or is done.
 func (b *batcher[K, V]) follow(ctx context.Context, k K, enough <-chan struct{}) error {
-	batches := b.join([]K{k})
+	batches := b.join(ctx, []K{k})
 	defer b.leave(batches)
 	for joined := range batches {
 		select {
@@ -85,7 +88,7 @@ func (b *batcher[K, V]) follow(ctx context.Context, k K, enough <-chan struct{})
 }
 
 // join puts each key into the waiting batch that has it, or into the last one while that has room.
-func (b *batcher[K, V]) join(keys []K) map[*batch[K, V]]struct{} {
+func (b *batcher[K, V]) join(ctx context.Context, keys []K) map[*batch[K, V]]struct{} {
 	joined := map[*batch[K, V]]struct{}{}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,6 +102,7 @@ func (b *batcher[K, V]) join(keys []K) map[*batch[K, V]]struct{} {
 		if _, ok := joined[place]; !ok {
 			joined[place] = struct{}{}
 			place.callers++
+			place.spans = append(place.spans, tracedIn(ctx, maxLinks-len(place.spans))...)
 		}
 	}
 	b.start()
@@ -152,7 +156,7 @@ func (b *batcher[K, V]) start() {
 		}
 		b.running++
 		// The context is no caller's: one that leaves does no harm to the others.
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(forTraced(context.Background(), next.spans))
 		next.cancel = cancel
 		go b.run(ctx, next)
 	}

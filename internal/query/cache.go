@@ -44,6 +44,7 @@ type cache struct {
 
 	maxBytes  atomic.Int64
 	evictions prometheus.Counter
+	coalesced prometheus.Observer // requests that are loaded for together
 	shared    atomic.Int64 // bytes of what inboxes share
 	balanced  atomic.Int64 // shared as it was when the bound of inboxes was set
 
@@ -60,7 +61,7 @@ type cache struct {
 }
 
 func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
-	c := &cache{clock: clock{time.Now()}, generation: generation, loads: loads, maxAge: cfg.CacheMaxAge, evictions: m.evictions}
+	c := &cache{clock: clock{time.Now()}, generation: generation, loads: loads, maxAge: cfg.CacheMaxAge, evictions: m.evictions, coalesced: m.coalesced}
 	c.maxBytes.Store(usable(cfg.CacheBytes))
 	c.epoch.Store(1)
 	c.cohorts = newBatcher(c.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)

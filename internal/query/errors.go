@@ -29,6 +29,8 @@ const (
 	codeTimeout     = 504
 )
 
+var allCodes = []int{codeOK, codeBadRequest, codeNotFound, codeTooLarge, codeOverloaded, codeInternal, codeUnavailable, codeTimeout}
+
 var (
 	errDraining   = refusal(codeUnavailable, "this worker is stopping, ask again")
 	errStoreAway  = refusal(codeUnavailable, "the store is not available, ask again later")

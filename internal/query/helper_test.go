@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -387,4 +388,14 @@ func (w *Worker) done(ctx context.Context, j *job, buffer *bytes.Buffer) ([]byte
 			return reply, err
 		}
 	}
+}
+
+// counted gives how many requests the metrics count.
+func counted(t *testing.T, w *Worker, endpoint, code string) uint64 {
+	t.Helper()
+	var m dto.Metric
+	if err := w.metrics.seconds.WithLabelValues(endpoint, code).(prometheus.Metric).Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetHistogram().GetSampleCount()
 }

@@ -16,19 +16,22 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 	for name, want := range map[string]int{
-		"convoview_query_requests_total":         4, // an endpoint and code each: 0 of all three, and a 400
-		"convoview_query_request_seconds":        3,
-		"convoview_query_dropped_total":          1,
-		"convoview_query_running":                1,
-		"convoview_query_hall":                   1,
-		"convoview_query_waiting":                1,
-		"convoview_query_memory_hits_total":      1,
-		"convoview_query_memory_misses_total":    1,
-		"convoview_query_memory_evictions_total": 1,
-		"convoview_query_memory_bytes":           1,
-		"convoview_query_memory_inboxes":         1,
-		"convoview_query_load_keys":              10, // every kind of load, used or not
-		"convoview_query_load_seconds":           10,
+		"convoview_query_request_duration_seconds": 24, // every endpoint with every code, met or not
+		"convoview_query_dropped_messages_total":   1,
+		"convoview_query_reply_failures_total":     1,
+		"convoview_query_in_flight_requests":       3,
+		"convoview_query_generation":               1,
+		"convoview_query_cache_hits_total":         1,
+		"convoview_query_cache_misses_total":       1,
+		"convoview_query_cache_evictions_total":    1,
+		"convoview_query_cache_bytes":              1,
+		"convoview_query_cache_limit_bytes":        1,
+		"convoview_query_cache_inboxes":            1,
+		"convoview_query_warm_up_users":            1,
+		"convoview_query_load_requests":            1,
+		"convoview_query_load_keys":                10, // every kind of load, used or not
+		"convoview_query_load_duration_seconds":    10,
+		"convoview_query_load_failures_total":      10,
 	} {
 		if got, err := testutil.GatherAndCount(f.registry, name); err != nil || got != want {
 			t.Errorf("%s: %d series, %v, want %d", name, got, err, want)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/codes"
+
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -80,7 +82,10 @@ type observer struct {
 func observed[K comparable, V any](o observer, name string, load loadFunc[K, V]) loadFunc[K, V] {
 	keysPerLoad := o.metrics.loadKeys.WithLabelValues(name)
 	seconds := o.metrics.loadSeconds.WithLabelValues(name)
+	failures := o.metrics.loadFailures.WithLabelValues(name)
 	return func(ctx context.Context, keys []K) (values map[K]V, err error) {
+		ctx, span := beginLoad(ctx, name, len(keys))
+		defer span.End()
 		keysPerLoad.Observe(float64(len(keys)))
 		start := time.Now()
 		defer func() {
@@ -92,7 +97,9 @@ func observed[K comparable, V any](o observer, name string, load loadFunc[K, V])
 				return
 			}
 			err = &loadError{fmt.Errorf("load %d %s: %w", len(keys), name, err)}
+			span.SetStatus(codes.Error, err.Error())
 			if ctx.Err() == nil { // else nobody waits for it
+				failures.Inc()
 				o.log.Error("the store failed", "error", err)
 			}
 		}()

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
@@ -36,6 +37,7 @@ type Worker struct {
 	clock     func() time.Time
 	log       *slog.Logger
 	metrics   *metrics
+	tracer    trace.Tracer // nil: nobody wants traces
 	endpoints []*endpoint
 
 	generations Generations
@@ -84,8 +86,7 @@ type endpoint struct {
 	decode  func(*fields, *query)
 	answer  answer
 	stats   stats
-	good    prometheus.Counter // of the metric of requests: without an error
-	seconds prometheus.Observer
+	seconds prometheus.Observer // of the metric of requests: those without an error
 }
 
 // answer gives the reply to a query from what is in memory, or what has to be
@@ -102,6 +103,7 @@ type job struct {
 	maxBytes       int    // of the reply
 	query          *query // nil: not decoded yet
 	in             *room
+	span           trace.Span // nil: nobody wants traces
 }
 
 // New makes a worker that does nothing before Run. The clock says what is
@@ -126,7 +128,7 @@ func New(cfg Config, nc *nats.Conn, generations Generations, clock func() time.T
 		)
 	}
 	for _, e := range w.endpoints {
-		e.good, e.seconds = m.requests.WithLabelValues(e.name, strconv.Itoa(codeOK)), m.seconds.WithLabelValues(e.name)
+		e.seconds = m.seconds.WithLabelValues(e.name, strconv.Itoa(codeOK))
 	}
 	w.watch(r)
 	return w
@@ -288,6 +290,9 @@ func (w *Worker) take(e *endpoint, r micro.Request) {
 		w.metrics.dropped.Inc()
 		e.stats.dropped.Add(1)
 		return
+	}
+	if w.tracer != nil {
+		j.span = w.beginSpan(j, r)
 	}
 	if refused := w.accept(j); refused != nil {
 		w.respond(j, nil, refused)
@@ -461,6 +466,9 @@ func (w *Worker) supply(base context.Context, j *job, lacks *missing, buffer *by
 		}
 	}()
 	q := j.query
+	if j.span != nil {
+		base = trace.ContextWithSpan(base, j.span)
+	}
 	ctx, cancel := context.WithDeadlineCause(base, j.arrived.Add(q.timeout), late(q))
 	defer cancel()
 	if lacks.alone != nil {
@@ -493,10 +501,9 @@ func (w *Worker) await(ctx context.Context, q *query) error {
 func (w *Worker) respond(j *job, data []byte, err error) {
 	reply := &nats.Msg{Subject: j.reply, Data: data}
 	took := time.Since(j.arrived)
-	j.seconds.Observe(took.Seconds())
 	var said *replyError
 	if err == nil {
-		j.good.Inc()
+		j.seconds.Observe(took.Seconds())
 	} else {
 		said = replyFor(err)
 		reply.Data = said.body()
@@ -504,13 +511,17 @@ func (w *Worker) respond(j *job, data []byte, err error) {
 			micro.ErrorCodeHeader: {said.code()},
 			micro.ErrorHeader:     {said.Message},
 		}
-		w.metrics.requests.WithLabelValues(j.name, said.code()).Inc()
+		w.metrics.seconds.WithLabelValues(j.name, said.code()).Observe(took.Seconds())
 		if logged := (*loadError)(nil); said.Code == codeInternal && !errors.As(err, &logged) {
 			w.log.Error("a request failed", "subject", j.subject, "error", err)
 		}
 	}
 	j.stats.count(took, said)
+	if j.span != nil {
+		endSpan(j.span, reply, said)
+	}
 	if err := w.nc.PublishMsg(reply); err != nil {
+		w.metrics.repliesFailed.Inc()
 		w.log.Error("a reply was lost", "subject", j.subject, "bytes", len(reply.Data), "error", err)
 	}
 }

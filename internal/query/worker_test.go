@@ -133,7 +133,7 @@ func TestWorker_Overload(t *testing.T) {
 	if got := codeOf(<-f.send("unread", ask)); got != "0" {
 		t.Errorf("afterwards: %s", got)
 	}
-	if got := testutil.ToFloat64(f.worker.metrics.requests.WithLabelValues("unread", "429")); got != 3 {
+	if got := counted(t, f.worker, "unread", "429"); got != 3 {
 		t.Errorf("%v refusals counted", got)
 	}
 }
@@ -428,7 +428,7 @@ func TestWorker_NoReplySubject(t *testing.T) {
 	if got := testutil.ToFloat64(f.worker.metrics.dropped); got != 1 {
 		t.Errorf("%v dropped, want 1", got)
 	}
-	if got := testutil.ToFloat64(f.worker.metrics.requests.WithLabelValues("unread", "0")); got != 1 {
+	if got := counted(t, f.worker, "unread", "0"); got != 1 {
 		t.Errorf("%v answered, want 1", got)
 	}
 }
@@ -501,10 +501,7 @@ func TestWorker_Several(t *testing.T) {
 		})
 	}
 	f.awaitService()
-	answered := func(w *Worker) float64 {
-		return testutil.ToFloat64(w.metrics.requests.WithLabelValues("list", "0"))
-	}
-	for answered(workers[0]) == 0 || answered(workers[1]) == 0 {
+	for counted(t, workers[0], "list", "0") == 0 || counted(t, workers[1], "list", "0") == 0 {
 		var got []string
 		cursor := ""
 		for {

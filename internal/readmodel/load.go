@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/projection"
@@ -207,6 +208,7 @@ func load[R, K any](ctx context.Context, s *Store, t *table[R], by *key[K], keys
 		threads = 2
 	}
 	ctx = clickhouse.Context(ctx,
+		clickhouse.WithSpan(trace.SpanContextFromContext(ctx)),
 		clickhouse.WithParameters(parameters),
 		clickhouse.WithSettings(clickhouse.Settings{"max_threads": threads}),
 	)

@@ -6,7 +6,9 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // table declares how rows of type R are written and read.
@@ -112,6 +114,7 @@ func (b *insertion[R]) begin(ctx context.Context) (err error) {
 	if b.release, err = b.store.slot(ctx); err != nil {
 		return err
 	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSpan(trace.SpanContextFromContext(ctx)))
 	if b.batch, err = b.store.conn.PrepareBatch(ctx, b.table.insertQuery(b.store.db)); err != nil {
 		return err //nolint:wrapcheck // insert says what it was
 	}

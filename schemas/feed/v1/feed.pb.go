@@ -167,7 +167,10 @@ type Range struct {
 	To int64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	// Reading was moved here by force, because the partition lost what came
 	// before or was made anew: earlier offsets of it mean nothing any more.
-	Moved         bool `protobuf:"varint,5,opt,name=moved,proto3" json:"moved,omitempty"`
+	Moved bool `protobuf:"varint,5,opt,name=moved,proto3" json:"moved,omitempty"`
+	// The Kafka timestamp of the first record in it, in milliseconds since 1970; absent
+	// when it has none.
+	OldestMs      *int64 `protobuf:"varint,6,opt,name=oldest_ms,json=oldestMs,proto3,oneof" json:"oldest_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +238,13 @@ func (x *Range) GetMoved() bool {
 		return x.Moved
 	}
 	return false
+}
+
+func (x *Range) GetOldestMs() int64 {
+	if x != nil && x.OldestMs != nil {
+		return *x.OldestMs
+	}
+	return 0
 }
 
 // Topic is a topic that is projected.
@@ -305,13 +315,16 @@ const file_feed_v1_feed_proto_rawDesc = "" +
 	"\x06Record\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12&\n" +
 	"\fcontent_type\x18\x02 \x01(\tH\x00R\vcontentType\x88\x01\x01B\x0f\n" +
-	"\r_content_type\"u\n" +
+	"\r_content_type\"\xa5\x01\n" +
 	"\x05Range\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\x03R\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\x03R\x02to\x12\x14\n" +
-	"\x05moved\x18\x05 \x01(\bR\x05moved\";\n" +
+	"\x05moved\x18\x05 \x01(\bR\x05moved\x12 \n" +
+	"\toldest_ms\x18\x06 \x01(\x03H\x00R\boldestMs\x88\x01\x01B\f\n" +
+	"\n" +
+	"_oldest_ms\";\n" +
 	"\x05Topic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -354,6 +367,7 @@ func file_feed_v1_feed_proto_init() {
 		return
 	}
 	file_feed_v1_feed_proto_msgTypes[1].OneofWrappers = []any{}
+	file_feed_v1_feed_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1,0 +1,87 @@
+package ingest
+
+import (
+	"context"
+	"strings"
+
+	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// maxLinks bounds the records that the span of a batch is linked to, and those of one
+// partition in it. It is what a span takes by default.
+const maxLinks = 128
+
+// TraceWith has each batch make a span, linked to the spans of its records that are
+// sampled. It is called before Run.
+func (c *Consumer) TraceWith(tracer trace.Tracer) { c.writer.tracer, c.traced = tracer, true }
+
+// link notes the span that a record's headers name, if it is sampled.
+func (p *piece) link(headers []kafka.Header) {
+	if len(headers) == 0 || len(p.spans) >= maxLinks {
+		return
+	}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), recordHeaders(headers))
+	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
+		p.spans = append(p.spans, span)
+	}
+}
+
+// begin begins the span of a batch. It is in the trace of the first of its records that
+// is traced, so that it is sampled as that is, and linked to all of them.
+func (w *writer) begin(ctx context.Context, b batch) (context.Context, trace.Span) {
+	var links []trace.Link
+	for _, p := range b.pieces {
+		for _, span := range p.spans[:min(len(p.spans), maxLinks-len(links))] {
+			links = append(links, trace.Link{SpanContext: span})
+		}
+	}
+	if len(links) > 0 {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, links[0].SpanContext)
+	}
+	return w.tracer.Start(ctx, "process batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...), trace.WithAttributes(
+		attribute.String("messaging.system", "kafka"),
+		attribute.String("messaging.operation.type", "process"),
+		attribute.String("messaging.consumer.group.name", w.config.GroupID),
+		attribute.Int("messaging.batch.message_count", b.records),
+		attribute.Int("convoview.batch.events", b.events),
+		attribute.Int("convoview.batch.rows", b.rows),
+		attribute.Int("convoview.batch.partitions", len(b.pieces)),
+	))
+}
+
+// failed notes an error, if it is one, in a span.
+func failed(span trace.Span, err error) {
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, err.Error())
+	}
+}
+
+// recordHeaders are a record's headers as propagators read them.
+type recordHeaders []kafka.Header
+
+// Get implements propagation.TextMapCarrier.
+func (h recordHeaders) Get(key string) string {
+	for _, header := range h {
+		if strings.EqualFold(header.Key, key) {
+			return string(header.Value)
+		}
+	}
+	return ""
+}
+
+// Set implements propagation.TextMapCarrier. Nothing is written.
+func (h recordHeaders) Set(string, string) {}
+
+// Keys implements propagation.TextMapCarrier.
+func (h recordHeaders) Keys() []string {
+	keys := make([]string, len(h))
+	for i, header := range h {
+		keys[i] = header.Key
+	}
+	return keys
+}
