@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
@@ -61,6 +62,7 @@ type system struct {
 	database        string
 	readModel       *readmodel.Server
 	feed            *feed.Follower // of the query worker, once there is one
+	tracer          trace.Tracer   // of the services; nil: they make no traces
 	client          *kafka.Client
 	writer          *kafka.Writer
 	rng             *rand.Rand                           // draws encodings
@@ -166,6 +168,9 @@ func (s *system) projectTo(sink ingest.Sink) (stop func()) {
 		s.t.Fatal(err)
 	}
 	consumer.AnnounceTo(feed.NewPublisher(s.nc))
+	if s.tracer != nil {
+		consumer.TraceWith(s.tracer)
+	}
 	return s.run("projector", consumer.Run)
 }
 
@@ -181,6 +186,10 @@ func (s *system) serve(clock func() time.Time) {
 	}, clock, s.log(), prometheus.NewRegistry())
 	s.feed = feed.NewFollower(feed.DefaultConfig(), s.nc, worker, s.log(), prometheus.NewRegistry())
 	worker.Follow(s.feed)
+	if s.tracer != nil {
+		worker.TraceWith(s.tracer)
+		s.feed.TraceWith(s.tracer)
+	}
 	s.run("feed", s.feed.Run)
 	s.run("query worker", worker.Run)
 }

@@ -45,8 +45,8 @@ type cache struct {
 	maxBytes  atomic.Int64
 	evictions prometheus.Counter
 	coalesced prometheus.Observer // requests that are loaded for together
-	shared    atomic.Int64 // bytes of what inboxes share
-	balanced  atomic.Int64 // shared as it was when the bound of inboxes was set
+	shared    atomic.Int64        // bytes of what inboxes share
+	balanced  atomic.Int64        // shared as it was when the bound of inboxes was set
 
 	inboxes source[projection.UserKey, inbox, map[string]*projection.State]
 	table   *otter.Cache[projection.UserKey, *entry[inbox]]

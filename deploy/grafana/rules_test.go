@@ -1,0 +1,135 @@
+package grafana_test
+
+import (
+	"cmp"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"go.yaml.in/yaml/v3"
+)
+
+// ruleTests is a file of tests of alerts, as promtool has them; we need no more of it.
+type ruleTests struct {
+	RuleFiles []string `yaml:"rule_files"`
+	Tests     []struct {
+		Name        string         `yaml:"name"`
+		Interval    model.Duration `yaml:"interval"`
+		InputSeries []struct {
+			Series string `yaml:"series"`
+			Values string `yaml:"values"`
+		} `yaml:"input_series"`
+		AlertRuleTest []struct {
+			EvalTime  model.Duration `yaml:"eval_time"`
+			Alertname string         `yaml:"alertname"`
+			ExpAlerts []struct {
+				ExpLabels map[string]string `yaml:"exp_labels"`
+			} `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	} `yaml:"tests"`
+}
+
+// TestAlerts_Fire runs the tests of the alerts: each fires in one of them, and in one
+// does not.
+func TestAlerts_Fire(t *testing.T) {
+	text, err := os.ReadFile("../prometheus/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file ruleTests
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	rules := map[string]rulefmt.Rule{}
+	for _, group := range alerts(t).Groups {
+		for _, r := range group.Rules {
+			rules[r.Alert] = r
+		}
+	}
+	fired, quiet := map[string]bool{}, map[string]bool{}
+	for _, test := range file.Tests {
+		t.Run(test.Name, func(t *testing.T) {
+			s := newStorage(t)
+			var samples []sample
+			for _, in := range test.InputSeries {
+				of, values, err := queries.ParseSeriesDesc(in.Series + " " + in.Values)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, v := range values {
+					if !v.Omitted {
+						samples = append(samples, sample{of, time.Unix(0, 0).Add(time.Duration(i) * time.Duration(test.Interval)), v.Value})
+					}
+				}
+			}
+			slices.SortStableFunc(samples, func(a, b sample) int { return a.at.Compare(b.at) })
+			s.add(t, samples...)
+			for _, c := range test.AlertRuleTest {
+				rule, ok := rules[c.Alertname]
+				if !ok {
+					t.Fatalf("there is no alert %s", c.Alertname)
+				}
+				want := []labels.Labels{}
+				for _, e := range c.ExpAlerts {
+					want = append(want, labels.FromMap(e.ExpLabels))
+				}
+				got := s.firing(t, rule, time.Duration(c.EvalTime), time.Duration(test.Interval))
+				byText := func(a, b labels.Labels) int { return cmp.Compare(a.String(), b.String()) }
+				slices.SortFunc(want, byText)
+				slices.SortFunc(got, byText)
+				if diff := gocmp.Diff(texts(want), texts(got)); diff != "" {
+					t.Errorf("%s at %v (-want +got):\n%s", c.Alertname, time.Duration(c.EvalTime), diff)
+				}
+				fired[c.Alertname] = fired[c.Alertname] || len(want) > 0
+				// Of two series one that does not fire is a test, too.
+				quiet[c.Alertname] = quiet[c.Alertname] || len(want) == 0 || len(test.InputSeries) > len(want)
+			}
+		})
+	}
+	for name := range rules {
+		if !fired[name] || !quiet[name] {
+			t.Errorf("%s: is there a test in which it fires: %v, does not: %v", name, fired[name], quiet[name])
+		}
+	}
+}
+
+func texts(list []labels.Labels) (all []string) {
+	for _, l := range list {
+		all = append(all, l.String())
+	}
+	return all
+}
+
+// firing gives the labels of the alerts of a rule that fire at a time: its expression has
+// held, evaluated every so often, for as long as the rule says.
+func (s *storage) firing(t *testing.T, rule rulefmt.Rule, at, every time.Duration) (list []labels.Labels) {
+	t.Helper()
+	m, err := s.evaluate(t.Context(), rule.Expr, time.Unix(0, 0), time.Unix(0, 0).Add(at), every)
+	if err != nil {
+		t.Fatalf("%s: %v", rule.Alert, err)
+	}
+	for _, series := range m {
+		since := at + every
+		for i, p := range slices.Backward(series.Floats) {
+			expected := at - time.Duration(len(series.Floats)-1-i)*every
+			if time.Duration(p.T)*time.Millisecond != expected {
+				break // it did not hold in between
+			}
+			since = expected
+		}
+		if at-since >= time.Duration(rule.For) && since <= at {
+			b := labels.NewBuilder(series.Metric)
+			b.Del("__name__")
+			for name, value := range rule.Labels {
+				b.Set(name, value)
+			}
+			list = append(list, b.Labels())
+		}
+	}
+	return list
+}
