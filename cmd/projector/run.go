@@ -159,6 +159,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	limitMemory(config.ingest, getenv)
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
+	flags.ExportCertificates(registry, log)
 	traces, err := lifecycle.OpenTracing(ctx, config.traces, "projector", getenv, log)
 	if err != nil {
 		return err

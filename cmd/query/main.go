@@ -95,6 +95,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 
 	log := lifecycle.NewLogger(config.log, os.Stderr)
 	registry := lifecycle.NewRegistry()
+	flags.ExportCertificates(registry, log)
 	traces, err := lifecycle.OpenTracing(ctx, config.traces, "query", getenv, log)
 	if err != nil {
 		return err

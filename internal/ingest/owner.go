@@ -327,7 +327,7 @@ func (o *owner) watch(took time.Duration, before int64) {
 	if o.watchdog.observe(took, next != before, o.partition.behind()) {
 		o.metrics.stalls.WithLabelValues(o.partition.topic).Inc()
 		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
-		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "for", o.config.StallTimeout)
+		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "stall_timeout", o.config.StallTimeout)
 		o.fetcher.close()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -101,9 +102,9 @@ func TestNewLogger(t *testing.T) {
 	var out strings.Builder
 	logger := lifecycle.NewLogger(lifecycle.LogConfig{Format: "json", Level: "warn"}, &out)
 	logger.Info("quiet")
-	logger.Warn("loud", "rows", 3)
+	logger.Warn("loud", "rows", 3, "took", 90*time.Second)
 	var line map[string]any
-	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["msg"] != "loud" || line["rows"] != 3.0 {
+	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["msg"] != "loud" || line["rows"] != 3.0 || line["took"] != "1m30s" {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	out.Reset()

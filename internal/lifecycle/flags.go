@@ -21,6 +21,7 @@ type Flags struct {
 	output  io.Writer
 	summary string
 	entries []entry
+	secured []*TLS // those that were registered
 }
 
 type entry struct {

@@ -34,6 +34,7 @@ type TLS struct {
 
 // Register binds the settings to --NAME-tls and --NAME-tls-….
 func (t *TLS) Register(f *Flags, name, server string) {
+	f.secured = append(f.secured, t)
 	f.Bool(&t.Enabled, name+"-tls", "Connect to "+server+" by TLS.")
 	f.String(&t.CAFile, name+"-tls-ca-file", "Certificates (PEM) of those who are trusted; without it the system's are. All files are read again when they change.")
 	f.String(&t.CertFile, name+"-tls-cert-file", "Our own certificate (PEM), for mutual TLS.")

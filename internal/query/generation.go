@@ -184,7 +184,7 @@ func (w *Worker) turn(ctx context.Context, number int) {
 		before.bound(w.cfg.CacheBytes)
 		if ctx.Err() == nil {
 			wait := w.fail(number)
-			log.Error("cannot load the generation that is to be read; trying again", "error", err, "in", wait)
+			log.Error("cannot load the generation that is to be read; trying again", "error", err, "retry_in", wait)
 		}
 		return
 	}

@@ -1,0 +1,103 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/lifecycle/tlstest"
+)
+
+func TestAdmin_ExportsItsChecks(t *testing.T) {
+	registry := lifecycle.NewRegistry()
+	admin := lifecycle.NewAdmin(lifecycle.AdminConfig{}, registry, slog.New(slog.DiscardHandler))
+	away := errors.New("away")
+	admin.AddCheck("kafka", func(context.Context) error { return away })
+	admin.AddWarning("feed", func(context.Context) error { return errors.New("not whole") })
+	holds := func(want string) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "convoview_ready", "convoview_check_ok"); err != nil {
+			t.Error(err)
+		}
+	}
+	const help = `# HELP convoview_check_ok 1 when the check passes; /readyz has the reason when it does not. A failed check of feed does not keep a process from being ready.
+# TYPE convoview_check_ok gauge
+# HELP convoview_ready 1 when every check passes that must, as /readyz says.
+# TYPE convoview_ready gauge
+`
+	holds(help + "convoview_check_ok{check=\"kafka\"} 0\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 0\n")
+	away = nil
+	holds(help + "convoview_check_ok{check=\"kafka\"} 1\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 1\n")
+	problems, err := testutil.GatherAndLint(registry, "convoview_ready", "convoview_check_ok", "convoview_build_info")
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+func TestFlags_ExportCertificates(t *testing.T) {
+	files, ca := tlstest.NewFiles(t), tlstest.NewCA(t)
+	files.Write(t, ca, ca.Issue(t, "ours"))
+	f := lifecycle.NewFlags("x", "", func(string) string { return "" }, io.Discard)
+	new(lifecycle.TLS).Register(f, "kafka", "brokers")
+	new(lifecycle.TLS).Register(f, "other", "others")
+	if err := f.Parse([]string{"--kafka-tls", "--kafka-tls-cert-file", files.Cert, "--kafka-tls-key-file", files.Key}); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	f.ExportCertificates(registry, slog.New(slog.DiscardHandler))
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || len(families[0].GetMetric()) != 1 {
+		t.Fatalf("%v, %v, want one certificate", families, err)
+	}
+	got := families[0].GetMetric()[0]
+	if file := got.GetLabel()[0].GetValue(); file != files.Cert {
+		t.Errorf("the file is %s, want %s", file, files.Cert)
+	}
+	if left := time.Until(time.Unix(int64(got.GetGauge().GetValue()), 0)); left <= 0 || left > time.Hour {
+		t.Errorf("it expires in %v, want within the hour that tlstest gives", left)
+	}
+}
+
+func TestOpenTracing_Decides(t *testing.T) {
+	for _, c := range []struct {
+		endpoint string
+		env      map[string]string
+		makes    bool
+		err      string // part of it
+	}{
+		{},
+		{endpoint: "http://127.0.0.1:1", makes: true},
+		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, makes: true},
+		{env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"}, makes: true},
+		{env: map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, makes: true},
+		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_SDK_DISABLED": "true"}},
+		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_TRACES_EXPORTER": "none"}},
+		{env: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, err: `OTEL_TRACES_EXPORTER "zipkin": expected otlp or none`},
+		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, err: `"grpc": expected http/protobuf`},
+	} {
+		traces, err := lifecycle.OpenTracing(t.Context(), lifecycle.TracingConfig{Endpoint: c.endpoint}, "test",
+			func(name string) string { return c.env[name] }, slog.New(slog.DiscardHandler))
+		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%+v: got %v", c, err)
+		}
+		if (traces != nil) != c.makes {
+			t.Errorf("%+v: makes traces: %v", c, traces != nil)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := traces.Component().Run(ended); err != nil {
+			t.Errorf("%+v: end: %v", c, err)
+		}
+	}
+	if err := (lifecycle.TracingConfig{Endpoint: "localhost:4318"}).Validate(); err == nil || !strings.Contains(err.Error(), `"localhost:4318"`) {
+		t.Errorf("an endpoint that is no URL: %v", err)
+	}
+}
