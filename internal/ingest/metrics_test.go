@@ -1,0 +1,63 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// TestPartition_Lag follows one partition through all that its lag may be.
+func TestPartition_Lag(t *testing.T) {
+	begin := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	p := newPartition("t", kafka.PartitionAssignment{Offset: 10}, nil)
+	holds := func(what string, now time.Time, records int64, age time.Duration) {
+		t.Helper()
+		if r, a := p.lag(now); r != records || a != age {
+			t.Errorf("%s: %d records, %v, want %d, %v", what, r, a, records, age)
+		}
+	}
+	holds("nothing is known", at(0), 0, 0)
+	p.sawEnd(10, at(0))
+	holds("nothing is there", at(100), 0, 0)
+
+	p.sawEnd(15, at(100))
+	holds("heard of, not read", at(103), 5, 3*time.Second)
+
+	p.advance(13)
+	p.holds(at(40)) // they were written long ago
+	holds("read in part", at(103), 5, 63*time.Second)
+	p.advance(15)
+	p.holds(at(50))
+	holds("read", at(104), 5, 64*time.Second)
+
+	p.wrote(&piece{to: 13, latest: at(45)})
+	holds("written in part", at(105), 2, 60*time.Second)
+	p.wrote(&piece{to: 15, latest: at(52)})
+	holds("written", at(500), 0, 0)
+
+	p.sawEnd(16, at(500))
+	p.advance(16)
+	p.holds(at(499))
+	holds("after a long silence", at(501), 1, 2*time.Second)
+	holds("by a clock that is behind Kafka's", at(498), 1, 0)
+
+	p.reset(20) // reading goes on elsewhere
+	p.wrote(&piece{to: 17, latest: at(499)})
+	p.sawEnd(30, at(505))
+	holds("elsewhere", at(510), 10, 10*time.Second)
+}
+
+// TestSample_IsOfFew holds that hardly any event is timed.
+func TestSample_IsOfFew(t *testing.T) {
+	timed := 0
+	for offset := range int64(100 * sampledEvery) {
+		if watch := sample(offset); !watch.at.IsZero() {
+			timed++
+		}
+	}
+	if timed != 100 {
+		t.Errorf("%d of %d", timed, 100*sampledEvery)
+	}
+}
