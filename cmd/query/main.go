@@ -21,10 +21,10 @@ import (
 const stopBudget = 20 * time.Second
 
 type config struct {
-	nats  lifecycle.NATSConfig
-	feed  feed.Config
-	query query.Config
-	store readmodel.Config
+	nats   lifecycle.NATSConfig
+	feed   feed.Config
+	query  query.Config
+	store  readmodel.Config
 	admin  lifecycle.AdminConfig
 	traces lifecycle.TracingConfig
 	log    lifecycle.LogConfig

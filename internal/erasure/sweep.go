@@ -88,7 +88,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			wait = waits.NextBackOff()
 			s.metrics.failures.Inc()
-			s.log.Error("the sweep failed; trying again", "error", err, "in", wait.Round(time.Second))
+			s.log.Error("the sweep failed; trying again", "error", err, "retry_in", wait.Round(time.Second))
 		}
 		_ = pause(ctx, wait) // the loop looks
 	}
