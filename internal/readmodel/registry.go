@@ -67,37 +67,43 @@ func (r Registry) Find(number int) (Generation, bool) {
 	return Generation{}, false
 }
 
-// Migrate makes the registry, the first generation if there is none, and the tables of
-// generations that are not there yet. It can be run again and beside a running system.
+// Migrate makes the registry, the first generation if there is none, the tables of
+// generations that are not there yet, and the views of all. It can be run again and
+// beside a running system.
 func (s *Server) Migrate(ctx context.Context) error {
 	if err := s.make(ctx, s.database, schema.Registry); err != nil {
 		return err
 	}
 	r, err := s.Registry(ctx)
-	if errors.Is(err, ErrNotMigrated) {
-		// In this order: once it is registered somebody may write it.
-		if err := s.Generation(1).migrate(ctx); err != nil {
-			return err
+	switch {
+	case errors.Is(err, ErrNotMigrated):
+		err = s.begin(ctx)
+	case err == nil:
+		for _, g := range r.Generations {
+			if err == nil && g.Kept() {
+				err = s.Generation(g.Number).migrate(ctx)
+			}
 		}
-		if err := s.register(ctx, Generation{Number: 1, State: Filled, Made: time.Now()}); err != nil {
-			return err
-		}
-		if err := s.addSwitch(ctx, 1, 1, "projector migrate"); !errors.Is(err, errSwitched) {
-			return err
-		}
-		return nil // somebody else migrates, too
 	}
 	if err != nil {
 		return err
 	}
-	for _, g := range r.Generations {
-		if g.Kept() {
-			if err := s.Generation(g.Number).migrate(ctx); err != nil {
-				return err
-			}
-		}
+	return s.makeViews(ctx)
+}
+
+// begin makes the first generation.
+func (s *Server) begin(ctx context.Context) error {
+	// In this order: once it is registered somebody may write it.
+	if err := s.Generation(1).migrate(ctx); err != nil {
+		return err
 	}
-	return nil
+	if err := s.register(ctx, Generation{Number: 1, State: Filled, Made: time.Now()}); err != nil {
+		return err
+	}
+	if err := s.addSwitch(ctx, 1, 1, "projector migrate"); !errors.Is(err, errSwitched) {
+		return err
+	}
+	return nil // somebody else migrates, too
 }
 
 // Registry gives what the registry says. Its error is ErrNotMigrated while there is

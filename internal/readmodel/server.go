@@ -97,7 +97,12 @@ func (s *Server) make(ctx context.Context, db, script string) error {
 	if err := s.conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+db); err != nil {
 		return fmt.Errorf("create database %s: %w", db, classify(ctx, err))
 	}
-	for _, statement := range statements(script, db) {
+	return s.run(ctx, statements(script, db))
+}
+
+// run runs statements of the schema.
+func (s *Server) run(ctx context.Context, list []string) error {
+	for _, statement := range list {
 		if err := s.conn.Exec(ctx, statement); err != nil {
 			name, _, _ := strings.Cut(statement, "\n")
 			return fmt.Errorf("%s: %w", name, classify(ctx, err))

@@ -22,9 +22,12 @@ type Store struct {
 // Number is the number of the generation.
 func (s *Store) Number() int { return s.number }
 
-// migrate makes the generation's tables that are not there yet.
+// migrate makes the generation's tables that are not there yet, and its views anew.
 func (s *Store) migrate(ctx context.Context) error {
-	return s.make(ctx, s.db, schema.Generation)
+	if err := s.make(ctx, s.db, schema.Generation); err != nil {
+		return err
+	}
+	return s.makeViews(ctx)
 }
 
 // statements splits a script at the semicolons that end lines, without its leading comments.

@@ -1,4 +1,4 @@
-// Package clickhouse holds the read model's tables as SQL.
+// Package clickhouse holds the read model's tables and views as SQL.
 package clickhouse
 
 import _ "embed"
@@ -12,3 +12,14 @@ var Generation string
 //
 //go:embed registry.sql
 var Registry string
+
+// Views makes the views of one generation in the database {db}.
+//
+//go:embed views.sql
+var Views string
+
+// View makes the view {view} in the database {db} of the registry, which shows that of the
+// generation that is read.
+//
+//go:embed view.sql
+var View string
