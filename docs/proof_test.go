@@ -17,10 +17,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The first section of the contract that must be proved, and the first that need not.
+// The first section of the contract that must be proved, and the first that need not; and
+// so once more.
 const (
-	firstSection = "1. Identity"
-	endSection   = "5. Limits"
+	firstSection     = "1. Identity"
+	endSection       = "5. Limits"
+	analyticsSection = "6. Analytics"
+	afterAnalytics   = "7. Connections"
 )
 
 // scenarios is where the scenarios are.
@@ -54,7 +57,8 @@ var leadMark = regexp.MustCompile(`^\*\*[^*]+\.\*\* `)
 // example is one sentence, and the bold words before a paragraph are none.
 func sentencesOf(contract page) []sentence {
 	var all []sentence
-	for _, b := range contract.section(firstSection, endSection) {
+	blocks := append(contract.section(firstSection, endSection), contract.section(analyticsSection, afterAnalytics)...)
+	for _, b := range blocks {
 		s := sentence{page: contract.name, under: b.under, line: b.line, later: b.later}
 		texts := []string{b.text}
 		switch {

@@ -34,23 +34,7 @@ var asked = recordTime.Add(time.Hour)
 // makes a conversation which no reply can hold.
 func newStore(t *testing.T) *readmodel.Store {
 	t.Helper()
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = sandboxtest.Database(t)
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := server.Generation(1)
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	store := openServer(t, sandboxtest.Database(t)).Generation(1)
 	model := projection.NewModel()
 	for _, e := range exampleEvents(t) {
 		model.Fold(e)
@@ -62,6 +46,28 @@ func newStore(t *testing.T) *readmodel.Store {
 		t.Fatal(err)
 	}
 	return store
+}
+
+// openServer gives an empty read model in a database.
+func openServer(t *testing.T, database string) *readmodel.Server {
+	t.Helper()
+	config := readmodel.DefaultConfig()
+	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+	config.Database = database
+	server, err := readmodel.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		_ = server.Close()
+	})
+	if err := server.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return server
 }
 
 // largeGroups has as many bytes as an event may in Protobuf; JSON takes six for each.

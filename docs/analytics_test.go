@@ -1,0 +1,234 @@
+package docs_test
+
+import (
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+var update = flag.Bool("update", false, "write the answers into ANALYTICS.md that its queries give")
+
+// analyticsPage is the page whose queries are run.
+const analyticsPage = "ANALYTICS.md"
+
+// demo is the app of the chat that is asked about.
+const demo = "demo"
+
+// The chat's first day, and the day after its last one.
+var (
+	chatBegin = time.Date(2026, 5, 18, 0, 0, 0, 0, time.UTC)
+	chatEnd   = time.Date(2026, 6, 29, 0, 0, 0, 0, time.UTC)
+)
+
+// analyzedChat is the chat that is asked about.
+func analyzedChat() (list []events.Event) {
+	config := generate.DefaultConfig()
+	config.Apps, config.People, config.Groups = []string{demo}, 40, 8
+	config.Start, config.Retention = chatBegin, 0
+	config.Rate = 6000 / chatEnd.Sub(chatBegin).Seconds()
+	for g := generate.New(config); ; {
+		e := g.Next()
+		if !e.Time.Time().Before(chatEnd) {
+			return list
+		}
+		list = append(list, e)
+	}
+}
+
+// analyzed makes a read model of a chat, and gives its database.
+func analyzed(t *testing.T, list []events.Event) (database string) {
+	t.Helper()
+	database = sandboxtest.Database(t)
+	server := openServer(t, database)
+	for batch := range slices.Chunk(list, 1000) {
+		model := projection.NewModel()
+		for _, e := range batch {
+			model.Fold(e)
+		}
+		if err := server.Generation(1).Write(t.Context(), model); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return database
+}
+
+// ask asks ClickHouse, over HTTP, as analysts do.
+func ask(t *testing.T, query string) (names []string, rows [][]string, err error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, sandboxtest.Start(t).HTTPURL(), strings.NewReader(query+"\nFORMAT CSVWithNames"))
+	if err != nil {
+		return nil, nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		text, err := io.ReadAll(response.Body)
+		return nil, nil, fmt.Errorf("%s: %s\n%s%w", response.Status, text, query, err)
+	}
+	lines, err := csv.NewReader(response.Body).ReadAll()
+	if err != nil || len(lines) == 0 {
+		return nil, nil, fmt.Errorf("no names of columns: %w", err)
+	}
+	return lines[0], lines[1:], nil
+}
+
+// TestContract_Views finds the views that the contract names, with the columns that it names
+// in their order, each with a comment.
+func TestContract_Views(t *testing.T) {
+	database := sandboxtest.Database(t)
+	openServer(t, database)
+	var views int
+	for _, b := range readPage(t, "CONTRACT.md").section(analyticsSection, afterAnalytics) {
+		if b.kind != row {
+			continue
+		}
+		views++
+		view := strings.Trim(b.cell("view"), "`")
+		_, columns, err := ask(t, "SELECT name, type, comment FROM system.columns WHERE database = '"+database+"' AND table = '"+view+"' ORDER BY position")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, column := range columns {
+			name, kind, comment := column[0], column[1], column[2]
+			names = append(names, name)
+			if comment == "" {
+				t.Errorf("%s.%s has no comment", view, name)
+			}
+			switch {
+			case name == "day" && kind != "Date32",
+				(name == "time" || strings.HasSuffix(name, "_time")) && kind != "DateTime64(6, 'UTC')":
+				t.Errorf("%s.%s is %s", view, name, kind)
+			}
+		}
+		if diff := cmp.Diff(spans(b.cell("columns")), names); diff != "" {
+			t.Errorf("columns of %s (-contract +there):\n%s", view, diff)
+		}
+	}
+	_, all, err := ask(t, "SELECT name FROM system.tables WHERE database = '"+database+"' AND engine = 'View'")
+	if err != nil || len(all) != views {
+		t.Errorf("there are %d views, %v, and the contract has %d: %v", len(all), err, views, all)
+	}
+}
+
+// question is a question of the page: its query, and the answer that is shown.
+type question struct{ title, query, shown string }
+
+// questionsOf gives the questions of a page.
+func questionsOf(p page) (list []question) {
+	for _, h := range p.headings {
+		if h.level != 3 {
+			continue
+		}
+		q := question{title: h.title}
+		for _, b := range p.blocks {
+			switch {
+			case b.under != h.anchor || b.kind != code:
+			case b.info == "sql":
+				q.query += b.text
+			case b.info == "text":
+				q.shown += b.text
+			}
+		}
+		list = append(list, q)
+	}
+	return list
+}
+
+// TestAnalytics_Answers asks every question of the page, and holds the answer against the
+// one that the events give and against the one that the page shows.
+func TestAnalytics_Answers(t *testing.T) {
+	list := analyzedChat()
+	database := analyzed(t, list)
+	a := newAnalyst(t, demo, list, chatEnd)
+	asked := map[string]bool{}
+	page := readPage(t, analyticsPage)
+	text, err := os.ReadFile(analyticsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range questionsOf(page) {
+		asked[q.title] = true
+		answer := answers[q.title]
+		if answer == nil {
+			t.Errorf("%q: nobody knows the answer", q.title)
+			continue
+		}
+		names, rows, err := ask(t, strings.ReplaceAll(q.query, "convoview.", database+"."))
+		if err != nil || len(rows) == 0 {
+			t.Errorf("%q: %d rows, %v", q.title, len(rows), err)
+			continue
+		}
+		if diff := cmp.Diff(printed(answer(a)), rows); diff != "" {
+			t.Errorf("%q (-the events +the query):\n%s", q.title, diff)
+		}
+		got := drawn(names, rows)
+		if *update {
+			text = []byte(strings.Replace(string(text), q.query+"```\n\n```text\n"+q.shown, q.query+"```\n\n```text\n"+got, 1))
+		} else if diff := cmp.Diff(q.shown, got); diff != "" {
+			t.Errorf("%q: go test ./docs -run Analytics -update (-shown +given):\n%s", q.title, diff)
+		}
+	}
+	if len(asked) < 20 {
+		t.Errorf("%d questions, expected at least 20", len(asked))
+	}
+	for title := range answers {
+		if !asked[title] {
+			t.Errorf("nobody asks %q", title)
+		}
+	}
+	if *update && !t.Failed() {
+		if err := os.WriteFile(analyticsPage, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// printed is an answer as CSV has it.
+func printed(rows table) [][]string {
+	list := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, v := range row {
+			list[i] = append(list[i], fmt.Sprint(v))
+		}
+	}
+	return list
+}
+
+// drawn is an answer in columns.
+func drawn(names []string, rows [][]string) string {
+	widths := make([]int, len(names))
+	lines := append([][]string{names}, rows...)
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		var row strings.Builder
+		for i, cell := range line {
+			row.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		b.WriteString(strings.TrimRight(row.String(), " ") + "\n")
+	}
+	return b.String()
+}
