@@ -195,7 +195,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
-		traces.Component(),
+		traces.Component(), //nolint:contextcheck // the last spans are sent after its end
 		lifecycle.Closer("clickhouse", server.Close),
 		nc.Component(),
 		lifecycle.Component{Name: "sweep", Run: erasure.New(config.sweep, server, log, registry).Run},

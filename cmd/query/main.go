@@ -136,7 +136,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	group := lifecycle.NewGroup(stopBudget, log,
 		admin.Component(),
-		traces.Component(),
+		traces.Component(), //nolint:contextcheck // the last spans are sent after its end
 		lifecycle.Closer("clickhouse", server.Close),
 		connection,
 		lifecycle.Component{Name: "feed", Run: follower.Run},

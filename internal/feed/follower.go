@@ -108,7 +108,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			f.take(m, time.Now())
+			f.take(m, time.Now()) //nolint:contextcheck // the context of a span is in the message
 		case errors.Is(err, nats.ErrSlowConsumer):
 			f.lost(fmt.Sprintf("more than %d bytes waited to be applied", f.config.PendingBytes))
 		case !errors.Is(err, nats.ErrTimeout):

@@ -272,7 +272,7 @@ func (c *Consumer) speak(ended context.Context, s *session) {
 				}
 			}
 		}
-		c.writer.repeat(s, topics)
+		c.writer.repeat(ended, s, topics)
 		if !sleep(ended, c.config.AnnounceInterval) {
 			return
 		}

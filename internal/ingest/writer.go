@@ -258,10 +258,10 @@ func (w *writer) announce(ctx context.Context, b batch) {
 }
 
 // repeat tells others again where the partitions of a session were announced up to.
-func (w *writer) repeat(s *session, topics map[string]int) {
+func (w *writer) repeat(ctx context.Context, s *session, topics map[string]int) {
 	w.announcing.Lock()
 	defer w.announcing.Unlock()
-	if err := w.announcer.Announce(context.Background(), nil, nil, s.spokenOf(), topics); err != nil {
+	if err := w.announcer.Announce(ctx, nil, nil, s.spokenOf(), topics); err != nil {
 		w.metrics.announceFailures.Inc()
 	}
 }

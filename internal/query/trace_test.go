@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,6 +46,7 @@ func TestBatcher_LinksWhoWaits(t *testing.T) {
 		want = append(want, span.SpanContext().SpanID())
 		get(ctx, key)
 		for waiting() != i+1 {
+			runtime.Gosched()
 		}
 	}
 	close(open)

@@ -180,7 +180,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer stopHearing()
 	w.look(ctx)
-	service, err := w.addService(lost)
+	service, err := w.addService(lost) //nolint:contextcheck // the span of a request is in the job
 	if err != nil {
 		return err
 	}
@@ -377,9 +377,9 @@ func (w *Worker) serve(base context.Context) {
 		reply, lacks, err := w.try(base, j, &buffer)
 		switch {
 		case lacks == nil:
-			w.finish(j, reply, err)
+			w.finish(j, reply, err) //nolint:contextcheck // the span of a request is in the job
 		case !w.aside(j):
-			w.finish(j, nil, errOverloaded)
+			w.finish(j, nil, errOverloaded) //nolint:contextcheck // the span of a request is in the job
 		default:
 			go w.wait(base, j, lacks)
 		}
@@ -446,7 +446,7 @@ func (w *Worker) wait(base context.Context, j *job, lacks *missing) {
 	if reply == nil && err == nil {
 		w.queue <- j // there is room
 	} else {
-		w.finish(j, reply, err)
+		w.finish(j, reply, err) //nolint:contextcheck // the span of a request is in the job
 	}
 	if buffer.Cap() <= keptReplyBytes {
 		buffer.Reset()
