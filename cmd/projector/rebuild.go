@@ -72,6 +72,9 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
+	if config.admin.AskReady {
+		return config.admin.Ready(ctx, stdout)
+	}
 	limitMemory(config.rebuild.Ingest, getenv)
 
 	screen := newScreen(os.Stderr)

@@ -155,6 +155,9 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
+	if config.admin.AskReady {
+		return config.admin.Ready(ctx, stdout)
+	}
 
 	limitMemory(config.ingest, getenv)
 	log := lifecycle.NewLogger(config.log, os.Stderr)

@@ -87,6 +87,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}
+	if config.admin.AskReady {
+		return config.admin.Ready(ctx, stdout)
+	}
 
 	// By itself the collector lets the heap grow to twice what is in use.
 	if getenv("GOMEMLIMIT") == "" {

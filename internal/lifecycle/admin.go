@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +24,7 @@ const (
 	checkTimeout  = 2 * time.Second
 	headerTimeout = 5 * time.Second
 	adminStop     = time.Second
+	readyTimeout  = 4 * time.Second // above checkTimeout
 )
 
 // AdminConfig is where the admin server listens.
@@ -30,14 +32,48 @@ type AdminConfig struct {
 	// Addr is the host and port to listen on, such as ":8080". It is not for
 	// the public: it serves profiles and has no authentication.
 	Addr string
+	// AskReady has the command ask the server of the one that runs (Ready), and exit.
+	AskReady bool
 }
 
 // DefaultAdminConfig listens on port 8080 of every interface.
 func DefaultAdminConfig() AdminConfig { return AdminConfig{Addr: ":8080"} }
 
-// Register binds the settings to --admin-addr.
+// Register binds the settings to --admin-addr and --ready.
 func (c *AdminConfig) Register(f *Flags) {
 	f.String(&c.Addr, "admin-addr", "Where health, readiness, metrics and profiles are served (host:port).")
+	f.Bool(&c.AskReady, "ready", "Ask the process that runs on this machine with this --admin-addr whether it is ready, say what it says, and exit: with 1 if it is not.")
+}
+
+// Ready asks the admin server of a process that runs on this machine, and writes its reply
+// to output. It returns an error when the process does not answer or is not ready.
+func (c AdminConfig) Ready(ctx context.Context, output io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	host, port, err := net.SplitHostPort(c.Addr)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	url := "http://" + net.JoinHostPort(host, port) + "/readyz"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask whether it is ready: %w", err)
+	}
+	defer func() { _ = reply.Body.Close() }()
+	if _, err := io.Copy(output, reply.Body); err != nil {
+		return fmt.Errorf("read whether it is ready: %w", err)
+	}
+	if reply.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s says %s", url, reply.Status)
+	}
+	return nil
 }
 
 // Validate reports what is wrong with the configuration.

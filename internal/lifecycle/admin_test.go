@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -111,5 +112,43 @@ func TestNewLogger(t *testing.T) {
 	lifecycle.NewLogger(lifecycle.LogConfig{Format: "text", Level: "debug"}, &out).Debug("all")
 	if !strings.Contains(out.String(), "level=DEBUG msg=all") {
 		t.Errorf("%s", out.String())
+	}
+}
+
+// TestAdminConfig_Ready holds that a process is asked whether it is ready, and what comes of
+// each answer, and of none.
+func TestAdminConfig_Ready(t *testing.T) {
+	admin := newAdmin("127.0.0.1:0")
+	var kafka error
+	admin.AddCheck("kafka", func(context.Context) error { return kafka })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	component := admin.Component()
+	go func() { done <- component.Run(ctx) }()
+	<-component.Started
+	_, port, err := net.SplitHostPort(admin.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range []string{":" + port, "0.0.0.0:" + port, "127.0.0.1:" + port} {
+		for _, fault := range []error{nil, errors.New("topic chat.state is missing")} {
+			kafka = fault
+			want := "ok"
+			if fault != nil {
+				want = fault.Error()
+			}
+			var out strings.Builder
+			err := lifecycle.AdminConfig{Addr: addr}.Ready(t.Context(), &out)
+			if (err == nil) != (fault == nil) || !strings.Contains(out.String(), want) {
+				t.Errorf("%s, %v: got %v, %q", addr, fault, err, out.String())
+			}
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := (lifecycle.AdminConfig{Addr: ":" + port}).Ready(t.Context(), io.Discard); err == nil {
+		t.Error("a process that is gone is ready")
 	}
 }

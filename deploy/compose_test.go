@@ -1,0 +1,272 @@
+package deploy_test
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/nats-io/nats-server/v2/server"
+	"sigs.k8s.io/yaml"
+)
+
+// loadCompose reads a compose file as Docker Compose does.
+func loadCompose(content string) (*types.Project, error) {
+	details := types.ConfigDetails{
+		WorkingDir:  ".",
+		ConfigFiles: []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(content)}},
+		Environment: types.Mapping{},
+	}
+	return loader.LoadWithContext(context.Background(), details)
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestCompose(t *testing.T) {
+	project, err := loadCompose(readFile(t, "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCompose(project).expect(t, "")
+}
+
+func TestCompose_Refuse(t *testing.T) {
+	for _, c := range []struct{ before, after, want string }{
+		{"    mem_limit: 1g", "    memory_limit: 1g", "memory_limit"},
+		{"    mem_limit: 1g", "    mem_limit: 512m", "512 MiB of memory"},
+		{"image: apache/kafka:4.4.0\n    restart: unless", "image: apache/kafka\n    restart: unless", "no version"},
+		{"  stop_grace_period: 30s", "  stop_grace_period: 20s", "20s to stop"},
+		{"CONVOVIEW_KAFKA_BROKERS: kafka:19092", "CONVOVIEW_KAFKA_BROKERS: kafka:9091", "kafka:9091"},
+		{"CONVOVIEW_KAFKA_BROKERS: kafka:19092", "CONVOVIEW_KAFKA_BROKER: kafka:19092", "no setting CONVOVIEW_KAFKA_BROKER:"},
+		{"command: [projector, migrate]", "command: [projector, migration]", "migration"},
+		{"127.0.0.1:9092:9092", "0.0.0.0:9092:9092", "expected 127.0.0.1"},
+		{"127.0.0.1:8081:8081", "127.0.0.1:8081:8080", "query publishes no port 8081"},
+		{"test: [CMD, query, --ready]", "test: [CMD, query, --check]", "healthcheck"},
+		{"./nats/nats.conf:/etc", "./nats/nats.cfg:/etc", "nats.cfg"},
+		{"      topics: {condition: service_completed_successfully}\n", "", "does not wait for topics"},
+	} {
+		t.Run(c.after, func(t *testing.T) {
+			project, err := loadCompose(edit{"compose.yaml", c.before, c.after}.apply(t, readFile(t, "compose.yaml")))
+			f := faults{}
+			if err != nil {
+				f.add("%v", err)
+			} else {
+				f = checkCompose(project)
+			}
+			f.expect(t, c.want)
+		})
+	}
+}
+
+// listening are the ports that services listen on besides those that they publish.
+var listening = map[string][]string{"kafka": {"19092"}, "clickhouse": {"9363"}}
+
+// checkCompose holds the services against our commands and against each other.
+func checkCompose(project *types.Project) (f faults) {
+	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
+		service := project.Services[name]
+		if _, version, ok := strings.Cut(service.Image, ":"); !ok || version == "latest" {
+			f.add("%s: image %s has no version", name, service.Image)
+		}
+		for _, p := range service.Ports {
+			if p.HostIP != "127.0.0.1" || p.Published != strconv.Itoa(int(p.Target)) {
+				f.add("%s: port %s:%s:%d: expected 127.0.0.1 and one number", name, p.HostIP, p.Published, p.Target)
+			}
+		}
+		for _, v := range service.Volumes {
+			if v.Type == types.VolumeTypeBind {
+				if _, err := os.Stat(v.Source); err != nil {
+					f.add("%s mounts what there is not: %v", name, err)
+				}
+			}
+		}
+		if service.Restart == "on-failure" { // runs once
+			for other := range project.Services {
+				if d, ok := project.Services[other].DependsOn[name]; ok && d.Condition != types.ServiceConditionCompletedSuccessfully {
+					f.add("%s does not wait until %s has succeeded", other, name)
+				}
+			}
+		} else if service.HealthCheck == nil {
+			f.add("%s has no healthcheck", name)
+		}
+		if service.Build != nil {
+			f = append(f, checkService(project, service)...)
+		}
+	}
+	for waits, needs := range map[string][]string{"projector": {"topics", "migrate", "nats"}, "query": {"migrate", "nats"}, "topics": {"kafka"}, "migrate": {"clickhouse"}} {
+		for _, need := range needs {
+			if _, ok := project.Services[waits].DependsOn[need]; !ok {
+				f.add("%s does not wait for %s", waits, need)
+			}
+		}
+	}
+	projector := commandOfService(project.Services["projector"])
+	partitions, _ := strconv.Atoi(*project.Services["topics"].Environment["PARTITIONS"])
+	return append(f, checkTopics(projector, scriptTopics(partitions))...)
+}
+
+func commandOfService(service types.ServiceConfig) command {
+	c := command{args: service.Command, env: map[string]string{}}
+	for key, value := range service.Environment {
+		c.env[key] = *value
+	}
+	return c
+}
+
+// checkService holds a service of ours against its command.
+func checkService(project *types.Project, service types.ServiceConfig) (f faults) {
+	run := commandOfService(service)
+	if f = run.check(); len(f) > 0 {
+		return f
+	}
+	addresses, err := run.addresses()
+	if err != nil {
+		f.add("%s", err)
+	}
+	for _, address := range addresses {
+		if !isOpen(project, address) {
+			f.add("%s connects to %s, where nothing listens", service.Name, address)
+		}
+	}
+	if service.HealthCheck == nil { // runs once
+		return f
+	}
+	if want := append([]string{"CMD"}, append(slices.Clone(run.args), "--ready")...); !slices.Equal(service.HealthCheck.Test, want) {
+		f.add("%s: healthcheck %q: expected %q", service.Name, service.HealthCheck.Test, want)
+	}
+	settings, err := run.settings()
+	if err != nil {
+		f.add("%s", err)
+	}
+	_, port, _ := net.SplitHostPort(settings[adminAddr])
+	if !slices.ContainsFunc(service.Ports, func(p types.ServicePortConfig) bool { return strconv.Itoa(int(p.Target)) == port }) {
+		f.add("%s publishes no port %s, %s", service.Name, port, adminAddr)
+	}
+	if service.StopGracePeriod == nil {
+		f.add("%s has no stop_grace_period", service.Name)
+	} else {
+		f = append(f, graceFits(service.Name, run, time.Duration(*service.StopGracePeriod))...)
+	}
+	memory, faults := run.run(probes{alive: "/healthz", ready: "/readyz"})
+	f = append(f, faults...)
+	return append(f, memoryFits(service.Name, int64(service.MemLimit), memory)...)
+}
+
+// isOpen says whether a service listens at an address.
+func isOpen(project *types.Project, address string) bool {
+	host, port, _ := net.SplitHostPort(address)
+	service, ok := project.Services[host]
+	return ok && (slices.Contains(listening[host], port) || slices.ContainsFunc(service.Ports, func(p types.ServicePortConfig) bool {
+		return strconv.Itoa(int(p.Target)) == port
+	}))
+}
+
+// TestCompose_Ports holds that what is published is what commands on this machine expect.
+func TestCompose_Ports(t *testing.T) {
+	project, err := loadCompose(readFile(t, "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses, err := command{args: []string{"projector", "run"}}.addresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := map[string]bool{}
+	for _, service := range project.Services {
+		for _, p := range service.Ports {
+			published[p.Published] = true
+		}
+	}
+	for _, address := range addresses {
+		if _, port, _ := net.SplitHostPort(address); !published[port] {
+			t.Errorf("%s, a default of the projector, is not published", address)
+		}
+	}
+}
+
+// TestConfigurations holds that the servers' own configurations can be read.
+func TestConfigurations(t *testing.T) {
+	project, err := loadCompose(readFile(t, "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"clickhouse/config.xml", "clickhouse/users.xml"} {
+		if err := wellFormed(readFile(t, name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := wellFormed("<a><b></a>"); err == nil {
+		t.Error("what is not well-formed is")
+	}
+
+	nats, err := server.ProcessConfigFile("nats/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if address := "nats:" + strconv.Itoa(nats.Port); !isOpen(project, address) {
+		t.Errorf("nats.conf: %s is not published", address)
+	}
+
+	var prometheus struct {
+		Global struct {
+			ScrapeInterval     string `json:"scrape_interval"`
+			EvaluationInterval string `json:"evaluation_interval"`
+		}
+		RuleFiles     []string `json:"rule_files"`
+		ScrapeConfigs []struct {
+			JobName       string `json:"job_name"`
+			StaticConfigs []struct{ Targets []string } `json:"static_configs"`
+		} `json:"scrape_configs"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(readFile(t, "prometheus/prometheus.yml")), &prometheus); err != nil {
+		t.Fatal(err)
+	}
+	scraped := map[string]bool{}
+	for _, job := range prometheus.ScrapeConfigs {
+		for _, target := range job.StaticConfigs[0].Targets {
+			scraped[job.JobName] = true
+			if !isOpen(project, target) {
+				t.Errorf("prometheus.yml reads %s, where nothing listens", target)
+			}
+		}
+	}
+	for _, service := range []string{"projector", "query"} {
+		if !scraped[service] {
+			t.Errorf("prometheus.yml does not read %s", service)
+		}
+	}
+	for _, name := range prometheus.RuleFiles {
+		if _, err := os.Stat(filepath.Join("prometheus", name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func wellFormed(content string) error {
+	d := xml.NewDecoder(strings.NewReader(content))
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
