@@ -37,7 +37,7 @@ type cluster struct {
 	targets     []target
 	topics      []topic
 	brokers     []broker
-	users       []string
+	users       map[string][]acl
 	databases   []string
 }
 
@@ -64,6 +64,12 @@ type trigger struct {
 type broker struct {
 	name  string
 	ports []int
+}
+
+// acl is what a KafkaUser may do.
+type acl struct {
+	Resource   struct{ Type, Name, PatternType string }
+	Operations []string
 }
 
 // decoder reads the resources of Kubernetes itself and of the Prometheus operator, and
@@ -100,6 +106,8 @@ type custom struct {
 		Partitions int
 		Replicas   int
 		Config     map[string]any
+		// KafkaUser
+		Authorization struct{ Acls []acl }
 	}
 }
 
@@ -115,6 +123,9 @@ func (c *cluster) add(known schemas, manifest []byte) error {
 	}
 	if !validated && !slices.Contains(operators, resource.APIVersion) {
 		return c.addTyped(manifest)
+	}
+	if !validated && *crds != "" {
+		return fmt.Errorf("no definition of it in %s", *crds)
 	}
 	if err := yaml.Unmarshal(manifest, &resource); err != nil {
 		return err
@@ -138,7 +149,7 @@ func (c *cluster) add(known schemas, manifest []byte) error {
 		}
 		c.topics = append(c.topics, t)
 	case "KafkaUser":
-		c.users = append(c.users, resource.Name)
+		c.users[resource.Name] = resource.Spec.Authorization.Acls
 	case "ClickHouseInstallation":
 		c.databases = append(c.databases, resource.Name)
 	}
@@ -200,7 +211,12 @@ func build(t *testing.T, known schemas, overlay string, edits ...edit) (*cluster
 	if err != nil {
 		return nil, faults{err.Error()}
 	}
-	c := &cluster{deployments: map[string]*appsv1.Deployment{}, configMaps: map[string]*corev1.ConfigMap{}, services: map[string]*corev1.Service{}}
+	c := &cluster{
+		deployments: map[string]*appsv1.Deployment{},
+		configMaps:  map[string]*corev1.ConfigMap{},
+		services:    map[string]*corev1.Service{},
+		users:       map[string][]acl{},
+	}
 	var f faults
 	var typed []string
 	for _, resource := range built.Resources() {

@@ -232,7 +232,7 @@ func TestConfigurations(t *testing.T) {
 		}
 		RuleFiles     []string `json:"rule_files"`
 		ScrapeConfigs []struct {
-			JobName       string `json:"job_name"`
+			JobName       string                       `json:"job_name"`
 			StaticConfigs []struct{ Targets []string } `json:"static_configs"`
 		} `json:"scrape_configs"`
 	}

@@ -83,6 +83,9 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"a file that is not mounted", "production", edit{production + "secrets-projector.yaml", "path: kafka/user.key", "path: kafka/key"}, "/etc/convoview/secrets/kafka/user.key"},
 		{"messages that go too soon", "production", edit{production + "topics.yaml", "retention.ms: 777600000", "retention.ms: 604800000"}, "chat.messages"},
 		{"a topic that is missing", "production", edit{production + "topics.yaml", "name: chat.dead", "name: chat.deaf"}, "no topic chat.dead"},
+		{"as few replicas as are needed to write", "production", edit{production + "topics.yaml", "replicas: 3\n  config:\n    cleanup.policy: compact", "replicas: 2\n  config:\n    cleanup.policy: compact"}, "chat.state has 2 replicas"},
+		{"a user who may not write dead letters", "production", edit{production + "kafka.yaml", "operations: [Write,", "operations: ["}, "needs Write of the topic chat.dead"},
+		{"a user who may not rebuild", "production", edit{production + "kafka.yaml", "name: convoview-projector, patternType: prefix", "name: convoview-projector, patternType: literal"}, "group convoview-projector-g2"},
 		{"a monitor of another port", "production", edit{production + "monitoring.yaml", "port: admin", "port: metrics"}, "ServiceMonitor convoview"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -121,6 +124,9 @@ func (c *cluster) check(overlay string) (f faults) {
 		topics = scriptTopics(c.partitions())
 	}
 	f = append(f, checkTopics(projector, topics)...)
+	if len(c.users) > 0 {
+		f = append(f, checkUser(projector, c.users["projector"])...)
+	}
 	for _, scaler := range c.targets {
 		f = append(f, c.checkScaler(scaler, projector, topics, provided)...)
 	}
@@ -279,7 +285,7 @@ func natsOfChart() string {
 
 // secrets are those that operators make, and those that the operator of convoview is told to.
 func (c *cluster) secrets() []string {
-	all := slices.Clone(c.users)
+	all := slices.Collect(maps.Keys(c.users))
 	for _, b := range c.brokers {
 		all = append(all, b.name+"-cluster-ca-cert")
 	}
@@ -377,6 +383,32 @@ func (c *cluster) partitions() int {
 		}
 	}
 	return 0
+}
+
+// checkUser holds what a Kafka user may do against what a projector does.
+func checkUser(projector command, acls []acl) (f faults) {
+	settings, err := projector.settings()
+	if err != nil {
+		return faults{err.Error()}
+	}
+	need := func(kind, name, operation string) {
+		if !slices.ContainsFunc(acls, func(a acl) bool {
+			named := a.Resource.Name == name || a.Resource.PatternType == "prefix" && strings.HasPrefix(name, a.Resource.Name)
+			return a.Resource.Type == kind && named && slices.Contains(a.Operations, operation)
+		}) {
+			f.add("KafkaUser projector: it needs %s of the %s %s", operation, kind, name)
+		}
+	}
+	for topic := range strings.SplitSeq(settings["CONVOVIEW_KAFKA_TOPICS"], ",") {
+		need("topic", topic, "Read")
+		need("topic", topic, "Describe")
+		need("topic", topic, "DescribeConfigs")
+	}
+	need("topic", settings["CONVOVIEW_KAFKA_DEAD_TOPIC"], "Write")
+	need("topic", settings["CONVOVIEW_KAFKA_DEAD_TOPIC"], "DescribeConfigs")
+	need("group", settings["CONVOVIEW_KAFKA_GROUP"], "Read")
+	need("group", settings["CONVOVIEW_KAFKA_GROUP"]+"-g2", "Read") // a rebuild's
+	return f
 }
 
 // checkScaler holds what scales a Deployment against it.

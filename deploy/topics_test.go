@@ -58,6 +58,9 @@ func checkTopics(projector command, topics []topic) (f faults) {
 				if t.partitions < 1 {
 					f.add("topic %s has %d partitions", name, t.partitions)
 				}
+				if needed, err := strconv.Atoi(t.config["min.insync.replicas"]); err == nil && needed >= t.replicas {
+					f.add("topic %s has %d replicas and needs %d to be written: a broker that is away would stop it", name, t.replicas, needed)
+				}
 				return t
 			}
 		}
