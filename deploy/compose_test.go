@@ -60,7 +60,7 @@ func TestCompose_Refuse(t *testing.T) {
 		{"127.0.0.1:9092:9092", "0.0.0.0:9092:9092", "expected 127.0.0.1"},
 		{"127.0.0.1:8081:8081", "127.0.0.1:8081:8080", "query publishes no port 8081"},
 		{"test: [CMD, query, --ready]", "test: [CMD, query, --check]", "healthcheck"},
-		{"./nats/nats.conf:/etc", "./nats/nats.cfg:/etc", "nats.cfg"},
+		{"./nats/local.conf:/etc", "./nats/local.cfg:/etc", "local.cfg"},
 		{"      topics: {condition: service_completed_successfully}\n", "", "does not wait for topics"},
 	} {
 		t.Run(c.after, func(t *testing.T) {
@@ -217,12 +217,12 @@ func TestConfigurations(t *testing.T) {
 		t.Error("what is not well-formed is")
 	}
 
-	nats, err := server.ProcessConfigFile("nats/nats.conf")
+	nats, err := server.ProcessConfigFile("nats/local.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if address := "nats:" + strconv.Itoa(nats.Port); !isOpen(project, address) {
-		t.Errorf("nats.conf: %s is not published", address)
+		t.Errorf("local.conf: %s is not published", address)
 	}
 
 	var prometheus struct {
