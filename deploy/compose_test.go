@@ -62,6 +62,7 @@ func TestCompose_Refuse(t *testing.T) {
 		{"test: [CMD, query, --ready]", "test: [CMD, query, --check]", "healthcheck"},
 		{"./nats/local.conf:/etc", "./nats/local.cfg:/etc", "local.cfg"},
 		{"      topics: {condition: service_completed_successfully}\n", "", "does not wait for topics"},
+		{"clickhouse: {condition: service_healthy}", "clickhouse: {condition: service_started}", "migrate waits for clickhouse with service_started"},
 	} {
 		t.Run(c.after, func(t *testing.T) {
 			project, err := loadCompose(edit{"compose.yaml", c.before, c.after}.apply(t, readFile(t, "compose.yaml")))
@@ -98,14 +99,16 @@ func checkCompose(project *types.Project) (f faults) {
 				}
 			}
 		}
+		ready := types.ServiceConditionHealthy
 		if service.Restart == "on-failure" { // runs once
-			for other := range project.Services {
-				if d, ok := project.Services[other].DependsOn[name]; ok && d.Condition != types.ServiceConditionCompletedSuccessfully {
-					f.add("%s does not wait until %s has succeeded", other, name)
-				}
-			}
+			ready = types.ServiceConditionCompletedSuccessfully
 		} else if service.HealthCheck == nil {
 			f.add("%s has no healthcheck", name)
+		}
+		for other := range project.Services {
+			if d, ok := project.Services[other].DependsOn[name]; ok && d.Condition != ready {
+				f.add("%s waits for %s with %s: expected %s", other, name, d.Condition, ready)
+			}
 		}
 		if service.Build != nil {
 			f = append(f, checkService(project, service)...)

@@ -75,6 +75,8 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"a port of another number", "small", edit{base + "query.yaml", "containerPort: 8081", "containerPort: 8080"}, "expected 8081"},
 		{"a path that there is not", "small", edit{base + "projector.yaml", "path: /readyz", "path: /ready"}, "answers /ready with 404"},
 		{"a path that says nothing", "small", edit{base + "projector.yaml", "path: /readyz", "path: /metrics"}, "although it is not ready"},
+		{"no startup probe", "small", edit{base + "query.yaml", "startupProbe:\n            httpGet:\n              path: /healthz\n              port: admin\n            periodSeconds: 1\n            failureThreshold: 60\n          livenessProbe:", "livenessProbe:"}, "lacks a startup, liveness or readiness probe"},
+		{"another image", "small", edit{base + "query.yaml", "image: convoview", "image: query:1"}, "our image is in"},
 		{"too little time to stop", "small", edit{base + "projector.yaml", "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 25"}, "expected more than 25s"},
 		{"too little memory", "small", edit{base + "query.yaml", "memory: 1Gi", "memory: 800Mi"}, "800 MiB of memory"},
 		{"more projectors than partitions", "production", edit{production + "scaling.yaml", "maxReplicaCount: 24", "maxReplicaCount: 25"}, "has 25 projectors at most: expected 24"},
@@ -105,10 +107,12 @@ func (c *cluster) check(overlay string) (f faults) {
 		provided = append(provided, natsOfChart())
 	}
 	secrets := c.secrets()
+	var ours []string
 	for _, p := range c.pods {
 		for _, container := range p.template.Spec.Containers {
 			f = append(f, c.isolated(p, container)...)
 			if strings.HasPrefix(container.Image, "convoview:") {
+				ours = append(ours, p.owner)
 				f = append(f, c.checkOurs(p, container, provided)...)
 			}
 		}
@@ -117,6 +121,11 @@ func (c *cluster) check(overlay string) (f faults) {
 				f.add("%s takes the Secret %s, which nothing here makes and docs/DEPLOY.md does not name", p.owner, name)
 			}
 		}
+	}
+	slices.Sort(ours)
+	if want := []string{"Deployment projector", "Deployment query", "Job migrate"}; !slices.Equal(ours, want) {
+		f.add("our image is in %q: expected it in %q", ours, want)
+		return f
 	}
 	projector, _ := c.commandOf("projector")
 	topics := c.topics
@@ -164,10 +173,16 @@ func (c *cluster) checkOurs(p pod, container corev1.Container, provided []string
 	if !c.mayReach(p, "53") {
 		f.add("no NetworkPolicy lets %s out to DNS", p.owner)
 	}
-	if container.ReadinessProbe == nil { // a job
+	if strings.HasPrefix(p.owner, "Job ") {
 		return f
 	}
 
+	for _, probe := range []*corev1.Probe{container.StartupProbe, container.LivenessProbe, container.ReadinessProbe} {
+		if probe == nil || probe.HTTPGet == nil {
+			f.add("%s lacks a startup, liveness or readiness probe by HTTP", p.owner)
+			return f
+		}
+	}
 	settings, err := run.settings()
 	if err != nil {
 		f.add("%s", err)
@@ -185,7 +200,11 @@ func (c *cluster) checkOurs(p pod, container corev1.Container, provided []string
 			f.add("%s is asked at port %s: expected admin", p.owner, probe.Port.String())
 		}
 	}
-	f = append(f, graceFits(p.owner, run, time.Duration(*p.template.Spec.TerminationGracePeriodSeconds)*time.Second)...)
+	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if given := p.template.Spec.TerminationGracePeriodSeconds; given != nil {
+		grace = *given
+	}
+	f = append(f, graceFits(p.owner, run, time.Duration(grace)*time.Second)...)
 	memory, faults := run.run(probes{alive: alive.Path, ready: ready.Path})
 	f = append(f, faults...)
 	return append(f, memoryFits(p.owner, container.Resources.Limits.Memory().Value(), memory)...)
