@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	_ "github.com/kedacore/keda/v2/version" // its module has the definitions of its resources
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"sigs.k8s.io/yaml"
-
-	_ "github.com/kedacore/keda/v2/version" // its module has the definitions of its resources
 )
 
 // schemas are those of custom resources, by "apiVersion kind".
