@@ -47,7 +47,8 @@ unless --include-muted, and @TIM#SYSTEM never does.
 // question is one of the commands that ask.
 type question struct {
 	to       client.Endpoint
-	url      string
+	nats     lifecycle.NATSConfig
+	inbox    string // prefix
 	app      string
 	json     bool
 	verbatim optional[string]
@@ -65,7 +66,7 @@ type question struct {
 
 func newQuestion(to client.Endpoint) *question {
 	return &question{
-		to: to, url: nats.DefaultURL, app: "demo", verbatim: optionalText(),
+		to: to, nats: lifecycle.DefaultNATSConfig(), inbox: strings.TrimSuffix(nats.InboxPrefix, "."), app: "demo", verbatim: optionalText(),
 		ids: optionalList(), after: optionalList(),
 		kind: optionalWord(), group: optionalText(), cursor: optionalWord(), since: optionalWord(),
 		mark: optionalNumber(0), limit: optionalNumber(1), hasUnread: optionalBool(), hasAt: optionalBool(),
@@ -73,7 +74,8 @@ func newQuestion(to client.Endpoint) *question {
 }
 
 func (q *question) register(f *lifecycle.Flags) {
-	f.String(&q.url, "nats-url", "The NATS server.")
+	q.nats.Register(f)
+	f.String(&q.inbox, "nats-inbox-prefix", "What the subjects of our replies begin with.")
 	f.String(&q.app, "app", "The app that is asked about.")
 	f.Bool(&q.json, "json", "Print the reply as it came.")
 	f.Var(&q.verbatim, "request", "json", "Send exactly these bytes and print the reply as it came; no other flag or argument then matters.")
@@ -243,9 +245,12 @@ func runUnread(ctx context.Context, c *console, args []string) error {
 
 // ask connects and hands do a client. It asks once: what is refused is shown.
 func (q *question) ask(do func(*client.Client) error) error {
-	conn, err := nats.Connect(q.url, nats.Name("chatload"))
+	if err := q.nats.Validate(); err != nil {
+		return err
+	}
+	conn, err := lifecycle.DialNATS(&q.nats, "chatload", nats.CustomInboxPrefix(q.inbox))
 	if err != nil {
-		return fmt.Errorf("connect to NATS at %s: %w", q.url, err)
+		return err
 	}
 	defer conn.Close()
 	asks, err := client.New(conn, client.Config{App: q.app, Attempts: 1})

@@ -59,7 +59,7 @@ func (c *kafkaConfig) validate() error {
 var errOperand = errors.New("want")
 
 // switches are the flags that take no value: they tell operands from values.
-var switches = []string{"json", "all", "sync", "has-unread", "has-at", "include-muted", "unique-keys"}
+var switches = []string{"nats-tls", "json", "all", "sync", "has-unread", "has-at", "include-muted", "unique-keys"}
 
 // parse sets flags and operands, in any order. What follows "--" is operands.
 func parse(f *lifecycle.Flags, args []string, operands ...operand) error {

@@ -58,7 +58,7 @@ func generations(ctx context.Context, args []string, getenv func(string) string,
 func drop(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := readmodel.DefaultConfig()
 	flags := lifecycle.NewFlags("projector generations drop GENERATION", "Drops a generation and all that is in it. Not the one that is read.", getenv, stdout)
-	config.Register(flags)
+	registerStore(flags, &config)
 	number, err := configureGeneration(flags, args, func() error { return config.Validate() })
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ const dropGrace = 3 * time.Second
 func list(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := readmodel.DefaultConfig()
 	flags := lifecycle.NewFlags("projector generations list", "Lists the generations of the read model.", getenv, stdout)
-	config.Register(flags)
+	registerStore(flags, &config)
 	if err := flags.Configure(args, func() error { return config.Validate() }); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (c *rollbackConfig) validate() error {
 func rollback(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := rollbackConfig{readmodel.DefaultConfig(), lifecycle.DefaultNATSConfig(), lifecycle.DefaultLogConfig()}
 	flags := lifecycle.NewFlags("projector rollback", "Has the generation read that was read before the last switch.", getenv, stdout)
-	config.store.Register(flags)
+	registerStore(flags, &config.store)
 	config.nats.Register(flags)
 	config.log.Register(flags)
 	if err := flags.Configure(args, config.validate); err != nil {
@@ -145,14 +145,14 @@ func rollback(ctx context.Context, args []string, getenv func(string) string, st
 	if err := server.Switch(ctx, r.Before, operator()); err != nil {
 		return err
 	}
-	tellSwitch(config.nats, lifecycle.NewLogger(config.log, os.Stderr))
+	tellSwitch(&config.nats, lifecycle.NewLogger(config.log, os.Stderr))
 	_, err = fmt.Fprintf(stdout, "generation %d is read again\n", r.Before)
 	return err
 }
 
 // tellSwitch has query workers look at once which generation is read. They look by
 // themselves, too, so a switch does not fail without it, nor wait long for it.
-func tellSwitch(config lifecycle.NATSConfig, log *slog.Logger) {
+func tellSwitch(config *lifecycle.NATSConfig, log *slog.Logger) {
 	nc, err := lifecycle.DialNATS(config, "projector")
 	if err == nil {
 		defer nc.Close()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -11,9 +13,16 @@ import (
 
 func migrate(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	config := readmodel.DefaultConfig()
-	flags := lifecycle.NewFlags("projector migrate", "Makes the read model's tables where they are missing. It can be run at any time, and again.", getenv, stdout)
-	config.Register(flags)
+	roles, printRoles := true, false
+	flags := lifecycle.NewFlags("projector migrate", "Makes the read model's tables where they are missing, and the roles of those who use them. It can be run at any time, and again.", getenv, stdout)
+	flags.Bool(&roles, "roles", "Make the roles projector, query, operator and analyst, too. The account must be allowed to.")
+	flags.Bool(&printRoles, "print-roles", "Print the statements that make the roles, connect to nothing, and exit.")
+	registerStore(flags, &config)
 	if err := flags.Configure(args, func() error { return config.Validate() }); err != nil {
+		return err
+	}
+	if printRoles {
+		_, err := fmt.Fprintln(stdout, strings.Join(readmodel.Roles(config.Database), ";\n")+";")
 		return err
 	}
 	server, err := readmodel.Open(config)
@@ -24,6 +33,17 @@ func migrate(ctx context.Context, args []string, getenv func(string) string, std
 	if err := server.Migrate(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "the tables of database %s are there\n", config.Database)
+	if _, err := fmt.Fprintf(stdout, "the tables of database %s are there\n", config.Database); err != nil || !roles {
+		return err
+	}
+	err = server.MigrateRoles(ctx)
+	if errors.Is(err, readmodel.ErrNoRoles) {
+		_, err = fmt.Fprintf(stdout, "no roles are made: %v\n", readmodel.ErrNoRoles)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w (who may can run what projector migrate --print-roles prints; --roles=false leaves them out)", err)
+	}
+	_, err = fmt.Fprintln(stdout, "the roles projector, query, operator and analyst are there")
 	return err
 }

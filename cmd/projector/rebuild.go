@@ -33,7 +33,7 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 	f.Int(&c.maxIDs, "max-without-ids", "Most IDs in the file of --without.")
 	f.Bool(&c.rebuild.Incomplete, "incomplete", "Rebuild although the topics do not have everything any more.")
 	f.Duration(&c.rebuild.ProgressInterval, "progress-interval", "How often progress is looked at.")
-	c.store.Register(f)
+	registerStore(f, &c.store)
 	c.admin.Register(f)
 	c.log.Register(f)
 }

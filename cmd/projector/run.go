@@ -77,7 +77,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&in.StopTimeout, "stop-timeout", "Longest time to write, commit and leave the group when stopping.")
 	f.Duration(&c.sweep.Interval, "sweep-interval", "How often what was an erased user's is taken out of all tables, by whichever projector looks first, from the beginning of one sweep to that of the next; 0: not by projectors.")
 	f.Duration(&c.observeInterval, "observe-interval", "How often is looked how large the tables of the read model are, for metrics.")
-	c.store.Register(f)
+	registerStore(f, &c.store)
 	c.nats.Register(f)
 	c.admin.Register(f)
 	c.traces.Register(f)
@@ -103,15 +103,28 @@ func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limit
 	registerLimits(f, limits)
 }
 
-// registerKafka binds how brokers are talked to.
-func registerKafka(f *lifecycle.Flags, in *ingest.Config) {
+// registerBrokers binds where brokers are, and who we are to them.
+func registerBrokers(f *lifecycle.Flags, in *ingest.Config) {
 	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
-	secured := &lifecycle.TLS{}
-	in.Dialer = secured
+	secured, account := &lifecycle.TLS{}, &lifecycle.Account{}
+	in.Dialer, in.SASL.Account = secured, account
 	secured.Register(f, "kafka", "brokers")
 	f.String(&in.SASL.Mechanism, "kafka-sasl-mechanism", "How we tell brokers who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")
-	f.String(&in.SASL.Username, "kafka-sasl-username", "Who we are.")
-	f.Secret(&in.SASL.Password, "kafka-sasl-password", "Our password.")
+	account.Register(f, "kafka-sasl", "brokers")
+}
+
+// registerStore binds where ClickHouse is, and who we are to it.
+func registerStore(f *lifecycle.Flags, c *readmodel.Config) {
+	c.Register(f)
+	secured, account := &lifecycle.TLS{}, &lifecycle.Account{Username: "default"}
+	c.Dialer, c.Account = secured, account
+	secured.Register(f, "clickhouse", "ClickHouse")
+	account.Register(f, "clickhouse", "ClickHouse")
+}
+
+// registerKafka binds how brokers are talked to.
+func registerKafka(f *lifecycle.Flags, in *ingest.Config) {
+	registerBrokers(f, in)
 	f.String(&in.ClientID, "kafka-client-id", "What brokers call us in their logs and quotas.")
 	f.Strings(&in.Topics, "kafka-topics", "Topics to project, separated by commas; the first is that of messages.")
 	f.Bytes(&in.FetchMaxBytes, "fetch-max-bytes", "How much one fetch from one partition asks for.")
@@ -145,6 +158,10 @@ func (c *config) validate() error {
 	if c.ingest.StopTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("stop timeout %v: expected less than %v, the time of a whole stop", c.ingest.StopTimeout, stopBudget))
 	}
+	// Nothing but this ends the wait for a server that takes nothing of an insert.
+	if c.store.WriteTimeout >= c.ingest.StopTimeout {
+		errs = append(errs, fmt.Errorf("clickhouse write timeout %v: expected less than %v, the stop timeout", c.store.WriteTimeout, c.ingest.StopTimeout))
+	}
 	return errors.Join(errs...)
 }
 
@@ -177,7 +194,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	observer := readmodel.NewObserver(server, config.observeInterval, log, registry)
 
 	// NATS: who follows may wait for it, we do not.
-	nc, err := lifecycle.ConnectNATS(config.nats, "projector", log)
+	nc, err := lifecycle.ConnectNATS(&config.nats, "projector", log)
 	if err != nil {
 		return err
 	}

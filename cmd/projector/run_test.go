@@ -25,6 +25,8 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "run --check --flush-interval -1s --clickhouse-database a;b --log-level loud", errs: []string{"flush", `"a;b"`, `"loud"`}},
 		{args: "run --check", env: map[string]string{"CONVOVIEW_MAX_BATCH_BYTES": "much"}, errs: []string{"CONVOVIEW_MAX_BATCH_BYTES", `"much"`}},
 		{args: "run --check --stop-timeout 25s", errs: []string{"stop timeout 25s", "less than 25s"}},
+		{args: "run --check --clickhouse-write-timeout 20s", errs: []string{"write timeout 20s", "less than 20s, the stop timeout"}},
+		{args: "run --check --stop-timeout 9s", errs: []string{"write timeout 10s", "less than 9s"}},
 		{args: "run --check --limit-payload-bytes 0", errs: []string{"PayloadBytes"}},
 		{args: "run --check --sweep-interval 25h", errs: []string{"sweep interval 25h0m0s", "expected 0 (never) to 23h0m0s"}},
 		{args: "sweep --check --dry-run", out: "the configuration is valid"},

@@ -39,7 +39,7 @@ func startNATS(t *testing.T, allowed ...string) *server.Server {
 func told(s *server.Server) string {
 	url := strings.Replace(s.ClientURL(), "nats://", "nats://operator:o@", 1)
 	var log strings.Builder
-	tellSwitch(lifecycle.NATSConfig{URL: url}, slog.New(slog.NewTextHandler(&log, nil)))
+	tellSwitch(&lifecycle.NATSConfig{URL: url}, slog.New(slog.NewTextHandler(&log, nil)))
 	return log.String()
 }
 

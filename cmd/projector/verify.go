@@ -67,7 +67,7 @@ var errDiffer = errors.New("the generations differ")
 func (c *verifyConfig) registerComparing(f *lifecycle.Flags) {
 	f.Int(&c.against, "against", "The generation to compare with; 0: the one that is read.")
 	f.Bool(&c.strict, "strict", "Compare all registers. Else only what replies show counts: not what is left of expired messages.")
-	c.store.Register(f)
+	registerStore(f, &c.store)
 	c.log.Register(f)
 }
 
@@ -217,7 +217,7 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 	flags := lifecycle.NewFlags("projector switch GENERATION", "Has another generation read, by all query workers. It is compared with the one that is read first, and refused if they differ.", getenv, stdout)
 	flags.Bool(&force, "force", "Switch without comparing.")
 	config.registerComparing(flags)
-	flags.Strings(&config.ingest.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
+	registerBrokers(flags, &config.ingest)
 	flags.String(&config.ingest.GroupID, "kafka-group", "Consumer group of the projectors.")
 	flags.Strings(&config.ingest.Topics, "kafka-topics", "Topics that are projected, separated by commas.")
 	nats.Register(flags)
@@ -243,7 +243,7 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 	if err := server.Switch(ctx, number, operator()); err != nil {
 		return err
 	}
-	tellSwitch(nats, lifecycle.NewLogger(config.log, os.Stderr))
+	tellSwitch(&nats, lifecycle.NewLogger(config.log, os.Stderr))
 	_, err = fmt.Fprintf(stdout, "generation %d is read\n", number)
 	return err
 }

@@ -44,6 +44,10 @@ func defaultConfig() config {
 func (c *config) register(f *lifecycle.Flags) {
 	c.nats.Register(f)
 	c.store.Register(f)
+	secured, account := &lifecycle.TLS{}, &lifecycle.Account{Username: "default"}
+	c.store.Dialer, c.store.Account = secured, account
+	secured.Register(f, "clickhouse", "ClickHouse")
+	account.Register(f, "clickhouse", "ClickHouse")
 	f.Int(&c.query.MaxRunning, "max-running", "Most requests that are answered from memory at one time.")
 	f.Int(&c.query.MaxQueued, "max-queued", "Most requests that wait for that; past both the reply is 429.")
 	f.Bytes(&c.query.MaxQueuedBytes, "max-queued-bytes", "How large these requests may be together, and those that wait besides; past it the reply is 429.")
@@ -111,7 +115,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 
 	// NATS
-	nc, err := lifecycle.ConnectNATS(config.nats, "query", log)
+	nc, err := lifecycle.ConnectNATS(&config.nats, "query", log)
 	if err != nil {
 		return err
 	}

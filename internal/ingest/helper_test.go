@@ -40,6 +40,12 @@ func nameAll(suffix string) {
 	messagesTopic, stateTopic, deadTopic, group = "chat.messages"+suffix, "chat.state"+suffix, "chat.dead"+suffix, "projector"+suffix
 }
 
+// nameAnew gives a test that shares a broker names of its own.
+func nameAnew() {
+	tests++
+	nameAll(fmt.Sprintf(".%d", tests))
+}
+
 const (
 	// patience is how long a test waits for what must happen. It decides nothing
 	// but how soon a broken test ends.
@@ -78,8 +84,7 @@ func newHarness(t *testing.T, partitions int32) *harness {
 
 func newHarnessOf(t *testing.T, box *sandbox.Sandbox, partitions int32) *harness {
 	t.Helper()
-	tests++
-	nameAll(fmt.Sprintf(".%d", tests))
+	nameAnew()
 	return makeHarness(t, partitions, box.KafkaAddrs(), func(topic sandbox.Topic) error { return box.CreateTopics(t.Context(), topic) })
 }
 

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,19 +23,34 @@ var saslMechanisms = []string{SASLPlain, SASLScramSHA256, SASLScramSHA512}
 // SASL is how we tell brokers who we are. PLAIN sends them the password, so it wants TLS.
 type SASL struct {
 	// Mechanism is one of the above; "": we tell nobody.
-	Mechanism          string
-	Username, Password string
+	Mechanism string
+	// Account is who we are; it may be nil without a mechanism.
+	Account Account
+}
+
+// Account says who we are.
+type Account interface {
+	// Credentials are for a connection that is made now.
+	Credentials() (username, password string, err error)
+	// Given reports whether it says anything.
+	Given() bool
+	// Validate reports what is wrong with its settings.
+	Validate() error
 }
 
 // Validate reports what is wrong with the configuration.
 func (s SASL) Validate() error {
+	given := s.Account != nil && s.Account.Given()
 	switch {
-	case s == (SASL{}):
+	case s.Mechanism == "" && !given:
 		return nil
 	case !slices.Contains(saslMechanisms, s.Mechanism):
 		return fmt.Errorf("sasl mechanism %q: want one of %s", s.Mechanism, strings.Join(saslMechanisms, ", "))
-	case s.Username == "" || s.Password == "":
-		return fmt.Errorf("sasl username %q, and a password of %d bytes: want both", s.Username, len(s.Password))
+	case !given:
+		return fmt.Errorf("sasl mechanism %s: want a username and a password", s.Mechanism)
+	}
+	if err := s.Account.Validate(); err != nil {
+		return fmt.Errorf("sasl: %w", err)
 	}
 	_, err := s.make()
 	return err
@@ -42,21 +58,43 @@ func (s SASL) Validate() error {
 
 // mechanism is that of valid settings; nil for none.
 func (s SASL) mechanism() sasl.Mechanism {
-	m, _ := s.make()
-	return m
+	if s.Mechanism == "" {
+		return nil
+	}
+	return s
 }
 
-func (s SASL) make() (m sasl.Mechanism, err error) {
+// Name implements sasl.Mechanism.
+func (s SASL) Name() string { return s.Mechanism }
+
+// Start implements sasl.Mechanism. Each connection says who we are by then.
+func (s SASL) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	m, err := s.make()
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.Start(ctx) //nolint:wrapcheck // as it is
+}
+
+func (s SASL) make() (sasl.Mechanism, error) {
+	username, password, err := s.Account.Credentials()
+	if err != nil {
+		return nil, fmt.Errorf("sasl: %w", err)
+	}
+	if username == "" || password == "" {
+		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: want both", username, len(password))
+	}
+	var m sasl.Mechanism
 	switch s.Mechanism {
 	case SASLPlain:
-		return plain.Mechanism{Username: s.Username, Password: s.Password}, nil
+		m = plain.Mechanism{Username: username, Password: password}
 	case SASLScramSHA256:
-		m, err = scram.Mechanism(scram.SHA256, s.Username, s.Password)
+		m, err = scram.Mechanism(scram.SHA256, username, password)
 	case SASLScramSHA512:
-		m, err = scram.Mechanism(scram.SHA512, s.Username, s.Password)
+		m, err = scram.Mechanism(scram.SHA512, username, password)
 	}
 	if err != nil { // names and passwords that SASLprep forbids
-		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: %w", s.Username, len(s.Password), err)
+		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: %w", username, len(password), err)
 	}
 	return m, nil
 }

@@ -24,15 +24,15 @@ func TestConsumer_Secured(t *testing.T) {
 	files.Write(t, ca, ca.Issue(t, "projector"))
 	for _, mechanism := range []string{SASLPlain, SASLScramSHA256, SASLScramSHA512} {
 		t.Run(mechanism, func(t *testing.T) {
-			account := SASL{mechanism, "projector", "correct horse"}
+			account := &lifecycle.Account{Username: "projector", Password: "correct horse"}
 			h := newEmbedded(t, 2, kfake.EnableSASL(), kfake.Superuser(mechanism, account.Username, account.Password), kfake.TLS(&tls.Config{
 				MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.Issue(t, "broker")},
 				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 			}))
 			secured := &lifecycle.TLS{Enabled: true, CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
-			h.client.Transport = &kafka.Transport{Dial: secured.Dial, SASL: account.mechanism()}
+			h.client.Transport = &kafka.Transport{Dial: secured.Dial, SASL: SASL{mechanism, account}.mechanism()}
 			config := h.config()
-			config.Dialer, config.SASL = secured, account
+			config.Dialer, config.SASL = secured, SASL{mechanism, account}
 
 			r := h.run(config, h.sink)
 			h.produce(messagesTopic, 0, h.messages(5)...)
@@ -43,7 +43,7 @@ func TestConsumer_Secured(t *testing.T) {
 			h.checkModel()
 
 			wrong := config
-			wrong.SASL.Password = "incorrect horse"
+			wrong.SASL.Account = &lifecycle.Account{Username: "projector", Password: "incorrect horse"}
 			h.refused(wrong, "EOF") // this broker hangs up; others say why
 			nobody := config
 			nobody.Dialer = &lifecycle.TLS{Enabled: true, CAFile: files.CA} // no certificate of its own
@@ -68,23 +68,30 @@ func (h *harness) refused(config Config, why string) {
 	if err := <-done; err != nil {
 		h.Error(err)
 	}
-	if !strings.Contains(said, why) || strings.Contains(said, config.SASL.Password) {
+	if !strings.Contains(said, why) || strings.Contains(said, "horse") {
 		h.Errorf("it says %q, want %q", said, why)
 	}
 }
 
 func TestSASL_Validate(t *testing.T) {
+	account := func(username, password string) *lifecycle.Account {
+		return &lifecycle.Account{Username: username, Password: password}
+	}
 	for _, c := range []struct {
 		sasl SASL
 		want string
 	}{
 		{SASL{}, ""},
-		{SASL{SASLScramSHA512, "ann", "secret"}, ""},
-		{SASL{"GSSAPI", "ann", "secret"}, `sasl mechanism "GSSAPI": want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`},
-		{SASL{"", "ann", "secret"}, `sasl mechanism ""`},
-		{SASL{SASLPlain, "ann", ""}, "password of 0 bytes"},
-		{SASL{SASLScramSHA256, "", "secret"}, `username ""`},
-		{SASL{SASLScramSHA256, "ann\x00", "secret"}, `username "ann\x00"`},
+		{SASL{"", account("", "")}, ""},
+		{SASL{SASLScramSHA512, account("ann", "secret")}, ""},
+		{SASL{"GSSAPI", account("ann", "secret")}, `sasl mechanism "GSSAPI": want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`},
+		{SASL{"", account("ann", "secret")}, `sasl mechanism ""`},
+		{SASL{SASLPlain, nil}, "want a username and a password"},
+		{SASL{SASLPlain, account("", "")}, "want a username and a password"},
+		{SASL{SASLPlain, account("ann", "")}, "password of 0 bytes"},
+		{SASL{SASLScramSHA256, account("", "secret")}, `username ""`},
+		{SASL{SASLScramSHA256, account("ann\x00", "secret")}, `username "ann\x00"`},
+		{SASL{SASLPlain, &lifecycle.Account{Username: "ann", PasswordFile: "nowhere"}}, "nowhere"},
 	} {
 		err := c.sasl.Validate()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

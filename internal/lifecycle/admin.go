@@ -17,12 +17,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
 // The bounds of the admin server.
 const (
 	checkTimeout  = 2 * time.Second
 	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 5 * time.Minute // and so the longest profile
+	idleTimeout   = 2 * time.Minute
+	headerBytes   = 16 << 10
+	bodyBytes     = 64 << 10
+	adminConns    = 64
 	adminStop     = time.Second
 	readyTimeout  = 4 * time.Second // above checkTimeout
 )
@@ -125,11 +132,10 @@ func NewAdmin(config AdminConfig, metrics *prometheus.Registry, logger *slog.Log
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	a.handler = mux
+	a.handler = http.MaxBytesHandler(mux, bodyBytes) // not pprof's cmdline: there may be a password in it
 	return a
 }
 
@@ -176,9 +182,12 @@ func (a *Admin) Run(ctx context.Context) error {
 	a.logger.Info("admin server listens", "addr", a.Addr())
 	close(a.started)
 
-	server := &http.Server{Handler: a.handler, ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: headerBytes,
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(netutil.LimitListener(listener, adminConns)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve admin requests: %w", err)

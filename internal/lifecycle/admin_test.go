@@ -78,6 +78,23 @@ func TestAdmin_Serves(t *testing.T) {
 			t.Errorf("%s: %d, %v: no %q", path, response.StatusCode, err, want)
 		}
 	}
+	for path, want := range map[string]int{
+		"/debug/pprof/cmdline":                    http.StatusNotFound, // it may have a password in it
+		"/healthz?" + strings.Repeat("a", 32<<10): http.StatusRequestHeaderFieldsTooLarge,
+	} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.Addr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%.40s: %d, want %d", path, response.StatusCode, want)
+		}
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

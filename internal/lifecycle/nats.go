@@ -2,34 +2,194 @@ package lifecycle
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// NATSConfig is where the NATS servers are.
+// NATSConfig is where the NATS servers are, and who we are to them: at most one of an
+// account, a seed and credentials says that. It is used by its address, since it
+// remembers what was in its files.
 type NATSConfig struct {
 	// URL names the servers, separated by commas.
 	URL string
+	TLS TLS
+	// Account is a name and a password.
+	Account Account
+	// NKeyFile has the seed of an NKey.
+	NKeyFile string
+	// CredentialsFile has a user's JWT and the seed of its NKey, as nsc writes them (.creds).
+	CredentialsFile string
 }
 
 // DefaultNATSConfig is a server on this machine.
 func DefaultNATSConfig() NATSConfig { return NATSConfig{URL: nats.DefaultURL} }
 
-// Register binds the settings to --nats-url.
+// Register binds the settings to --nats-….
 func (c *NATSConfig) Register(f *Flags) {
 	f.String(&c.URL, "nats-url", "NATS servers, separated by commas.")
+	c.TLS.Register(f, "nats", "NATS")
+	c.Account.Register(f, "nats", "NATS")
+	f.String(&c.NKeyFile, "nats-nkey-file", "Seed of the NKey that says who we are, instead of a name and a password; read again for each connection.")
+	f.String(&c.CredentialsFile, "nats-credentials-file", "JWT and seed that say who we are (.creds), instead of a name and a password; read again for each connection.")
 }
 
-// Validate reports what is wrong with the configuration.
-func (c NATSConfig) Validate() error {
+// Validate reports what is wrong with the configuration. It shows no password.
+func (c *NATSConfig) Validate() error {
 	if c.URL == "" {
 		return errors.New("nats url: none given, expected nats://host:port")
 	}
+	ways := 0
+	for i, server := range strings.Split(c.URL, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") { // as the client has it
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Host == "" { // it may have a password in it, so it is not shown
+			return fmt.Errorf("nats url: the one at place %d is none, expected nats://host:port", i+1)
+		}
+		if u.User != nil {
+			ways = 1
+		}
+	}
+	errs := []error{c.TLS.Validate()}
+	for _, given := range []bool{c.Account.Given(), c.NKeyFile != "", c.CredentialsFile != ""} {
+		if given {
+			ways++
+		}
+	}
+	if ways > 1 {
+		errs = append(errs, errors.New("more than one says who we are: expected a name and a password (in the url, given or in files), an nkey file, or a credentials file"))
+	}
+	errs = append(errs, c.Account.Validate())
+	if c.NKeyFile != "" {
+		_, err := nkey(c.NKeyFile)
+		errs = append(errs, err)
+	}
+	if c.CredentialsFile != "" {
+		errs = append(errs, credentials(c.CredentialsFile))
+	}
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("nats: %w", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// nkey is what the client needs of the seed in a file. It reads it again to sign.
+func nkey(file string) (o nats.Options, err error) {
+	if _, err = readFile(file); err == nil { // a bound on what the client reads
+		var option nats.Option
+		if option, err = nats.NkeyOptionFromSeed(file); err == nil {
+			err = option(&o)
+		}
+	}
+	if err != nil {
+		return o, fmt.Errorf("nkey file %s: %w", file, err)
+	}
+	return o, nil
+}
+
+// credentials reports whether a file has some.
+func credentials(file string) error {
+	var o nats.Options
+	_, err := readFile(file)
+	if err == nil {
+		err = nats.UserCredentials(file)(&o)
+	}
+	if err == nil {
+		_, err = o.UserJWT()
+	}
+	if err == nil {
+		_, err = o.SignatureCB(nil)
+	}
+	if err != nil {
+		return fmt.Errorf("credentials file %s: %w", file, err)
+	}
 	return nil
+}
+
+// connect connects as the configuration says.
+func (c *NATSConfig) connect(name string, options ...nats.Option) (*nats.Conn, error) {
+	options = append(options, nats.Name("convoview "+name))
+	if c.TLS.Enabled {
+		options = append(options, c.secured)
+	}
+	if c.Account.Given() {
+		options = append(options, nats.UserInfoHandler(func() (string, string) {
+			username, password, _ := c.Account.Credentials() // who has nothing to say is refused by the server
+			return username, password
+		}))
+	}
+	if c.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(c.CredentialsFile))
+	}
+	key := &nkeyDialer{file: c.NKeyFile}
+	if c.NKeyFile != "" {
+		o, err := nkey(c.NKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, nats.Nkey(o.Nkey, o.SignatureCB), nats.SetCustomDialer(key))
+	}
+	nc, err := nats.Connect(c.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to nats: %w", err)
+	}
+	key.conn.Store(nc)
+	return nc, nil
+}
+
+// secured is the option of TLS.
+func (c *NATSConfig) secured(o *nats.Options) error {
+	o.Secure, o.TLSConfig = true, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
+	o.RootCAsCB = func() (*x509.CertPool, error) {
+		config, err := c.TLS.Config()
+		if err != nil {
+			return nil, err
+		}
+		return config.RootCAs, nil
+	}
+	if c.TLS.CertFile != "" {
+		o.TLSCertCB = func() (tls.Certificate, error) {
+			config, err := c.TLS.Config()
+			if err != nil {
+				return tls.Certificate{}, err
+			}
+			return config.Certificates[0], nil
+		}
+	}
+	return nil
+}
+
+// nkeyDialer has a connection made with the key that is in the file then. The client takes
+// the public key from its options when it has dialled, and holds its lock all the while.
+type nkeyDialer struct {
+	file string
+	conn atomic.Pointer[nats.Conn] // nil while it is made for the first time
+}
+
+// Dial implements nats.CustomDialer.
+func (d *nkeyDialer) Dial(network, address string) (net.Conn, error) {
+	if nc := d.conn.Load(); nc != nil {
+		o, err := nkey(d.file)
+		if err != nil {
+			return nil, err
+		}
+		nc.Opts.Nkey = o.Nkey
+	}
+	return (&net.Dialer{Timeout: nats.DefaultTimeout}).Dial(network, address) //nolint:noctx // the client has none
 }
 
 // NATS is a connection that may come up after its user, and go and come back at
@@ -38,36 +198,40 @@ type NATS struct {
 	*nats.Conn
 }
 
-// ConnectNATS connects, or begins to try.
-func ConnectNATS(c NATSConfig, name string, log *slog.Logger) (NATS, error) {
-	nc, err := nats.Connect(c.URL,
-		nats.Name("convoview "+name),
+// ConnectNATS connects, or begins to try. Who is refused tries again, since what says who
+// we are may be replaced.
+func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
+	nc, err := c.connect(name,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", "server", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats connected again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats not connected", "error", err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats disconnected", "error", err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats failed", "error", err) }),
 	)
 	if err != nil {
-		return NATS{}, fmt.Errorf("connect to nats: %w", err)
+		return NATS{}, err
 	}
+	go func() { // of a handshake that fails nothing else tells
+		for range nc.StatusChanged(nats.RECONNECTING) {
+			if err := nc.LastError(); err != nil {
+				log.Warn("nats not connected", "error", err)
+			}
+		}
+	}()
 	return NATS{nc}, nil
 }
 
 // DialNATS connects once, for a command that says something and ends. Each server may
 // take nats.DefaultTimeout, and who is not there is not waited for. What fails later
 // is the connection's LastError.
-func DialNATS(c NATSConfig, name string) (*nats.Conn, error) {
-	nc, err := nats.Connect(c.URL,
-		nats.Name("convoview "+name),
+func DialNATS(c *NATSConfig, name string, options ...nats.Option) (*nats.Conn, error) {
+	return c.connect(name, append(options,
 		nats.NoReconnect(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // else it writes to standard error
-	)
-	if err != nil {
-		return nil, fmt.Errorf("connect to nats: %w", err)
-	}
-	return nc, nil
+	)...)
 }
 
 // Component flushes and closes the connection at its turn.
@@ -104,6 +268,9 @@ func (n NATS) Connected(ctx context.Context) <-chan struct{} {
 // Check is a readiness check: nil while there is a connection.
 func (n NATS) Check(context.Context) error {
 	if !n.IsConnected() {
+		if err := n.LastError(); err != nil {
+			return fmt.Errorf("nats is %s: %w", n.Status(), err)
+		}
 		return fmt.Errorf("nats is %s", n.Status())
 	}
 	return nil

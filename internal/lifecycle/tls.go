@@ -7,15 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"slices"
-	"sync"
-	"time"
 )
 
-// TLS is how connections to a server are secured, if they are. Certificates that have
-// changed are used for the connections that are made from then on. It is safe for
-// concurrent use once its settings are made.
+// TLS is how connections to a server are secured, if they are. Its files are read for each
+// connection, so certificates can be replaced at any time. It is safe for concurrent use
+// once its settings are made.
 type TLS struct {
 	// Enabled says that connections are secured. All else needs it.
 	Enabled bool
@@ -28,15 +24,15 @@ type TLS struct {
 	// connected to.
 	ServerName string
 
-	cas watched[*x509.CertPool]
-	own watched[tls.Certificate]
+	cas files[*x509.CertPool]
+	own files[tls.Certificate]
 }
 
 // Register binds the settings to --NAME-tls and --NAME-tls-….
 func (t *TLS) Register(f *Flags, name, server string) {
 	f.secured = append(f.secured, t)
 	f.Bool(&t.Enabled, name+"-tls", "Connect to "+server+" by TLS.")
-	f.String(&t.CAFile, name+"-tls-ca-file", "Certificates (PEM) of those who are trusted; without it the system's are. All files are read again when they change.")
+	f.String(&t.CAFile, name+"-tls-ca-file", "Certificates (PEM) of those who are trusted; without it the system's are. All files are read again for each connection.")
 	f.String(&t.CertFile, name+"-tls-cert-file", "Our own certificate (PEM), for mutual TLS.")
 	f.String(&t.KeyFile, name+"-tls-key-file", "Its key (PEM).")
 	f.String(&t.ServerName, name+"-tls-server-name", "What the server's certificate must be for, if not for the host that is connected to.")
@@ -72,78 +68,26 @@ func (t *TLS) Dial(ctx context.Context, network, address string) (net.Conn, erro
 func (t *TLS) Config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
-		pool, err := t.cas.get(func() (*x509.CertPool, error) { return readCAs(t.CAFile) }, t.CAFile)
+		pool, err := t.cas.read(func(content ...[]byte) (*x509.CertPool, error) {
+			pool := x509.NewCertPool()
+			if !pool.AppendCertsFromPEM(content[0]) {
+				return nil, fmt.Errorf("%s has none in PEM", t.CAFile)
+			}
+			return pool, nil
+		}, t.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls: certificates of those who are trusted: %w", err)
 		}
 		config.RootCAs = pool
 	}
 	if t.CertFile != "" {
-		own, err := t.own.get(func() (tls.Certificate, error) { return tls.LoadX509KeyPair(t.CertFile, t.KeyFile) }, t.CertFile, t.KeyFile)
+		own, err := t.own.read(func(content ...[]byte) (tls.Certificate, error) {
+			return tls.X509KeyPair(content[0], content[1])
+		}, t.CertFile, t.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls: certificate %s with key %s: %w", t.CertFile, t.KeyFile, err)
 		}
 		config.Certificates = []tls.Certificate{own}
 	}
 	return config, nil
-}
-
-func readCAs(file string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s has none in PEM", file)
-	}
-	return pool, nil
-}
-
-// watched is what is in files, read again when they have changed.
-type watched[T any] struct {
-	mu    sync.Mutex
-	is    bool
-	state []fileState
-	value T
-}
-
-// fileState tells one content of a file from the next.
-type fileState struct {
-	modified time.Time
-	size     int64
-}
-
-func (s fileState) equal(o fileState) bool { return s.modified.Equal(o.modified) && s.size == o.size }
-
-// get reads the files if they are not as they were. While they cannot be read, as when
-// they are being replaced, what was read last is still right.
-func (w *watched[T]) get(read func() (T, error), files ...string) (T, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	state, err := statesOf(files)
-	if err == nil && (!w.is || !slices.EqualFunc(state, w.state, fileState.equal)) {
-		var value T
-		if value, err = read(); err == nil {
-			w.value, w.state, w.is = value, state, true
-		}
-	}
-	if w.is {
-		err = nil
-	}
-	return w.value, err
-}
-
-func statesOf(files []string) ([]fileState, error) {
-	var all []fileState
-	var errs []error
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		all = append(all, fileState{info.ModTime(), info.Size()})
-	}
-	return all, errors.Join(errs...)
 }

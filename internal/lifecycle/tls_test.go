@@ -11,8 +11,8 @@ import (
 	"github.com/convoview/convoview/internal/lifecycle/tlstest"
 )
 
-// server takes connections and tells who they were from.
-func server(t *testing.T, ca *tlstest.CA, cert tls.Certificate) (address string, peers <-chan string) {
+// tlsServer takes connections and tells who they were from.
+func tlsServer(t *testing.T, ca *tlstest.CA, cert tls.Certificate) (address string, peers <-chan string) {
 	t.Helper()
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
@@ -46,7 +46,7 @@ func TestTLS_FilesAreReadAgain(t *testing.T) {
 	ca := tlstest.NewCA(t)
 	files := tlstest.NewFiles(t)
 	files.Write(t, ca, ca.Issue(t, "before"))
-	address, peers := server(t, ca, ca.Issue(t, "server"))
+	address, peers := tlsServer(t, ca, ca.Issue(t, "server"))
 	client := &lifecycle.TLS{Enabled: true, CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
 	if err := client.Validate(); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestTLS_TheServerIsWhoItSaysItIs(t *testing.T) {
 	files := tlstest.NewFiles(t)
 	files.Write(t, ca, ca.Issue(t, "client"))
 	cert := ca.Issue(t, "server")
-	address, peers := server(t, ca, cert)
+	address, peers := tlsServer(t, ca, cert)
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,6 +80,11 @@ func DefaultConfig() Config {
 	}
 }
 
+const (
+	maxSetting = 1 << 20 // of what takes memory for each, from the start
+	maxTokens  = 1024    // of which each is three subscriptions
+)
+
 // version is a semantic version, as micro wants one.
 var version = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
 	`(?:-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?` +
@@ -91,23 +97,29 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("version %q: expected a semantic version", c.Version))
 	}
 	for _, bound := range []struct {
-		name       string
-		value, min int
+		name            string
+		value, min, max int
 	}{
-		{"max running", c.MaxRunning, 1},
-		{"max queued", c.MaxQueued, 0},
-		{"max queued bytes", c.MaxQueuedBytes, c.MaxRequestBytes},
-		{"max waiting", c.MaxWaiting, 1},
-		{"max request bytes", c.MaxRequestBytes, 1},
-		{"load concurrency", c.LoadConcurrency, 1},
-		{"batch inboxes", c.BatchInboxes, 1},
-		{"batch keys", c.BatchKeys, 1},
-		{"warm up users", c.WarmUpUsers, 0},
-		{"cache bytes", c.CacheBytes, 1 << 20},
+		{"max running", c.MaxRunning, 1, maxSetting},
+		{"max queued", c.MaxQueued, 0, maxSetting},
+		{"max queued bytes", c.MaxQueuedBytes, c.MaxRequestBytes, math.MaxInt},
+		{"max waiting", c.MaxWaiting, 1, maxSetting},
+		{"max request bytes", c.MaxRequestBytes, 1, math.MaxInt},
+		{"load concurrency", c.LoadConcurrency, 1, maxSetting},
+		{"batch inboxes", c.BatchInboxes, 1, maxSetting},
+		{"batch keys", c.BatchKeys, 1, maxSetting},
+		{"warm up users", c.WarmUpUsers, 0, math.MaxInt},
+		{"cache bytes", c.CacheBytes, 1 << 20, math.MaxInt},
 	} {
 		if bound.value < bound.min {
 			errs = append(errs, fmt.Errorf("%s %d: expected at least %d", bound.name, bound.value, bound.min))
 		}
+		if bound.value > bound.max {
+			errs = append(errs, fmt.Errorf("%s %d: expected at most %d", bound.name, bound.value, bound.max))
+		}
+	}
+	if len(c.AffinityTokens) > maxTokens {
+		errs = append(errs, fmt.Errorf("%d affinity tokens: expected at most %d, or * for all", len(c.AffinityTokens), maxTokens))
 	}
 	if c.LoadPatience < 0 {
 		errs = append(errs, fmt.Errorf("load patience %s: expected at least 0", c.LoadPatience))

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,5 +33,26 @@ drain timeout 0s: expected more than 0`
 	}
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestConfig_Validate_Greatest(t *testing.T) {
+	for name, change := range map[string]func(c *Config){
+		"max running 1048577: expected at most 1048576": func(c *Config) { c.MaxRunning = maxSetting + 1 },
+		"max queued 1048577: expected at most 1048576":  func(c *Config) { c.MaxQueued = maxSetting + 1 },
+		"max waiting 1048577: expected at most 1048576": func(c *Config) { c.MaxWaiting = maxSetting + 1 },
+		"batch keys 1048577: expected at most 1048576":  func(c *Config) { c.BatchKeys = maxSetting + 1 },
+		"1025 affinity tokens: expected at most 1024, or * for all": func(c *Config) {
+			c.AffinityTokens = nil
+			for i := range maxTokens + 1 {
+				c.AffinityTokens = append(c.AffinityTokens, strconv.Itoa(i))
+			}
+		},
+	} {
+		c := DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err == nil || err.Error() != name {
+			t.Errorf("got %v, want %s", err, name)
+		}
 	}
 }

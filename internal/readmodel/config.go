@@ -1,8 +1,10 @@
 package readmodel
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -13,8 +15,10 @@ type Config struct {
 	Addresses []string
 	// Database names the read model; its tables are in one database per generation, NAME_g1.
 	Database string
-	// Username and Password of the account.
-	Username, Password string
+	// Dialer connects, by TLS where that is wanted; nil: by TCP.
+	Dialer Dialer
+	// Account is who we are; nil: the account default, which has no password.
+	Account Account
 	// MaxConnections bounds the connections, and with them the queries at one time.
 	MaxConnections int
 	// DialTimeout bounds connecting.
@@ -35,7 +39,6 @@ func DefaultConfig() Config {
 	return Config{
 		Addresses:      []string{"127.0.0.1:9000"},
 		Database:       "convoview",
-		Username:       "default",
 		MaxConnections: 16,
 		DialTimeout:    2 * time.Second,
 		ReadTimeout:    time.Minute,
@@ -43,21 +46,36 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxConnections is more than a server takes by default.
+const maxConnections = 4096
+
+// Dialer makes connections.
+type Dialer interface {
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// Validate reports what is wrong with its settings.
+	Validate() error
+}
+
+// Account says who we are.
+type Account interface {
+	// Credentials are for a connection that is made now.
+	Credentials() (username, password string, err error)
+	// Validate reports what is wrong with its settings.
+	Validate() error
+}
+
 // Binder binds settings to flags and environment variables of one name.
 type Binder interface {
 	String(p *string, name, usage string)
 	Strings(p *[]string, name, usage string)
-	Secret(p *string, name, usage string)
 	Int(p *int, name, usage string)
 	Duration(p *time.Duration, name, usage string)
 }
 
-// Register binds the settings to --clickhouse-….
+// Register binds the settings to --clickhouse-…, but for those of Dialer and Account.
 func (c *Config) Register(b Binder) {
 	b.Strings(&c.Addresses, "clickhouse-addresses", "The ClickHouse server, host:port of the native protocol.")
 	b.String(&c.Database, "clickhouse-database", "Database of the read model; its tables are in one database per generation, NAME_g1.")
-	b.String(&c.Username, "clickhouse-username", "ClickHouse account.")
-	b.Secret(&c.Password, "clickhouse-password", "Password of the account.")
 	b.Int(&c.MaxConnections, "clickhouse-max-connections", "Most connections, and so queries, at one time.")
 	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest time to connect.")
 	b.Duration(&c.ReadTimeout, "clickhouse-read-timeout", "Longest wait for the next packet of an answer.")
@@ -72,11 +90,21 @@ func (c Config) Validate() error {
 	if len(c.Addresses) != 1 {
 		errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected one host:port, since the tables are not replicated", c.Addresses))
 	}
+	if c.Dialer != nil {
+		if err := c.Dialer.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("clickhouse: %w", err))
+		}
+	}
+	if c.Account != nil {
+		if err := c.Account.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("clickhouse: %w", err))
+		}
+	}
 	if !validDatabase(c.Database) {
 		errs = append(errs, fmt.Errorf("clickhouse database: %q, expected letters, digits and underscores", c.Database))
 	}
-	if c.MaxConnections < 1 {
-		errs = append(errs, fmt.Errorf("clickhouse max connections: %d, expected at least 1", c.MaxConnections))
+	if c.MaxConnections < 1 || c.MaxConnections > maxConnections {
+		errs = append(errs, fmt.Errorf("clickhouse max connections: %d, expected 1 to %d", c.MaxConnections, maxConnections))
 	}
 	if c.DialTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("clickhouse dial timeout: %v, expected more than 0", c.DialTimeout))

@@ -2,23 +2,42 @@ package readmodel
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// dialer connects to ClickHouse. The client bounds how long it waits for an answer, but
-// not how long a server takes nothing of what is sent.
-type dialer struct {
-	net.Dialer
-	writeTimeout time.Duration
-}
-
-func (d *dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := d.DialContext(ctx, "tcp", addr)
+// dial connects to ClickHouse. The client bounds how long it waits for an answer, but
+// neither a handshake of TLS, nor how long a server takes nothing of what is sent.
+func (c Config) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.DialTimeout)
+	defer cancel()
+	dial := new(net.Dialer).DialContext
+	if c.Dialer != nil {
+		dial = c.Dialer.Dial
+	}
+	conn, err := dial(ctx, "tcp", addr)
+	if network := net.Error(nil); err != nil && !errors.As(err, &network) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err} // a certificate that is not trusted, say
+	}
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the client says what it was
 	}
-	return &boundedConn{conn, d.writeTimeout}, nil
+	return &boundedConn{conn, c.WriteTimeout}, nil
+}
+
+// identify has each connection made as who we are by then.
+func (c Config) identify(ctx context.Context, _ int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {
+	now := *o
+	if c.Account != nil {
+		var err error
+		if now.Auth.Username, now.Auth.Password, err = c.Account.Credentials(); err != nil {
+			return clickhouse.DialResult{}, err //nolint:wrapcheck // it says what it is about
+		}
+	}
+	return dial(ctx, now.Addr[0], &now) //nolint:wrapcheck // the client says what it was
 }
 
 // boundedConn is a connection whose writes end.

@@ -10,15 +10,15 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// TestDialer_AServerThatTakesNothing holds that nothing is sent for ever to a server
+// TestConfig_AServerThatTakesNothing holds that nothing is sent for ever to a server
 // that has stopped reading.
-func TestDialer_AServerThatTakesNothing(t *testing.T) {
+func TestConfig_AServerThatTakesNothing(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	conn, err := (&dialer{writeTimeout: 50 * time.Millisecond}).dial(t.Context(), listener.Addr().String())
+	conn, err := Config{DialTimeout: time.Minute, WriteTimeout: 50 * time.Millisecond}.dial(t.Context(), listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

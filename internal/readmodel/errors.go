@@ -45,6 +45,7 @@ var awayCodes = map[int32]bool{
 	285:  true, // TOO_FEW_LIVE_REPLICAS: not enough replicas
 	319:  true, // UNKNOWN_STATUS_OF_INSERT: not enough replicas have answered
 	394:  true, // QUERY_WAS_CANCELLED: the server is stopping
+	516:  true, // AUTHENTICATION_FAILED: who we are is being replaced, there or here
 	999:  true, // KEEPER_EXCEPTION: the keeper is away
 	1002: true, // UNKNOWN_EXCEPTION: something outside ClickHouse
 }

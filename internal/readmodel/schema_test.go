@@ -119,6 +119,7 @@ func TestConfig_Validate(t *testing.T) {
 		"two addresses":   func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
 		"no database":     func(c *readmodel.Config) { c.Database = "" },
 		"odd database":    func(c *readmodel.Config) { c.Database = "a;b" },
+		"many":            func(c *readmodel.Config) { c.MaxConnections = 5000 },
 		"no connections":  func(c *readmodel.Config) { c.MaxConnections = 0 },
 		"no dial timeout": func(c *readmodel.Config) { c.DialTimeout = 0 },
 		"no read timeout": func(c *readmodel.Config) { c.ReadTimeout = -1 },

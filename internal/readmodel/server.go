@@ -45,8 +45,9 @@ func Open(c Config) (*Server, error) {
 	}
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr:         c.Addresses,
-		Auth:         clickhouse.Auth{Database: "default", Username: c.Username, Password: c.Password},
-		DialContext:  (&dialer{net.Dialer{Timeout: c.DialTimeout}, c.WriteTimeout}).dial,
+		Auth:         clickhouse.Auth{Database: "default"},
+		DialContext:  c.dial,
+		DialStrategy: c.identify,
 		DialTimeout:  c.DialTimeout,
 		ReadTimeout:  c.ReadTimeout,
 		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot

@@ -23,3 +23,8 @@ var Views string
 //
 //go:embed view.sql
 var View string
+
+// Roles makes the roles of a read model whose registry is the database {db}.
+//
+//go:embed roles.sql
+var Roles string

@@ -19,9 +19,9 @@ const tailSize = 4096
 
 // broker is one process of Apache Kafka.
 type broker struct {
-	id               int
-	dir              string
-	addr, controller string
+	id                        int
+	dir                       string
+	addr, controller, secured string
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended

@@ -56,6 +56,12 @@ type Config struct {
 	HeapMB int
 	// Settings are those of every broker that are to differ from the usual ones.
 	Settings map[string]string
+	// Secured has brokers listen once more, for clients by TLS and SASL, whose settings are
+	// among Settings; see SecuredAddrs.
+	Secured bool
+	// Scram are users whom brokers know from the beginning, as the storage tool takes
+	// them: SCRAM-SHA-512=[name=ann,password=secret].
+	Scram []string
 	// Logger; nil means silence.
 	Logger *slog.Logger
 }
@@ -140,14 +146,14 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if found, _ := filepath.Glob(filepath.Join(c.config.Dir, "broker-*")); len(found) > 0 && len(found) != c.config.Brokers {
 		return fmt.Errorf("%s has the data of %d brokers, want %d", c.config.Dir, len(found), c.config.Brokers)
 	}
-	ports, err := freePorts(ctx, 2*c.config.Brokers)
+	ports, err := freePorts(ctx, 3*c.config.Brokers)
 	if err != nil {
 		return err
 	}
 	var voters []string
 	for i := range c.config.Brokers {
 		b := &broker{
-			id: i + 1, dir: filepath.Join(c.config.Dir, fmt.Sprint("broker-", i+1)), addr: loopback(ports[2*i]), controller: loopback(ports[2*i+1]),
+			id: i + 1, dir: filepath.Join(c.config.Dir, fmt.Sprint("broker-", i+1)), addr: loopback(ports[3*i]), controller: loopback(ports[3*i+1]), secured: loopback(ports[3*i+2]),
 		}
 		if c.config.Port > 0 {
 			b.addr = loopback(c.config.Port + i)
@@ -164,6 +170,10 @@ func (c *Cluster) prepare(ctx context.Context) error {
 		}
 		settings := c.settings(b)
 		settings["controller.quorum.voters"] = strings.Join(voters, ",")
+		if c.config.Secured {
+			settings["listeners"] += ",SASL_SSL://" + b.secured
+			settings["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"
+		}
 		maps.Copy(settings, c.config.Settings)
 		var text strings.Builder
 		for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -245,7 +255,11 @@ func (c *Cluster) format(ctx context.Context, b *broker) error {
 	if _, err := os.Stat(filepath.Join(b.data(), "meta.properties")); err == nil {
 		return nil
 	}
-	out, err := c.tool(ctx, b.logging(), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.settings()).CombinedOutput()
+	args := []string{"format", "-t", clusterID, "-c", b.settings()}
+	for _, user := range c.config.Scram {
+		args = append(args, "--add-scram", user)
+	}
+	out, err := c.tool(ctx, b.logging(), "kafka.tools.StorageTool", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format the data of broker %d: %w: %s", b.id, err, tail(out))
 	}
@@ -277,6 +291,15 @@ func (c *Cluster) Addrs() []string {
 	var addrs []string
 	for _, b := range c.brokers {
 		addrs = append(addrs, b.addr)
+	}
+	return addrs
+}
+
+// SecuredAddrs are those at which clients need TLS and SASL.
+func (c *Cluster) SecuredAddrs() []string {
+	var addrs []string
+	for _, b := range c.brokers {
+		addrs = append(addrs, b.secured)
 	}
 	return addrs
 }

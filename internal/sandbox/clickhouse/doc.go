@@ -10,6 +10,7 @@
 //	library.go    finds, loads and binds libchdb (no cgo)
 //	signals.go    keeps the Go runtime's signal handlers
 //	engine.go     a bounded pool of connections; query, stream, insert, kill
+//	access.go     who may connect, and the roles that the engine holds them to
 //	statement.go  the little that the front reads in a statement
 //	native.go     a client of the native protocol
 //	http.go       a request over HTTP
@@ -36,10 +37,12 @@
 //     DESCRIBE TABLE.
 //   - The rows of an INSERT go to the engine in pieces as they come (any bytes;
 //     nothing is quoted), and they are in the table when the client hears of it.
+//   - The engine has one user. Roles are in its configuration, and a query of a client
+//     that has one runs with that alone: SET ROLE on the connection before it.
 //   - The engine holds one data directory at a time in a process.
 //
-// What a server has and this has not: users, roles and GRANT (the engine has
-// no writable store for them), sessions, external tables, system log tables,
+// What a server has and this has not: CREATE USER, CREATE ROLE and GRANT (the
+// engine has no writable store for them; see Access), sessions, external tables, system log tables,
 // query IDs of the client's choice, clickhouse-go's HTTP transport, and types
 // that clickhouse-go cannot read, such as AggregateFunction (it says so; read
 // them with finalizeAggregation, or over HTTP).

@@ -31,6 +31,7 @@ type conn struct {
 	handle   *unsafe.Pointer
 	name     string // its log_comment, by which KILL QUERY finds its query
 	database string
+	role     string    // what its queries may do; "": everything
 	changed  []setting // to be put back at release
 	spoilt   bool      // a statement failed: to be replaced at release
 }
@@ -69,14 +70,15 @@ const (
 `
 	usersConfig = `<clickhouse>
   <profiles><default><max_threads>2</max_threads><max_insert_threads>1</max_insert_threads><implicit_select>0</implicit_select></default></profiles>
-  <users><default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></default></users>
+  <users><default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>%s</default></users>
+  %s
   <quotas><default/></quotas>
 </clickhouse>
 `
 )
 
 // openEngine starts the engine on the data directory with n connections.
-func openEngine(library, path string, n int) (*engine, error) {
+func openEngine(library, path string, access *Access, n int) (*engine, error) {
 	lib, err := loadLibrary(library)
 	if err != nil {
 		return nil, err
@@ -85,7 +87,8 @@ func openEngine(library, path string, n int) (*engine, error) {
 		return nil, err
 	}
 	server, users := filepath.Join(path, "config.xml"), filepath.Join(path, "users.xml")
-	if err := errors.Join(os.WriteFile(users, []byte(usersConfig), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users), 0o600)); err != nil {
+	grants, roles := access.grants()
+	if err := errors.Join(os.WriteFile(users, fmt.Appendf(nil, usersConfig, grants, roles), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users), 0o600)); err != nil {
 		return nil, fmt.Errorf("configure the ClickHouse engine: %w", err)
 	}
 	e := &engine{lib: lib, args: []string{"clickhouse", "--path=" + path, "--config-file=" + server}, free: make(chan *conn, n)}
@@ -134,21 +137,22 @@ func (e *engine) close(n int) {
 	e.lib.closeConn(e.killer.handle)
 }
 
-// acquire takes a connection and gives it the database and the settings that
+// acquire takes a connection and gives it the database, the role and the settings that
 // its query shall have.
-func (e *engine) acquire(ctx context.Context, database string, settings []setting) (*conn, error) {
+func (e *engine) acquire(ctx context.Context, database, role string, settings []setting) (*conn, error) {
 	var c *conn
 	select {
 	case c = <-e.free:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if database != c.database {
-		if err := c.exec("USE " + quoteIdentifier(database)); err != nil {
-			c.release()
-			return nil, err
-		}
-		c.database = database
+	err := c.enter(database)
+	if err == nil {
+		err = c.takeOn(role)
+	}
+	if err != nil {
+		c.release()
+		return nil, err
 	}
 	c.changed = slices.DeleteFunc(settings, func(s setting) bool { return s.name == "log_comment" })
 	if err := c.set(c.changed, false); err != nil {
@@ -156,6 +160,38 @@ func (e *engine) acquire(ctx context.Context, database string, settings []settin
 		return nil, err
 	}
 	return c, nil
+}
+
+// enter changes the current database, as a server does when a client connects: it asks
+// nobody's leave.
+func (c *conn) enter(database string) error {
+	if database == c.database {
+		return nil
+	}
+	if err := c.takeOn(""); err != nil {
+		return err
+	}
+	if err := c.exec("USE " + quoteIdentifier(database)); err != nil {
+		return err
+	}
+	c.database = database
+	return nil
+}
+
+// takeOn has the connection do from now on what a role may do; "": everything.
+func (c *conn) takeOn(role string) error {
+	if role == c.role {
+		return nil
+	}
+	text := "DEFAULT" // all roles
+	if role != "" {
+		text = quoteIdentifier(role)
+	}
+	if err := c.exec("SET ROLE " + text); err != nil {
+		return err
+	}
+	c.role = role
+	return nil
 }
 
 // release puts the connection back into the pool as it was, or a new one in

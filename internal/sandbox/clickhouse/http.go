@@ -85,7 +85,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	database := cmp.Or(values.Get("database"), r.Header.Get("X-ClickHouse-Database"), "default")
 	format := cmp.Or(values.Get("default_format"), r.Header.Get("X-ClickHouse-Format"), "TabSeparated")
 
-	c, err := s.engine.acquire(r.Context(), database, settings)
+	c, err := s.engine.acquire(r.Context(), database, "", settings)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type session struct {
 	out        proto.Buffer
 	revision   int
 	database   string
+	role       string // "": everything is allowed
 	compressed bool
 	compressor *compress.Writer
 }
@@ -87,6 +88,12 @@ func (s *session) hello() error {
 	if !proto.FeatureParameters.In(s.revision) {
 		return fmt.Errorf("the client's protocol %d is too old", hello.ProtocolVersion)
 	}
+	role, err := s.server.authenticate(hello)
+	if e := (*exception)(nil); errors.As(err, &e) {
+		s.sendException(e)
+		return errors.Join(s.flush(), err)
+	}
+	s.role = role
 	s.server.hello.EncodeAware(&s.out, s.revision)
 	if err := s.flush(); err != nil {
 		return err
@@ -128,9 +135,7 @@ func (s *session) query(ctx context.Context) error {
 		err = s.run(ctx, q.Body, settings, params)
 	}
 	if e := (*exception)(nil); errors.As(err, &e) {
-		proto.ServerCodeException.Encode(&s.out)
-		packet := proto.Exception{Code: proto.Error(e.code), Name: "DB::Exception", Message: "DB::Exception: " + e.text}
-		packet.EncodeAware(&s.out, s.revision)
+		s.sendException(e)
 		return s.flush()
 	}
 	if err != nil {
@@ -140,11 +145,22 @@ func (s *session) query(ctx context.Context) error {
 	return s.flush()
 }
 
+func (s *session) sendException(e *exception) {
+	proto.ServerCodeException.Encode(&s.out)
+	packet := proto.Exception{Code: proto.Error(e.code), Name: "DB::Exception", Message: "DB::Exception: " + e.text}
+	packet.EncodeAware(&s.out, s.revision)
+}
+
+// acquire takes a connection of the engine for a query of this client.
+func (s *session) acquire(ctx context.Context, settings []setting) (*conn, error) {
+	return s.server.engine.acquire(ctx, s.database, s.role, settings)
+}
+
 // run answers a statement that comes without data.
 func (s *session) run(ctx context.Context, sql string, settings []setting, params []param) error {
 	ctx, stop := s.watch(ctx)
 	defer stop()
-	c, err := s.server.engine.acquire(ctx, s.database, settings)
+	c, err := s.acquire(ctx, settings)
 	if err != nil {
 		return err
 	}
@@ -212,7 +228,7 @@ func (s *session) insert(ctx context.Context, stmt insertStatement, settings []s
 	}()
 	if err := s.readBlocks(func(block *native.Block) {
 		if failed == nil && c == nil {
-			c, failed = s.server.engine.acquire(ctx, s.database, settings)
+			c, failed = s.acquire(ctx, settings)
 		}
 		if failed == nil && in == nil {
 			in, failed = c.insert(stmt.into, "Native", params)
@@ -237,7 +253,7 @@ func (s *session) insert(ctx context.Context, stmt insertStatement, settings []s
 // insertHeader returns the columns that the statement writes, in a block
 // without rows.
 func (s *session) insertHeader(ctx context.Context, stmt insertStatement, settings []setting) (*native.Block, error) {
-	c, err := s.server.engine.acquire(ctx, s.database, settings)
+	c, err := s.acquire(ctx, settings)
 	if err != nil {
 		return nil, err
 	}

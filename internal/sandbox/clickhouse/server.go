@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +30,11 @@ type Config struct {
 	Addr, HTTPAddr string
 	// Connections bounds how many queries run at once; the others wait.
 	Connections int
+	// TLS secures the native protocol, if it is not nil.
+	TLS *tls.Config
+	// Access says who may connect by the native protocol; nil: anybody, who may do everything.
+	// By HTTP anybody may do everything in any case.
+	Access *Access
 	// Logger tells of clients that break the protocol.
 	Logger *slog.Logger
 }
@@ -40,6 +47,8 @@ type Server struct {
 	native net.Listener
 	web    net.Listener
 	http   *http.Server
+	// accounts are those who may connect now.
+	accounts atomic.Pointer[map[string]Account]
 
 	ctx    context.Context // ends with Close, and every query and connection with it
 	cancel context.CancelFunc
@@ -56,9 +65,12 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 		config.Library = path
 	}
 	s := &Server{config: config}
+	if config.Access != nil {
+		s.SetAccounts(config.Access.Accounts)
+	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
-	if s.engine, err = openEngine(config.Library, config.Path, config.Connections); err != nil {
+	if s.engine, err = openEngine(config.Library, config.Path, config.Access, config.Connections); err != nil {
 		return nil, err
 	}
 	if err := s.listen(ctx); err != nil {
@@ -81,6 +93,9 @@ func (s *Server) listen(ctx context.Context) error {
 	var listener net.ListenConfig
 	if s.native, err = listener.Listen(ctx, "tcp", s.config.Addr); err != nil {
 		return fmt.Errorf("listen for ClickHouse clients: %w", err)
+	}
+	if s.config.TLS != nil {
+		s.native = tls.NewListener(s.native, s.config.TLS)
 	}
 	if s.web, err = listener.Listen(ctx, "tcp", s.config.HTTPAddr); err != nil {
 		return fmt.Errorf("listen for ClickHouse's HTTP: %w", err)

@@ -13,6 +13,8 @@ const (
 	codeSyntaxError    = 62
 	codeReadOnly       = 164
 	codeUnknown        = 1002
+
+	codeAuthenticationFailed = 516
 )
 
 // exception is an error of the engine.

@@ -1,0 +1,334 @@
+package lifecycle_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+
+	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/lifecycle/tlstest"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
+// natsServer runs a NATS server until the end of the test.
+func natsServer(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the NATS server does not listen")
+	}
+	return s
+}
+
+// again stops a server and starts another one in its place.
+func again(t *testing.T, s *server.Server, o *server.Options) *server.Server {
+	t.Helper()
+	o.Port = s.Addr().(*net.TCPAddr).Port
+	s.Shutdown()
+	s.WaitForShutdown()
+	return natsServer(t, o)
+}
+
+// said is a log that can be read while it is written.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	news chan struct{}
+}
+
+func newSaid() *said { return &said{news: make(chan struct{}, 1)} }
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+	return s.text.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// await waits until a text was said so often.
+func (s *said) await(t *testing.T, text string, times int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for strings.Count(s.String(), text) < times {
+		select {
+		case <-s.news:
+		case <-ctx.Done():
+			t.Fatalf("%q was not said %d times: %s", text, times, s)
+		}
+	}
+}
+
+// connect connects, and says what becomes of it.
+func connect(t *testing.T, c *lifecycle.NATSConfig) (lifecycle.NATS, *said) {
+	t.Helper()
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	log := newSaid()
+	nc, err := lifecycle.ConnectNATS(c, "test", slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc, log
+}
+
+// identity is a way to say who we are, which is replaced.
+type identity struct {
+	name string
+	// first and second are servers that take only what the settings say first, and second.
+	first, second *server.Options
+	// say sets what the settings name.
+	say func(c *lifecycle.NATSConfig, second bool)
+	// secrets are in none of what is said.
+	secrets []string
+}
+
+func identities(t *testing.T) []identity {
+	t.Helper()
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	choose := func(second bool, a, b string) string {
+		if second {
+			return b
+		}
+		return a
+	}
+	var list []identity
+
+	users := func(password string) *server.Options {
+		return &server.Options{Users: []*server.User{{Username: "ann", Password: password}}}
+	}
+	list = append(list, identity{
+		"password file", users("first secret"), users("other secret"),
+		func(c *lifecycle.NATSConfig, second bool) {
+			c.Account.Username, c.Account.PasswordFile = "ann", put(t, in("password"), choose(second, "first secret", "other secret"))
+		},
+		[]string{"first secret", "other secret"},
+	})
+
+	user := func() (seed, public string) {
+		key, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := key.Seed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if public, err = key.PublicKey(); err != nil {
+			t.Fatal(err)
+		}
+		return string(secret), public
+	}
+	seed1, public1 := user()
+	seed2, public2 := user()
+	list = append(list, identity{
+		"nkey file", &server.Options{Nkeys: []*server.NkeyUser{{Nkey: public1}}}, &server.Options{Nkeys: []*server.NkeyUser{{Nkey: public2}}},
+		func(c *lifecycle.NATSConfig, second bool) {
+			c.NKeyFile = put(t, in("nkey"), choose(second, seed1, seed2)+"\n")
+		},
+		[]string{seed1, seed2},
+	})
+
+	// Each server trusts one operator.
+	trusting := func() (*server.Options, string) {
+		operator, err := nkeys.CreateOperator()
+		if err != nil {
+			t.Fatal(err)
+		}
+		account, err := nkeys.CreateAccount()
+		if err != nil {
+			t.Fatal(err)
+		}
+		trusted, err := operator.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, err := account.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		accountJWT, err := jwt.NewAccountClaims(of).Encode(operator)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, public := user()
+		userJWT, err := jwt.NewUserClaims(public).Encode(account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		credentials, err := jwt.FormatUserConfig(userJWT, []byte(seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resolver := &server.MemAccResolver{}
+		if err := resolver.Store(of, accountJWT); err != nil {
+			t.Fatal(err)
+		}
+		return &server.Options{TrustedKeys: []string{trusted}, AccountResolver: resolver}, string(credentials)
+	}
+	o1, credentials1 := trusting()
+	o2, credentials2 := trusting()
+	list = append(list, identity{
+		"credentials file", o1, o2,
+		func(c *lifecycle.NATSConfig, second bool) {
+			c.CredentialsFile = put(t, in("user.creds"), choose(second, credentials1, credentials2))
+		},
+		[]string{credentials1, credentials2},
+	})
+
+	ca, other := tlstest.NewCA(t), tlstest.NewCA(t)
+	certs := tlstest.NewFiles(t)
+	mutual := func(ca *tlstest.CA) *server.Options {
+		return &server.Options{TLS: true, TLSVerify: true, TLSTimeout: patience.Seconds(), TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue(t, "nats")},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+		}}
+	}
+	list = append(list, identity{
+		"certificates", mutual(ca), mutual(other),
+		func(c *lifecycle.NATSConfig, second bool) {
+			of := ca
+			if second {
+				of = other
+			}
+			certs.Write(t, of, of.Issue(t, "client"))
+			c.TLS.Enabled, c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile = true, certs.CA, certs.Cert, certs.Key
+		},
+		nil,
+	})
+	return list
+}
+
+// TestNATS_WhoWeAreIsReplaced holds that a server which takes somebody else now, or is
+// somebody else, is connected to again as soon as the files say so; that being refused
+// meanwhile is no reason to give up; and that no secret is told.
+func TestNATS_WhoWeAreIsReplaced(t *testing.T) {
+	for _, id := range identities(t) {
+		t.Run(id.name, func(t *testing.T) {
+			t.Parallel() // they wait
+			s := natsServer(t, id.first)
+			c := lifecycle.DefaultNATSConfig()
+			c.URL = s.ClientURL()
+			id.say(&c, false)
+			nc, log := connect(t, &c)
+			log.await(t, "nats connected", 1)
+			if err := nc.FlushTimeout(patience); err != nil {
+				t.Fatal(err)
+			}
+
+			again(t, s, id.second)
+			log.await(t, "nats disconnected", 1)
+			log.await(t, "nats not connected", 3) // it would be given up at the second
+			if nc.IsClosed() || nc.IsConnected() {
+				t.Fatalf("it is %s after it was refused", nc.Status())
+			}
+			id.say(new(lifecycle.NATSConfig), true) // the files alone
+			log.await(t, "nats connected again", 1)
+			if err := nc.FlushTimeout(patience); err != nil {
+				t.Error(err)
+			}
+			for _, secret := range id.secrets {
+				if strings.Contains(log.String(), secret) {
+					t.Errorf("%q is in what was said: %s", secret, log)
+				}
+			}
+		})
+	}
+}
+
+// TestNATS_Refused holds that who says nothing, or what is wrong, is not connected.
+func TestNATS_Refused(t *testing.T) {
+	for _, id := range identities(t) {
+		t.Run(id.name, func(t *testing.T) {
+			s := natsServer(t, id.first)
+			c := lifecycle.DefaultNATSConfig()
+			c.URL = s.ClientURL()
+			if nc, err := lifecycle.DialNATS(&c, "nobody"); err == nil {
+				nc.Close()
+				t.Error("nobody is connected")
+			}
+			id.say(&c, true)
+			if nc, err := lifecycle.DialNATS(&c, "somebody else"); err == nil {
+				nc.Close()
+				t.Error("somebody else is connected")
+			}
+			id.say(&c, false)
+			nc, err := lifecycle.DialNATS(&c, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			nc.Close()
+		})
+	}
+}
+
+func TestNATSConfig_Validate(t *testing.T) {
+	dir := t.TempDir()
+	nkey := put(t, filepath.Join(dir, "nkey"), "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n")
+	rubbish := put(t, filepath.Join(dir, "rubbish"), "hush hush")
+	for _, c := range []struct {
+		set  func(c *lifecycle.NATSConfig)
+		want string
+	}{
+		{func(*lifecycle.NATSConfig) {}, ""},
+		{func(c *lifecycle.NATSConfig) { c.URL = "localhost:4222, tls://ann:hush@other" }, ""},
+		{func(c *lifecycle.NATSConfig) { c.NKeyFile = nkey }, ""},
+		{func(c *lifecycle.NATSConfig) { c.URL = "" }, "none given"},
+		{func(c *lifecycle.NATSConfig) { c.URL = "localhost,ann:hu%sh@other" }, "at place 2"},
+		{func(c *lifecycle.NATSConfig) { c.URL = "nats://ann:hush@" }, "at place 1"},
+		{func(c *lifecycle.NATSConfig) { c.URL, c.Account.Password = "nats://ann:hush@other", "hush" }, "more than one says who we are"},
+		{func(c *lifecycle.NATSConfig) { c.NKeyFile, c.Account.Username = nkey, "ann" }, "more than one says who we are"},
+		{func(c *lifecycle.NATSConfig) { c.NKeyFile, c.CredentialsFile = nkey, nkey }, "more than one says who we are"},
+		{func(c *lifecycle.NATSConfig) { c.NKeyFile = rubbish }, "nkey file " + rubbish},
+		{func(c *lifecycle.NATSConfig) { c.NKeyFile = filepath.Join(dir, "nowhere") }, "nowhere"},
+		{func(c *lifecycle.NATSConfig) { c.CredentialsFile = rubbish }, "credentials file " + rubbish},
+		{func(c *lifecycle.NATSConfig) {
+			c.Account.Username, c.Account.PasswordFile = "ann", filepath.Join(dir, "nowhere")
+		}, "nowhere"},
+		{func(c *lifecycle.NATSConfig) { c.TLS.CAFile = nkey }, "not enabled"},
+	} {
+		config := lifecycle.DefaultNATSConfig()
+		c.set(&config)
+		err := config.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+		if err != nil && (strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "hu%sh")) {
+			t.Errorf("the password is in %v", err)
+		}
+	}
+}
