@@ -46,7 +46,8 @@ func startSecured(t *testing.T, ca *tlstest.CA, password string) *apachekafka.Cl
 		Scram: []string{"SCRAM-SHA-256=[name=projector,password=" + password + "]", "SCRAM-SHA-512=[name=projector,password=" + password + "]"},
 		Settings: map[string]string{
 			"ssl.keystore.type": "PEM", "ssl.keystore.location": store,
-			"ssl.truststore.type": "PEM", "ssl.truststore.location": own.CA, "ssl.client.auth": "required",
+			"ssl.truststore.type": "PEM", "ssl.truststore.location": own.CA,
+			"listener.name.sasl_ssl.ssl.client.auth":                "required", // without the name of the listener it is not about those with SASL
 			"sasl.enabled.mechanisms":                               strings.Join(saslMechanisms, ","),
 			"listener.name.sasl_ssl.plain.sasl.jaas.config":         security + "plain.PlainLoginModule required user_projector=\"" + password + "\";",
 			"listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": security + "scram.ScramLoginModule required;",
