@@ -225,5 +225,6 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	admin.AddCheck("components", group.Check)
 	admin.AddCheck("clickhouse", server.Check)
 	admin.AddCheck("kafka", consumer.Check)
+	admin.AddWarning("files", flags.Stale)
 	return group.Run(ctx)
 }

@@ -152,6 +152,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	admin.AddCheck("components", group.Check)
 	admin.AddCheck("nats", nc.Check)
 	admin.AddCheck("clickhouse", server.Check)
+	admin.AddWarning("files", flags.Stale)
 	admin.AddWarning("feed", func(context.Context) error { return follower.Check() })
 	return group.Run(ctx)
 }

@@ -5,11 +5,13 @@ package ingest
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -63,31 +65,28 @@ func startSecured(t *testing.T, ca *tlstest.CA, password string) *apachekafka.Cl
 	return cluster
 }
 
-// allow allows the projector what it needs, of the test's topics and group alone.
-func (h *harness) allow() {
+// allow allows the projector operations on topics, and on its group.
+func (h *harness) allow(topics []string, groups []string, operations ...kafka.ACLOperationType) {
 	h.Helper()
 	request := &kafka.CreateACLsRequest{}
-	add := func(resource kafka.ResourceType, name string, operations ...kafka.ACLOperationType) {
-		for _, operation := range operations {
-			request.ACLs = append(request.ACLs, kafka.ACLEntry{
-				ResourceType: resource, ResourceName: name, ResourcePatternType: kafka.PatternTypeLiteral,
-				Principal: "User:projector", Host: "*", Operation: operation, PermissionType: kafka.ACLPermissionTypeAllow,
-			})
+	add := func(resource kafka.ResourceType, names []string) {
+		for _, name := range names {
+			for _, operation := range operations {
+				request.ACLs = append(request.ACLs, kafka.ACLEntry{
+					ResourceType: resource, ResourceName: name, ResourcePatternType: kafka.PatternTypeLiteral,
+					Principal: "User:projector", Host: "*", Operation: operation, PermissionType: kafka.ACLPermissionTypeAllow,
+				})
+			}
 		}
 	}
-	for _, topic := range []string{messagesTopic, stateTopic} {
-		add(kafka.ResourceTypeTopic, topic, kafka.ACLOperationTypeRead, kafka.ACLOperationTypeDescribeConfigs)
-	}
-	add(kafka.ResourceTypeTopic, deadTopic, kafka.ACLOperationTypeWrite, kafka.ACLOperationTypeDescribeConfigs)
-	add(kafka.ResourceTypeGroup, group, kafka.ACLOperationTypeRead)
+	add(kafka.ResourceTypeTopic, topics)
+	add(kafka.ResourceTypeGroup, groups)
 	response, err := h.client.CreateACLs(h.ctx, request)
 	if err != nil {
 		h.Fatal(err)
 	}
-	for _, err := range response.Errors {
-		if err != nil {
-			h.Fatal(err)
-		}
+	if err := errors.Join(response.Errors...); err != nil {
+		h.Fatal(err)
 	}
 }
 
@@ -113,17 +112,36 @@ func TestApache_Secured(t *testing.T) {
 			config.SASL = SASL{mechanism, &lifecycle.Account{Username: "projector", PasswordFile: secret}}
 
 			h.refused(config, "Topic Authorization Failed")
-			h.allow()
-			r := h.run(config, h.sink)
+			sources := []string{messagesTopic, stateTopic}
+			h.allow(sources, []string{group}, kafka.ACLOperationTypeRead)
+			h.allow([]string{deadTopic}, nil, kafka.ACLOperationTypeWrite)
+			h.allow(append(sources, deadTopic), nil, kafka.ACLOperationTypeDescribeConfigs)
+			r := h.runWith(config, h.sink, strict())
 			h.produce(messagesTopic, 0, h.messages(5)...)
 			h.produce(messagesTopic, 1, bad("k", "nonsense"))
-			h.produce(stateTopic, 1, h.messages(1)...)
+			h.produce(stateTopic, 1, h.custom("ann"))
+			h.awaitAll()
+			r.mustStop()
+
+			// What was refused is sent again, which takes more.
+			var outcomes []Outcome
+			impatient := config
+			impatient.StallTimeout = time.Second
+			if _, err := h.redriving(impatient, &outcomes).Run(h.ctx); err == nil {
+				t.Error("dead letters were read by who may only write them")
+			}
+			h.allow([]string{deadTopic}, nil, kafka.ACLOperationTypeRead)
+			h.allow(sources, nil, kafka.ACLOperationTypeWrite)
+			if _, err := h.redriving(config, &outcomes).Run(h.ctx); err != nil {
+				t.Error(err)
+			}
+			if n := len(h.read(deadTopic, 2)); n < 2 || len(outcomes) != n {
+				t.Errorf("of %d dead letters, %d were read", n, len(outcomes))
+			}
+			r = h.run(config, h.sink)
 			h.awaitAll()
 			r.mustStop()
 			h.checkModel()
-			if got := letters(h.read(deadTopic, 2)); len(got) != 1 {
-				t.Errorf("dead letters %v, want one", got)
-			}
 
 			wrong := config
 			wrong.SASL.Account = &lifecycle.Account{Username: "projector", Password: "incorrect-horse"}

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -22,8 +23,11 @@ func (a *Account) Register(f *Flags, name, server string) {
 	f.String(&a.Username, name+"-username", "Who we tell "+server+" that we are.")
 	f.Secret(&a.Password, name+"-password", "Our password.")
 	f.String(&a.UsernameFile, name+"-username-file", "File that has the name instead; read again for each connection.")
+	f.files = append(f.files, a.stale)
 	f.String(&a.PasswordFile, name+"-password-file", "File that has the password instead; read again for each connection.")
 }
+
+func (a *Account) stale() error { return errors.Join(a.username.stale(), a.password.stale()) }
 
 // Given reports whether anything says who we are.
 func (a *Account) Given() bool {

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,11 +24,19 @@ func put(t *testing.T, name, content string) string {
 // moment disturbs nobody.
 func TestAccount_FilesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
-	a := &lifecycle.Account{
-		Username: "nobody", UsernameFile: put(t, filepath.Join(dir, "username"), "ann\n"), PasswordFile: put(t, filepath.Join(dir, "password"), "first one\r\n"),
-	}
-	if err := a.Validate(); err != nil || !a.Given() {
+	a := &lifecycle.Account{Username: "nobody"}
+	flags := lifecycle.NewFlags("test", "", func(string) string { return "" }, io.Discard)
+	a.Register(flags, "store", "the store")
+	if err := flags.Configure([]string{
+		"--store-username-file", put(t, filepath.Join(dir, "username"), "ann\n"), "--store-password-file", put(t, filepath.Join(dir, "password"), "first one\r\n"),
+	}, a.Validate); err != nil || !a.Given() {
 		t.Fatal(err)
+	}
+	stale := func(want string) {
+		t.Helper()
+		if err := flags.Stale(t.Context()); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("stale is %v, want %q", err, want)
+		}
 	}
 	check := func(when, username, password string) {
 		t.Helper()
@@ -42,11 +51,14 @@ func TestAccount_FilesAreReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("while it is replaced", "ann", "other one")
+	stale("no such file")
 	put(t, a.PasswordFile, "")
 	check("while it is written", "ann", "other one")
+	stale("password is empty")
 	put(t, a.UsernameFile, "bob")
 	put(t, a.PasswordFile, " last one ")
 	check("in the end", "bob", " last one ")
+	stale("")
 }
 
 func TestAccount_Validate(t *testing.T) {

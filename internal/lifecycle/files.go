@@ -12,9 +12,10 @@ const MaxFileBytes = 1 << 20
 
 // files are what is in files that may be replaced at any time.
 type files[T any] struct {
-	mu   sync.Mutex
-	is   bool
-	last T
+	mu     sync.Mutex
+	is     bool
+	last   T
+	failed error // why they could not be read when it was tried last
 }
 
 // read reads the files and parses what is in them. While that fails, as when they are
@@ -23,12 +24,20 @@ func (f *files[T]) read(parse func(content ...[]byte) (T, error), names ...strin
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	value, err := readFiles(parse, names)
+	f.failed = err
 	if err == nil {
 		f.last, f.is = value, true
 	} else if f.is {
 		err = nil
 	}
 	return f.last, err
+}
+
+// stale tells why what was read last is not what is in the files.
+func (f *files[T]) stale() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
 }
 
 func readFiles[T any](parse func(content ...[]byte) (T, error), names []string) (value T, err error) {

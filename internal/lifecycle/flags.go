@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +23,7 @@ type Flags struct {
 	summary string
 	entries []entry
 	secured []*TLS // those that were registered
+	files   []func() error // see Stale
 }
 
 type entry struct {
@@ -121,6 +123,16 @@ func (f *Flags) Parse(args []string) error {
 		if err := f.set.Set(e.name, value); err != nil {
 			errs = append(errs, fmt.Errorf("invalid value %q for %s: %w", value, e.env, err))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// Stale reports files that settings name and that could not be read again: what was read
+// of them before is used. It is a readiness check.
+func (f *Flags) Stale(context.Context) error {
+	var errs []error
+	for _, stale := range f.files {
+		errs = append(errs, stale())
 	}
 	return errors.Join(errs...)
 }

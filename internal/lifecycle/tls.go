@@ -35,8 +35,11 @@ func (t *TLS) Register(f *Flags, name, server string) {
 	f.String(&t.CAFile, name+"-tls-ca-file", "Certificates (PEM) of those who are trusted; without it the system's are. All files are read again for each connection.")
 	f.String(&t.CertFile, name+"-tls-cert-file", "Our own certificate (PEM), for mutual TLS.")
 	f.String(&t.KeyFile, name+"-tls-key-file", "Its key (PEM).")
+	f.files = append(f.files, t.stale)
 	f.String(&t.ServerName, name+"-tls-server-name", "What the server's certificate must be for, if not for the host that is connected to.")
 }
+
+func (t *TLS) stale() error { return errors.Join(t.cas.stale(), t.own.stale()) }
 
 // Validate reports what is wrong with the settings and the files that they name.
 func (t *TLS) Validate() error {

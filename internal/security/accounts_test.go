@@ -2,6 +2,8 @@ package security
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -145,6 +147,31 @@ func TestAccounts(t *testing.T) {
 	stats, err := w.client("operator").Request("$SRV.STATS.convoview", nil, patience)
 	if err != nil || !strings.Contains(string(stats.Data), `"name":"convoview"`) {
 		t.Errorf("the operator is told %v, %v", stats, err)
+	}
+}
+
+// TestAccounts_Mapping holds that the mapping for many workers goes into their account, and
+// finds what backends of others ask.
+func TestAccounts_Mapping(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "OPERATIONS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mapping, _ := strings.Cut(string(page), "```conf\nmappings {")
+	mapping, _, found := strings.Cut(mapping, "```")
+	w := newWorld(t)
+	config, err := os.ReadFile(w.natsConfig)
+	if err != nil || !found {
+		t.Fatal(err)
+	}
+	w.natsConfig = w.put("nats.conf", strings.Replace(string(config), "  CONVOVIEW {\n", "  CONVOVIEW {\nmappings {"+mapping, 1))
+	w.startNATS()
+	w.migrate()
+	env := w.settings("query", "query")
+	env["AFFINITY_TOKENS"] = "0,1,2,3,4,5,6,7,8,9,10,11" // and not the token that is asked at
+	w.start(env, "query").await(t, "generation is read", 1)
+	if reply, err := w.client("demo").Request("convoview.v1.demo.conversation.list.ann", []byte(`{"userID":"ann"}`), patience); err != nil || !strings.Contains(string(reply.Data), `"code":0`) {
+		t.Errorf("got %v, %v", reply, err)
 	}
 }
 

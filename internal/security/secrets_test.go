@@ -55,9 +55,16 @@ func TestSecrets(t *testing.T) {
 		p.stop()
 	}
 	for _, command := range [][]string{
-		{"projector", "migrate"}, {"projector", "rebuild"}, {"projector", "verify", "1"}, {"projector", "switch", "1"}, {"projector", "rollback"},
-		{"projector", "generations", "list"}, {"projector", "generations", "drop", "1"},
-		{"projector", "dead", "list", "--stall-timeout", "1s"}, {"projector", "dead", "redrive", "--stall-timeout", "1s"}, {"chatload", "list", "ann"},
+		{"projector", "migrate"},
+		{"projector", "rebuild"},
+		{"projector", "verify", "1"},
+		{"projector", "switch", "1"},
+		{"projector", "rollback"},
+		{"projector", "generations", "list"},
+		{"projector", "generations", "drop", "1"},
+		{"projector", "dead", "list", "--stall-timeout", "1s"},
+		{"projector", "dead", "redrive", "--stall-timeout", "1s"},
+		{"chatload", "list", "ann"},
 	} {
 		if said, err := w.run(inEnv(w.settings("query", "demo")), command...); err == nil {
 			t.Errorf("%s has succeeded: %s", strings.Join(command, " "), said)

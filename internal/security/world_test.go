@@ -76,6 +76,7 @@ type world struct {
 	engine       *clickhouse.Server
 	broker       *kfake.Cluster
 	nats         *server.Server
+	natsConfig   string // a file
 	engineTLS    serverTLS
 	brokerTLS    serverTLS
 	natsFiles    tlstest.Files
@@ -136,7 +137,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, ca: tlstest.NewCA(t), dir: t.TempDir(), files: tlstest.NewFiles(t), natsFiles: tlstest.NewFiles(t), secrets: map[string]string{},
-		said: newOutput(), nextSequence: map[string]uint64{},
+		natsConfig: filepath.Join("..", "..", "deploy", "nats", "nats.conf"), said: newOutput(), nextSequence: map[string]uint64{},
 	}
 	w.files.Write(t, w.ca, w.ca.Issue(t, "client"))
 	for _, name := range storeAccounts {
@@ -274,7 +275,7 @@ func (w *world) startNATS() {
 	for _, name := range natsAccounts {
 		w.t.Setenv("NATS_"+strings.ToUpper(name)+"_PASSWORD", w.secrets["nats-"+name])
 	}
-	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deploy", "nats", "nats.conf"))
+	options, err := server.ProcessConfigFile(w.natsConfig)
 	if err != nil {
 		w.t.Fatal(err)
 	}
