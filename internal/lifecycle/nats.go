@@ -189,7 +189,7 @@ func (d *nkeyDialer) Dial(network, address string) (net.Conn, error) {
 		}
 		nc.Opts.Nkey = o.Nkey
 	}
-	return (&net.Dialer{Timeout: nats.DefaultTimeout}).Dial(network, address) //nolint:noctx // the client has none
+	return (&net.Dialer{Timeout: nats.DefaultTimeout}).Dial(network, address)
 }
 
 // NATS is a connection that may come up after its user, and go and come back at

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -169,9 +170,17 @@ func TestAccounts_Mapping(t *testing.T) {
 	w.migrate()
 	env := w.settings("query", "query")
 	env["AFFINITY_TOKENS"] = "0,1,2,3,4,5,6,7,8,9,10,11" // and not the token that is asked at
-	w.start(env, "query").await(t, "generation is read", 1)
-	if reply, err := w.client("demo").Request("convoview.v1.demo.conversation.list.ann", []byte(`{"userID":"ann"}`), patience); err != nil || !strings.Contains(string(reply.Data), `"code":0`) {
-		t.Errorf("got %v, %v", reply, err)
+	w.start(env, "query")
+	demo, deadline := w.client("demo"), time.Now().Add(patience)
+	for { // until the worker is there
+		reply, err := demo.Request("convoview.v1.demo.conversation.list.ann", []byte(`{"userID":"ann"}`), patience)
+		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(deadline) {
+			continue
+		}
+		if err != nil || !strings.Contains(string(reply.Data), `"code":0`) {
+			t.Errorf("got %v, %v", reply, err)
+		}
+		return
 	}
 }
 

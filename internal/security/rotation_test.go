@@ -85,13 +85,13 @@ func TestRotation_Everything(t *testing.T) {
 
 	// The servers first: whoever is connected stays so, and who connects is refused.
 	other := tlstest.NewCA(t)
-	w.engineTLS.renew(t, other)
-	w.brokerTLS.renew(t, other)
 	for of := range w.secrets {
 		w.secrets[of] = secret()
 	}
 	w.engine.SetAccounts(w.storeAccounts())
 	w.renewKafka()
+	w.engineTLS.renew(t, other)
+	w.brokerTLS.renew(t, other)
 	w.ca = other
 	w.startNATS()
 	w.brokerTLS.cut()

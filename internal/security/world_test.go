@@ -312,27 +312,13 @@ func (w *world) tlsConfig() *tls.Config {
 	return config
 }
 
-// store is the read model for an account.
-func (w *world) store(account string) *readmodel.Server {
-	w.t.Helper()
-	c := readmodel.DefaultConfig()
-	c.Addresses, c.Database = []string{w.engine.Addr()}, database
-	c.Dialer, c.Account = w.tls(), &lifecycle.Account{Username: account, PasswordFile: w.file("clickhouse-" + account)}
-	s, err := readmodel.Open(c)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { _ = s.Close() })
-	return s
-}
-
 // commands are the built ones.
 var commands = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "convoview-security-")
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-o", dir, "../../cmd/projector", "../../cmd/query", "../../cmd/chatload") //nolint:noctx // a test's own
+	build := exec.Command("go", "build", "-o", dir, "../../cmd/projector", "../../cmd/query", "../../cmd/chatload")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
