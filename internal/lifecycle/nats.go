@@ -50,11 +50,7 @@ func (c *NATSConfig) Validate() error {
 	}
 	ways := 0
 	for i, server := range strings.Split(c.URL, ",") {
-		server = strings.TrimSpace(server)
-		if !strings.Contains(server, "://") { // as the client has it
-			server = "nats://" + server
-		}
-		u, err := url.Parse(server)
+		u, err := parseServer(server)
 		if err != nil || u.Host == "" { // it may have a password in it, so it is not shown
 			return fmt.Errorf("nats url: the one at place %d is none, expected nats://host:port", i+1)
 		}
@@ -85,6 +81,26 @@ func (c *NATSConfig) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// servers are those that the URL names, without who we are.
+func (c *NATSConfig) servers() string {
+	var names []string
+	for server := range strings.SplitSeq(c.URL, ",") {
+		if u, err := parseServer(server); err == nil {
+			u.User = nil // a name without a password is a token
+			names = append(names, u.String())
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// parseServer parses a URL as the client does.
+func parseServer(server string) (*url.URL, error) {
+	if server = strings.TrimSpace(server); !strings.Contains(server, "://") {
+		server = "nats://" + server
+	}
+	return url.Parse(server)
 }
 
 // nkey is what the client needs of the seed in a file. It reads it again to sign.
@@ -145,7 +161,7 @@ func (c *NATSConfig) connect(name string, options ...nats.Option) (*nats.Conn, e
 	}
 	nc, err := nats.Connect(c.URL, options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats: %w", err)
+		return nil, fmt.Errorf("connect to nats at %s: %w", c.servers(), err)
 	}
 	key.conn.Store(nc)
 	return nc, nil
@@ -205,8 +221,8 @@ func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
-		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats connected again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", "server", nc.ConnectedAddr()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats connected again", "server", nc.ConnectedAddr()) }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats not connected", "error", err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats disconnected", "error", err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats failed", "error", err) }),

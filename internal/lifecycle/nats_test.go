@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -267,6 +268,23 @@ func TestNATS_WhoWeAreIsReplaced(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNATS_Token holds that a token in the URL, which is all that is there of a name, is told to nobody.
+func TestNATS_Token(t *testing.T) {
+	s := natsServer(t, &server.Options{Authorization: "hush"})
+	c := lifecycle.DefaultNATSConfig()
+	c.URL = "nats://hush@" + s.Addr().String()
+	_, log := connect(t, &c)
+	log.await(t, "nats connected", 1)
+	c.URL = "nats://hush@127.0.0.1:1," + "nats://hash@" + s.Addr().String()
+	_, err := lifecycle.DialNATS(&c, "test")
+	if err == nil || !strings.Contains(err.Error(), "nats://127.0.0.1:1,nats://"+s.Addr().String()) {
+		t.Errorf("got %v", err)
+	}
+	if said := log.String() + fmt.Sprint(err); strings.Contains(said, "hush") || strings.Contains(said, "hash") {
+		t.Errorf("it says %s", said)
 	}
 }
 

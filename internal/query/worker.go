@@ -169,7 +169,7 @@ func (w *Worker) Lost() {
 func (w *Worker) Run(ctx context.Context) error {
 	if most := w.nc.MaxPayload(); most < minPayload {
 		return fmt.Errorf("nats server %s takes messages of up to %d bytes: expected at least %d (max_payload)",
-			w.nc.ConnectedUrlRedacted(), most, minPayload)
+			w.nc.ConnectedAddr(), most, minPayload)
 	}
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
 	defer stop(errDraining)
