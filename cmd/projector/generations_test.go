@@ -78,3 +78,16 @@ func TestRebuild_Without(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 }
+
+// TestMigrate_WithoutRoles holds that a server without a store for roles gets its tables,
+// and that this is said.
+func TestMigrate_WithoutRoles(t *testing.T) {
+	var out strings.Builder
+	args := []string{"migrate", "--clickhouse-addresses", sandboxtest.Start(t).ClickHouseAddr(), "--clickhouse-database", sandboxtest.Database(t)}
+	if err := run(t.Context(), args, func(string) string { return "" }, &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "no roles are made: this server keeps no roles\n") {
+		t.Errorf("it says %s", out.String())
+	}
+}

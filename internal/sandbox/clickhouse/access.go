@@ -31,10 +31,10 @@ type Account struct {
 const unbounded = "sandbox_unbounded"
 
 // grants is what the engine's configuration says of its only user, and of the roles that
-// this one can take on. A user without any says nothing and may do everything.
+// this one can take on. Without any it may do everything.
 func (a *Access) grants() (user, roles string) {
 	if a == nil {
-		return "", ""
+		return "<access_management>1</access_management>", ""
 	}
 	var text strings.Builder
 	role := func(name string, grants ...string) {
