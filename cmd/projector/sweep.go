@@ -29,7 +29,7 @@ func sweep(ctx context.Context, args []string, getenv func(string) string, stdou
 	flags := lifecycle.NewFlags("projector sweep", "Takes what was an erased user's out of all tables of every generation that is kept, and waits until it is off ClickHouse's disks. projector run does so daily.", getenv, stdout)
 	flags.Bool(&dryRun, "dry-run", "Change nothing, and say what is left.")
 	flags.Bool(&asJSON, "json", "Write the result as JSON: a line for each table, and one in the end.")
-	store.Register(flags)
+	registerStore(flags, &store)
 	logging.Register(flags)
 	if err := flags.Configure(args, func() error { return errors.Join(store.Validate(), logging.Validate()) }); err != nil {
 		return err

@@ -39,6 +39,12 @@ func TestRoles(t *testing.T) {
 	w.mustRun(operator, "projector", "generations", "list")
 	w.awaitShown("demo", w.send("demo"))
 
+	w.erase("demo", "bob")
+	w.awaitShown("demo", `"conversationList":[]`)
+	if said := w.mustRun(w.settings("projector", "operator"), "projector", "sweep", "--json"); !strings.Contains(said, `"erased_users":1`) {
+		t.Errorf("it has swept %s", said)
+	}
+
 	// A view is read as whoever has made it, whatever the generation is that it shows.
 	for range 2 {
 		w.exec("operator", strings.ReplaceAll("CREATE OR REPLACE VIEW {db}.messages SQL SECURITY DEFINER AS SELECT * FROM merge(REGEXP('^{db}_g[0-9]+$'), '^messages$')", "{db}", database), 0)

@@ -438,20 +438,30 @@ func (w *world) send(app string) string {
 	w.nextSequence[app]++
 	n := w.nextSequence[app]
 	text := fmt.Sprintf("%s's %dth", app, n)
-	value, err := events.AppendJSON(nil, events.Event{
-		ID: fmt.Sprintf("%s-%d", app, n), App: app, Time: events.MicrosOf(time.Now()),
-		Body: &events.MessageSent{
-			Conversation: events.C2C("ann", "bob"), From: "bob", MessageID: fmt.Sprint(n), Sequence: n, Type: events.TypeText,
-			Payload: fmt.Appendf(nil, `{"text":%q}`, text),
-		},
-	})
+	w.write(events.Event{ID: fmt.Sprintf("%s-%d", app, n), App: app, Body: &events.MessageSent{
+		Conversation: events.C2C("ann", "bob"), From: "bob", MessageID: fmt.Sprint(n), Sequence: n, Type: events.TypeText,
+		Payload: fmt.Appendf(nil, `{"text":%q}`, text),
+	}})
+	return text
+}
+
+// erase has a user erased.
+func (w *world) erase(app, user string) {
+	w.t.Helper()
+	w.write(events.Event{ID: app + "-erased-" + user, App: app, Body: &events.UserErased{UserID: user}})
+}
+
+// write writes an event of now.
+func (w *world) write(e events.Event) {
+	w.t.Helper()
+	e.Time = events.MicrosOf(time.Now())
+	value, err := events.AppendJSON(nil, e)
 	if err == nil {
-		err = w.producer.WriteMessages(w.t.Context(), kafka.Message{Topic: events.TopicMessages, Key: fmt.Append(nil, app, n), Value: value})
+		err = w.producer.WriteMessages(w.t.Context(), kafka.Message{Topic: events.Topic(e.Body), Key: []byte(events.Key(e) + e.ID), Value: value})
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return text
 }
 
 // awaitShown asks, as an app's backend does, until ann's list of the app shows a text.

@@ -5,10 +5,11 @@
 -- An account has one of them as its default role. They are the server's: read models on
 -- one server have them in common.
 
--- projector run, verify
+-- projector run, verify, sweep
 CREATE ROLE IF NOT EXISTS projector;
-GRANT SELECT, INSERT ON {db}_g*.* TO projector;
-GRANT SELECT ON {db}.generations, SELECT, INSERT ON {db}.coverage, SELECT ON {db}.left_out, SHOW TABLES ON {db}.* TO projector;
+GRANT SELECT, INSERT, ALTER UPDATE, ALTER DELETE ON {db}_g*.* TO projector;
+GRANT SELECT ON {db}.generations, SELECT, INSERT ON {db}.coverage, SELECT ON {db}.left_out, SELECT, INSERT ON {db}.sweeps, SHOW TABLES ON {db}.* TO projector;
+GRANT SELECT ON system.parts, SELECT ON system.mutations TO projector;
 
 -- query
 CREATE ROLE IF NOT EXISTS query;
