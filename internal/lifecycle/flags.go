@@ -22,7 +22,7 @@ type Flags struct {
 	output  io.Writer
 	summary string
 	entries []entry
-	secured []*TLS // those that were registered
+	secured []*TLS         // those that were registered
 	files   []func() error // see Stale
 }
 
