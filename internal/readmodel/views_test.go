@@ -2,6 +2,7 @@ package readmodel_test
 
 import (
 	"encoding/json"
+	"flag"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -509,6 +510,7 @@ func TestViews_SayWhatTheContractSays(t *testing.T) {
 	}
 	var chats []chat
 	draws := 0
+	few(t, 25) // each takes the engine a second
 	rapid.Check(t, func(rt *rapid.T) {
 		draws++
 		suffix := "-" + strconv.Itoa(draws) // ends its apps' names
@@ -555,6 +557,20 @@ func TestViews_SayWhatTheContractSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	everything(func(c chat) []events.Event { return c.all })
+}
+
+// few bounds how much rapid draws, unless its flag is given.
+func few(t *testing.T, n int) {
+	checks := flag.Lookup("rapid.checks")
+	if before := checks.Value.String(); before == checks.DefValue {
+		set := func(n string) {
+			if err := checks.Value.Set(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(strconv.Itoa(n))
+		t.Cleanup(func() { set(before) })
+	}
 }
 
 // TestViews_WhateverTheReaderHasSet has settings change what other queries mean.

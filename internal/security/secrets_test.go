@@ -104,7 +104,7 @@ func TestSecrets(t *testing.T) {
 	if line := strings.Split(string(key), "\n")[1]; strings.Contains(said, line) {
 		t.Errorf("a private key was said: %s", line)
 	}
-	for _, want := range []string{"convoview_ingest_lag_records", "convoview_query_requests_total", "Authentication failed", "authorization violation", "cannot join the consumer group|waiting for Kafka"} {
+	for _, want := range []string{"convoview_ingest_lag_records", "convoview_query_request_duration_seconds", "Authentication failed", "authorization violation", "cannot join the consumer group|waiting for Kafka"} {
 		if !regexp.MustCompile("(?i)" + want).MatchString(said) {
 			t.Errorf("nobody said %s", want)
 		}
