@@ -2,7 +2,6 @@ package grafana_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -227,7 +226,7 @@ func TestAlerts_SayWhatToDo(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(sections)) {
 		if !seen[name] {
-			t.Error(fmt.Sprintf("%s: a section in %s of an alert that there is not", name, operations))
+			t.Errorf("%s: a section in %s of an alert that there is not", name, operations)
 		}
 	}
 }
