@@ -5,16 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // Config says where ClickHouse is.
 type Config struct {
-	// Addresses is one host:port of the native protocol.
+	// Addresses are host:port of the native protocol: of the server or, in a cluster, of
+	// hosts that are asked in their place, the first one that is there.
 	Addresses []string
 	// Database names the read model; its tables are in one database per generation, NAME_g1.
 	Database string
+	// Cluster is the name of the ClickHouse cluster that has the read model, as the servers'
+	// own configuration has it; empty: one server has it.
+	Cluster string
+	// InsertQuorum is on how many replicas of a shard rows are before they count as
+	// written: a number, or auto, which is the majority.
+	InsertQuorum string
 	// Dialer connects, by TLS where that is wanted; nil: by TCP.
 	Dialer Dialer
 	// Account is who we are; nil: the account default, which has no password.
@@ -39,6 +47,7 @@ func DefaultConfig() Config {
 	return Config{
 		Addresses:      []string{"127.0.0.1:9000"},
 		Database:       "convoview",
+		InsertQuorum:   "auto",
 		MaxConnections: 16,
 		DialTimeout:    2 * time.Second,
 		ReadTimeout:    time.Minute,
@@ -74,7 +83,9 @@ type Binder interface {
 
 // Register binds the settings to --clickhouse-…, but for those of Dialer and Account.
 func (c *Config) Register(b Binder) {
-	b.Strings(&c.Addresses, "clickhouse-addresses", "The ClickHouse server, host:port of the native protocol.")
+	b.Strings(&c.Addresses, "clickhouse-addresses", "The ClickHouse server, host:port of the native protocol; of a cluster, hosts of it, the first of which that is there is asked.")
+	b.String(&c.Cluster, "clickhouse-cluster", "ClickHouse cluster that has the read model, as its servers' configuration names it; empty: one server has it.")
+	b.String(&c.InsertQuorum, "clickhouse-insert-quorum", "In a cluster, on how many replicas of a shard rows are before they count as written: a number, or auto, the majority.")
 	b.String(&c.Database, "clickhouse-database", "Database of the read model; its tables are in one database per generation, NAME_g1.")
 	b.Int(&c.MaxConnections, "clickhouse-max-connections", "Most connections, and so queries, at one time.")
 	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest time to connect.")
@@ -87,8 +98,17 @@ func (c *Config) Register(b Binder) {
 func (c Config) Validate() error {
 	var errs []error
 	// A failover to a server without the rows would lose them in silence.
-	if len(c.Addresses) != 1 {
-		errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected one host:port, since the tables are not replicated", c.Addresses))
+	switch {
+	case c.Cluster == "" && len(c.Addresses) != 1:
+		errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected one host:port, since the tables are not replicated without a cluster", c.Addresses))
+	case len(c.Addresses) == 0:
+		errs = append(errs, errors.New("clickhouse addresses: none given, expected host:port of hosts of the cluster"))
+	}
+	if strings.ContainsFunc(c.Cluster, func(r rune) bool { return r < ' ' || r == '{' || r == '}' }) {
+		errs = append(errs, fmt.Errorf("clickhouse cluster: %q, expected a name without braces and control characters", c.Cluster))
+	}
+	if n, err := strconv.Atoi(c.InsertQuorum); c.InsertQuorum != "auto" && (err != nil || n < 1) {
+		errs = append(errs, fmt.Errorf("clickhouse insert quorum: %q, expected auto or a number of at least 1", c.InsertQuorum))
 	}
 	if c.Dialer != nil {
 		if err := c.Dialer.Validate(); err != nil {

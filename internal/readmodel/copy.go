@@ -38,8 +38,9 @@ type Copied struct {
 // copyRows is about how many rows one statement copies, which bounds how long it takes.
 const copyRows = 200_000
 
-// copySettings has a copy take one thread and little memory, beside those who ask.
-const copySettings = "SETTINGS max_threads = 1, max_insert_threads = 1, min_insert_block_size_bytes = 67108864"
+// copySettings has a copy take one thread and little memory, beside those who ask, and in
+// a cluster each row go to the shard that its key says.
+const copySettings = "SETTINGS max_threads = 1, max_insert_threads = 1, min_insert_block_size_bytes = 67108864, parallel_distributed_insert_select = 0"
 
 // CopyOf makes a copy of another generation, which does nothing before Step.
 func (s *Store) CopyOf(from *Store) *Copy { return &Copy{to: s, from: from, rows: copyRows} }
@@ -156,7 +157,7 @@ func (s *Store) layout(ctx context.Context) (map[string]layout, error) {
 	err := s.each(ctx, "SELECT name, sorting_key FROM system.tables WHERE database = '"+s.db+"' AND endsWith(engine, 'MergeTree')", func(scan func(...any) error) error {
 		var name, key string
 		err := scan(&name, &key)
-		keys[name] = key
+		keys[strings.TrimSuffix(name, local)] = key
 		return err
 	})
 	if err == nil {
@@ -278,6 +279,9 @@ func (s *Server) Kept(ctx context.Context, numbers ...int) error {
 // all have.
 func (s *Server) Copied(ctx context.Context, generation int) (map[string]bool, error) {
 	done := map[string]bool{}
+	if err := s.catchUp(ctx, "copied"); err != nil {
+		return nil, s.notMigrated(ctx, err)
+	}
 	err := s.each(ctx, fmt.Sprintf("SELECT DISTINCT name FROM %s.copied WHERE generation = %d", s.database, generation), func(scan func(...any) error) error {
 		var name string
 		err := scan(&name)

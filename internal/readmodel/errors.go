@@ -29,6 +29,7 @@ func (e *Error) Unavailable() bool { return e.Away }
 // awayCodes are the server's codes for "not now".
 var awayCodes = map[int32]bool{
 	3:    true, // UNEXPECTED_END_OF_FILE: the connection broke
+	32:   true, // ATTEMPT_TO_READ_AFTER_EOF: the connection to a shard broke
 	60:   true, // UNKNOWN_TABLE: projector migrate has not run yet
 	81:   true, // UNKNOWN_DATABASE: projector migrate has not run yet
 	159:  true, // TIMEOUT_EXCEEDED: too slow now
@@ -42,6 +43,7 @@ var awayCodes = map[int32]bool{
 	241:  true, // MEMORY_LIMIT_EXCEEDED: overloaded
 	242:  true, // TABLE_IS_READ_ONLY: the replica has lost its keeper
 	252:  true, // TOO_MANY_PARTS: merges are behind
+	279:  true, // ALL_CONNECTION_TRIES_FAILED: no replica of a shard is there
 	285:  true, // TOO_FEW_LIVE_REPLICAS: not enough replicas
 	319:  true, // UNKNOWN_STATUS_OF_INSERT: not enough replicas have answered
 	394:  true, // QUERY_WAS_CANCELLED: the server is stopping

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
+	schema "github.com/convoview/convoview/schemas/clickhouse"
 )
 
 // Optimize lets the engine merge all partial rows of all tables.
@@ -13,7 +17,7 @@ func (s *Store) Optimize(ctx context.Context) error {
 	for _, table := range []string{
 		"registers", "sequences", "edits", "messages", "activity", "activity_users", "user_profiles", "group_profiles", "plans", "erased_users",
 	} {
-		if err := s.conn.Exec(ctx, "OPTIMIZE TABLE "+s.db+"."+table+" FINAL"); err != nil {
+		if err := s.conn.Exec(ctx, "OPTIMIZE TABLE "+s.db+"."+table+s.form.face(local)+" FINAL"); err != nil {
 			return err
 		}
 	}
@@ -34,6 +38,30 @@ func (s *Store) Messages(ctx context.Context, apps []string) (map[projection.Mes
 	})
 	return m.Messages, err
 }
+
+// Over gives the store over another connection.
+func (s *Store) Over(conn driver.Conn) *Store {
+	server := *s.Server
+	server.conn = conn
+	return &Store{Server: &server, number: s.number, db: s.db}
+}
+
+// Statements make the registry and a generation in a cluster, or with "" on one server.
+func Statements(cluster string) (registry, generation []string, err error) {
+	f := form{cluster}
+	if registry, err = f.registry(schema.Registry, "convoview"); err != nil {
+		return nil, nil, err
+	}
+	generation, err = f.generation(schema.Generation, "convoview_g1")
+	return registry, generation, err
+}
+
+// ClusterSettings are those of queries in a cluster.
+func ClusterSettings() clickhouse.Settings { return clusterSettings("auto") }
+
+// Placements are the sharding keys of registers: for all rows, for those that have an
+// owner, and for the others.
+func Placements() (all, byOwner, shared string) { return owned, faces[0].key, faces[1].key }
 
 // Registers is the database of the registry.
 func (s *Server) Registers() string { return s.database }

@@ -138,42 +138,46 @@ func TestKey_Where(t *testing.T) {
 		"one app": {
 			"app = {app:String} AND (owner, conversation_id) IN {keys:Array(Tuple(String, String))}",
 			clickhouse.Parameters{"app": "a", "keys": `[('O\'Brien\\','C2C` + "\t" + `😀'),('','')]`},
-			func() (string, clickhouse.Parameters) { return conversationKey.where([]projection.Key{odd, none}) },
+			func() (string, clickhouse.Parameters) {
+				return conversationKey.where([]projection.Key{odd, none}, false)
+			},
 		},
 		"two apps": {
 			"(app, owner, conversation_id) IN {keys:Array(Tuple(String, String, String))}",
 			clickhouse.Parameters{"keys": "[('a','',''),('b','','')]"},
-			func() (string, clickhouse.Parameters) { return conversationKey.where([]projection.Key{none, other}) },
+			func() (string, clickhouse.Parameters) {
+				return conversationKey.where([]projection.Key{none, other}, false)
+			},
 		},
 		"one column": {
 			"app = {app:String} AND (user_id) IN {keys:Array(String)}",
 			clickhouse.Parameters{"app": "a", "keys": "['u','v']"},
 			func() (string, clickhouse.Parameters) {
-				return userKey.where([]projection.UserKey{{App: "a", UserID: "u"}, {App: "a", UserID: "v"}})
+				return userKey.where([]projection.UserKey{{App: "a", UserID: "u"}, {App: "a", UserID: "v"}}, false)
 			},
 		},
 		"one column of two apps": {
 			"(app, user_id) IN {keys:Array(Tuple(String, String))}",
 			clickhouse.Parameters{"keys": "[('a','u'),('b','u')]"},
 			func() (string, clickhouse.Parameters) {
-				return userKey.where([]projection.UserKey{{App: "a", UserID: "u"}, {App: "b", UserID: "u"}})
+				return userKey.where([]projection.UserKey{{App: "a", UserID: "u"}, {App: "b", UserID: "u"}}, false)
 			},
 		},
 		"apps": {
 			"(app) IN {keys:Array(String)}",
 			clickhouse.Parameters{"keys": "['a','b']"},
-			func() (string, clickhouse.Parameters) { return appKey.where([]string{"a", "b"}) },
+			func() (string, clickhouse.Parameters) { return appKey.where([]string{"a", "b"}, false) },
 		},
 		"one app alone": {
 			"(app) IN {keys:Array(String)}",
 			clickhouse.Parameters{"keys": "['a']"},
-			func() (string, clickhouse.Parameters) { return appKey.where([]string{"a"}) },
+			func() (string, clickhouse.Parameters) { return appKey.where([]string{"a"}, false) },
 		},
 		"numbers": {
 			"app = {app:String} AND (type, a, b, sequence) IN {keys:Array(Tuple(String, String, String, UInt64))}",
 			clickhouse.Parameters{"app": "a", "keys": "[('GROUP','g','',7)]"},
 			func() (string, clickhouse.Parameters) {
-				return editKey.where([]projection.EditKey{{App: "a", Conversation: events.Group("g"), Sequence: 7}})
+				return editKey.where([]projection.EditKey{{App: "a", Conversation: events.Group("g"), Sequence: 7}}, false)
 			},
 		},
 	} {

@@ -16,52 +16,71 @@ type key[K any] struct {
 	names, types string // of the columns after app
 	app          func(K) string
 	put          func(*keyList, K) // all but the app
+
+	// In a cluster a row's shard is that of its app and of one column, in the table whose
+	// name ends in face; "": whose name does not end in anything.
+	face string
+	// place is that column, and at its value, where names has more than one.
+	place string
+	at    func(K) string
 }
 
 var (
 	appKey   = key[string]{app: func(app string) string { return app }}
 	ownerKey = key[projection.UserKey]{
-		"owner", "String",
-		func(k projection.UserKey) string { return k.App },
-		func(l *keyList, k projection.UserKey) { l.text(k.UserID) },
+		names: "owner", types: "String", face: byOwner,
+		app: func(k projection.UserKey) string { return k.App },
+		put: func(l *keyList, k projection.UserKey) { l.text(k.UserID) },
 	}
-	userKey         = key[projection.UserKey]{"user_id", "String", ownerKey.app, ownerKey.put}
+	userKey         = key[projection.UserKey]{names: "user_id", types: "String", app: ownerKey.app, put: ownerKey.put}
 	conversationKey = key[projection.Key]{
-		"owner, conversation_id", "String, String",
-		func(k projection.Key) string { return k.App },
-		func(l *keyList, k projection.Key) { l.text(k.Owner); l.text(k.ConversationID) },
+		names: "owner, conversation_id", types: "String, String",
+		app: func(k projection.Key) string { return k.App },
+		put: func(l *keyList, k projection.Key) { l.text(k.Owner); l.text(k.ConversationID) },
 	}
-	groupKey = key[projection.GroupKey]{
-		"group_id", "String",
-		func(k projection.GroupKey) string { return k.App },
-		func(l *keyList, k projection.GroupKey) { l.text(k.GroupID) },
+	// In a cluster there are two kinds of conversation keys, those of users and the others.
+	ownedKey  = conversationKey.placed(byOwner, "owner", func(k projection.Key) string { return k.Owner })
+	sharedKey = conversationKey.placed(shared, "conversation_id", func(k projection.Key) string { return k.ConversationID })
+	groupKey  = key[projection.GroupKey]{
+		names: "group_id", types: "String",
+		app: func(k projection.GroupKey) string { return k.App },
+		put: func(l *keyList, k projection.GroupKey) { l.text(k.GroupID) },
 	}
 	editKey = key[projection.EditKey]{
-		"type, a, b, sequence", "String, String, String, UInt64",
-		func(k projection.EditKey) string { return k.App },
-		func(l *keyList, k projection.EditKey) {
+		names: "type, a, b, sequence", types: "String, String, String, UInt64",
+		app: func(k projection.EditKey) string { return k.App },
+		put: func(l *keyList, k projection.EditKey) {
 			l.text(typeName(k.Conversation.Type))
 			l.text(k.Conversation.A)
 			l.text(k.Conversation.B)
 			l.number(k.Sequence)
 		},
+		place: "a", at: func(k projection.EditKey) string { return k.Conversation.A },
 	}
 	mentionKey = key[projection.MentionKey]{
-		"type, a, b, day, sequence", "String, String, String, Date32, UInt64",
-		func(k projection.MentionKey) string { return k.App },
-		func(l *keyList, k projection.MentionKey) {
+		names: "type, a, b, day, sequence", types: "String, String, String, Date32, UInt64",
+		app: func(k projection.MentionKey) string { return k.App },
+		put: func(l *keyList, k projection.MentionKey) {
 			l.text(typeName(events.TypeGroup))
 			l.text(k.GroupID)
 			l.text("")
 			l.text(k.Day.Time().Format("2006-01-02"))
 			l.number(k.Sequence)
 		},
+		place: "a", at: func(k projection.MentionKey) string { return k.GroupID },
 	}
 )
 
+// placed is the key with what says on which shard its rows are.
+func (c key[K]) placed(face, place string, at func(K) string) key[K] {
+	c.face, c.place, c.at = face, place, at
+	return c
+}
+
 // where is the condition that a row has one of keys, and its parameters. Those
-// of one app, as most are, are found sooner by what they have besides it.
-func (c *key[K]) where(keys []K) (condition string, parameters clickhouse.Parameters) {
+// of one app, as most are, are found sooner by what they have besides it. In a cluster
+// the engine finds their shards by columns alone, not by tuples.
+func (c *key[K]) where(keys []K, inCluster bool) (condition string, parameters clickhouse.Parameters) {
 	app := c.app(keys[0])
 	if c.put != nil && !slices.ContainsFunc(keys, func(k K) bool { return c.app(k) != app }) {
 		l := keyList{tuples: strings.Contains(c.names, ",")}
@@ -69,7 +88,17 @@ func (c *key[K]) where(keys []K) (condition string, parameters clickhouse.Parame
 			l.row()
 			c.put(&l, k)
 		}
-		return "app = {app:String} AND " + l.condition(c.names, c.types), clickhouse.Parameters{"app": app, "keys": l.String()}
+		condition, parameters = "app = {app:String} AND "+l.condition(c.names, c.types), clickhouse.Parameters{"app": app, "keys": l.String()}
+		if inCluster && c.at != nil {
+			var places keyList
+			for _, k := range keys {
+				places.row()
+				places.text(c.at(k))
+			}
+			condition += " AND " + c.place + " IN {places:Array(String)}"
+			parameters["places"] = places.String()
+		}
+		return condition, parameters
 	}
 	names, types := "app", "String"
 	if c.put != nil {

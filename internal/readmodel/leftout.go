@@ -51,6 +51,9 @@ func (s *Server) LeftOut(ctx context.Context, g Generation) (map[string]struct{}
 		return nil, err
 	}
 	ids := make(map[string]struct{}, options.WithoutIDs)
+	if err := s.catchUp(ctx, "left_out"); err != nil {
+		return nil, fmt.Errorf("find what generation %d leaves out: %w", g.Number, s.notMigrated(ctx, err))
+	}
 	err = s.each(ctx, "SELECT id FROM "+s.database+".left_out WHERE list = "+quoted(options.Without), func(scan func(...any) error) error {
 		var id string
 		err := scan(&id)

@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -39,10 +40,30 @@ func (s *Store) FullStates(ctx context.Context, keys []projection.Key) (map[proj
 }
 
 func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full bool) (map[projection.Key]*projection.State, error) {
-	m, err := states(ctx, s, &conversationKey, keys, full)
+	if s.form.cluster == "" {
+		m, err := states(ctx, s, &conversationKey, keys, full)
+		if err != nil {
+			return nil, err
+		}
+		return m.States, nil
+	}
+	var owned, others []projection.Key
+	for _, k := range keys {
+		if k.Owner != "" {
+			owned = append(owned, k)
+		} else {
+			others = append(others, k)
+		}
+	}
+	m, err := states(ctx, s, &ownedKey, owned, full)
 	if err != nil {
 		return nil, err
 	}
+	rest, err := states(ctx, s, &sharedKey, others, full)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(m.States, rest.States)
 	return m.States, nil
 }
 
@@ -202,7 +223,7 @@ func load[R, K any](ctx context.Context, s *Store, t *table[R], by *key[K], keys
 	if len(keys) == 0 {
 		return nil
 	}
-	condition, parameters := by.where(keys)
+	condition, parameters := by.where(keys, s.form.cluster != "")
 	threads := 1 // for a few granules more only cost their start
 	if len(keys) >= manyKeys {
 		threads = 2
@@ -212,5 +233,5 @@ func load[R, K any](ctx context.Context, s *Store, t *table[R], by *key[K], keys
 		clickhouse.WithParameters(parameters),
 		clickhouse.WithSettings(clickhouse.Settings{"max_threads": threads}),
 	)
-	return t.load(ctx, s, t.selectQuery(s.db, full)+" WHERE "+condition, full, visit)
+	return t.load(ctx, s, t.selectQuery(s.db, full, s.form.face(by.face))+" WHERE "+condition, full, visit)
 }

@@ -71,7 +71,11 @@ func (r Registry) Find(number int) (Generation, bool) {
 // generations that are not there yet, and the views of all. It can be run again and
 // beside a running system.
 func (s *Server) Migrate(ctx context.Context) error {
-	if err := s.make(ctx, s.database, schema.Registry); err != nil {
+	list, err := s.form.registry(schema.Registry, s.database)
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, list); err != nil {
 		return err
 	}
 	r, err := s.Registry(ctx)
@@ -106,15 +110,24 @@ func (s *Server) begin(ctx context.Context) error {
 	return nil // somebody else migrates, too
 }
 
-// Registry gives what the registry says. Its error is ErrNotMigrated while there is
-// nothing to read.
-func (s *Server) Registry(ctx context.Context) (Registry, error) {
+// Registry gives what the registry says, all that was acknowledged before included. Its
+// error is ErrNotMigrated while there is nothing to read.
+func (s *Server) Registry(ctx context.Context) (Registry, error) { return s.registry(ctx, true) }
+
+// registry gives what the registry says. In a cluster it is what the host says that is
+// asked: unless it is caught up first, others may know more.
+func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) {
 	release, err := s.slot(ctx)
 	if err != nil {
 		return Registry{}, err
 	}
 	defer release()
 	r := Registry{}
+	if caughtUp {
+		if err := s.catchUp(ctx, "generations"); err != nil {
+			return Registry{}, s.notMigrated(ctx, err)
+		}
+	}
 	err = s.each(ctx, "SELECT generation, CAST(max(state) AS Int8), max(made), max(options) FROM "+s.database+".generations GROUP BY generation ORDER BY generation",
 		func(scan func(...any) error) error {
 			var g Generation
@@ -151,10 +164,22 @@ func (s *Server) Registry(ctx context.Context) (Registry, error) {
 	return r, nil
 }
 
-// Current gives the number of the generation that is read.
+// Current gives the number of the generation that is read. In a cluster it may be the one
+// before for a moment; then that is still there.
 func (s *Server) Current(ctx context.Context) (int, error) {
-	r, err := s.Registry(ctx)
+	r, err := s.registry(ctx, false)
 	return r.Current, err
+}
+
+// catchUp has the host that is asked know all that the hosts have agreed on: which tables
+// the registry has, and the rows of one of them.
+func (s *Server) catchUp(ctx context.Context, table string) error {
+	for _, statement := range s.form.catchUp(s.database, table) {
+		if err := s.conn.Exec(ctx, statement); err != nil {
+			return err //nolint:wrapcheck // callers say what was read
+		}
+	}
+	return nil
 }
 
 // Check reports whether ClickHouse answers, and has the registry and the tables of the
@@ -228,7 +253,7 @@ func (s *Server) addSwitch(ctx context.Context, number, generation int, by strin
 	if err != nil {
 		return fmt.Errorf("switch to generation %d: %w", generation, err)
 	}
-	err = s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s.switch_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, number, quoted(string(comment))))
+	err = s.conn.Exec(s.form.claiming(ctx), fmt.Sprintf("CREATE TABLE %s.switch_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, number, quoted(string(comment))))
 	if exception := (*clickhouse.Exception)(nil); errors.As(err, &exception) && exception.Code == tableExists {
 		return fmt.Errorf("switch to generation %d: %w (projector generations list)", generation, errSwitched)
 	}
@@ -302,7 +327,7 @@ func (e *OtherOptionsError) Error() string {
 // claim makes the table that says with which options the generation of a number is
 // made. Only one can make it.
 func (s *Server) claim(ctx context.Context, g Generation) error {
-	err := s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s.generation_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, g.Number, quoted(g.options)))
+	err := s.conn.Exec(s.form.claiming(ctx), fmt.Sprintf("CREATE TABLE %s.generation_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, g.Number, quoted(g.options)))
 	if exception := (*clickhouse.Exception)(nil); err == nil || !errors.As(err, &exception) || exception.Code != tableExists {
 		if err != nil {
 			return fmt.Errorf("begin generation %d: %w", g.Number, classify(ctx, err))
@@ -358,6 +383,9 @@ func (s *Server) Cover(ctx context.Context, generation int, from map[events.Part
 // Covered gives from which offsets on projectors write everything to a generation.
 func (s *Server) Covered(ctx context.Context, generation int) (map[events.Partition]int64, error) {
 	from := map[events.Partition]int64{}
+	if err := s.catchUp(ctx, "coverage"); err != nil {
+		return nil, s.notMigrated(ctx, err)
+	}
 	err := s.each(ctx, fmt.Sprintf("SELECT topic, partition, min(from_offset) FROM %s.coverage WHERE generation = %d GROUP BY topic, partition", s.database, generation),
 		func(scan func(...any) error) error {
 			var p events.Partition
@@ -443,11 +471,11 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	now, err := s.Current(ctx)
+	r, err = s.Registry(ctx)
 	if err != nil {
 		return err
 	}
-	if now == generation {
+	if r.Current == generation {
 		return fmt.Errorf("generation %d: somebody has switched to it meanwhile, and projectors do not write it any more; switch to another one", generation)
 	}
 	return s.Generation(generation).Drop(ctx)
@@ -489,5 +517,5 @@ func (s *Server) DropAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return classify(ctx, s.conn.Exec(ctx, "DROP DATABASE IF EXISTS "+s.database+" SYNC"))
+	return classify(ctx, s.conn.Exec(ctx, s.form.dropDatabase(s.database)))
 }

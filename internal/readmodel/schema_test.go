@@ -115,16 +115,20 @@ func TestConfig_Validate(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	for name, change := range map[string]func(*readmodel.Config){
-		"no address":      func(c *readmodel.Config) { c.Addresses = nil },
-		"two addresses":   func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
-		"no database":     func(c *readmodel.Config) { c.Database = "" },
-		"odd database":    func(c *readmodel.Config) { c.Database = "a;b" },
-		"many":            func(c *readmodel.Config) { c.MaxConnections = 5000 },
-		"no connections":  func(c *readmodel.Config) { c.MaxConnections = 0 },
-		"no dial timeout": func(c *readmodel.Config) { c.DialTimeout = 0 },
-		"no read timeout": func(c *readmodel.Config) { c.ReadTimeout = -1 },
-		"too nice":        func(c *readmodel.Config) { c.Nice = 20 },
-		"not nice":        func(c *readmodel.Config) { c.Nice = -1 },
+		"no address":                 func(c *readmodel.Config) { c.Addresses = nil },
+		"two addresses":              func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
+		"no database":                func(c *readmodel.Config) { c.Database = "" },
+		"odd database":               func(c *readmodel.Config) { c.Database = "a;b" },
+		"many":                       func(c *readmodel.Config) { c.MaxConnections = 5000 },
+		"no connections":             func(c *readmodel.Config) { c.MaxConnections = 0 },
+		"no dial timeout":            func(c *readmodel.Config) { c.DialTimeout = 0 },
+		"no read timeout":            func(c *readmodel.Config) { c.ReadTimeout = -1 },
+		"too nice":                   func(c *readmodel.Config) { c.Nice = 20 },
+		"in a cluster, no address":   func(c *readmodel.Config) { c.Cluster, c.Addresses = "c", nil },
+		"a cluster of an odd name":   func(c *readmodel.Config) { c.Cluster = "{c}" },
+		"a quorum of none":           func(c *readmodel.Config) { c.InsertQuorum = "0" },
+		"a quorum that is no number": func(c *readmodel.Config) { c.InsertQuorum = "all" },
+		"not nice":                   func(c *readmodel.Config) { c.Nice = -1 },
 	} {
 		c := readmodel.DefaultConfig()
 		change(&c)

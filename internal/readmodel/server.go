@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 type Server struct {
 	conn     driver.Conn
 	database string // the registry's
+	form     form
 	// slots bounds the queries at one time to the connections. The client's own
 	// pool gives up a wait after the dial timeout; here the caller's context says how long.
 	slots chan struct{}
@@ -39,6 +41,9 @@ func Open(c Config) (*Server, error) {
 		// insert costs a fifth of it. What they have is merged with all the rest.
 		"optimize_on_insert": 0,
 	}
+	if c.Cluster != "" {
+		maps.Copy(settings, clusterSettings(c.InsertQuorum))
+	}
 	if c.Nice > 0 { // servers before 26 know no such settings
 		settings["os_threads_nice_value_query"] = c.Nice
 		settings["os_threads_nice_value_materialized_view"] = c.Nice
@@ -60,7 +65,7 @@ func Open(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
 	}
-	return &Server{conn: conn, database: c.Database, slots: make(chan struct{}, c.MaxConnections)}, nil
+	return &Server{conn: conn, database: c.Database, form: form{c.Cluster}, slots: make(chan struct{}, c.MaxConnections)}, nil
 }
 
 // compression is what blocks are compressed by: where nothing goes over a network it
@@ -92,14 +97,6 @@ func (s *Server) slot(ctx context.Context) (release func(), err error) {
 
 // Close closes the connections.
 func (s *Server) Close() error { return s.conn.Close() }
-
-// make runs a script of the schema for a database.
-func (s *Server) make(ctx context.Context, db, script string) error {
-	if err := s.conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+db); err != nil {
-		return fmt.Errorf("create database %s: %w", db, classify(ctx, err))
-	}
-	return s.run(ctx, statements(script, db))
-}
 
 // run runs statements of the schema.
 func (s *Server) run(ctx context.Context, list []string) error {

@@ -24,7 +24,11 @@ func (s *Store) Number() int { return s.number }
 
 // migrate makes the generation's tables that are not there yet, and its views anew.
 func (s *Store) migrate(ctx context.Context) error {
-	if err := s.make(ctx, s.db, schema.Generation); err != nil {
+	list, err := s.form.generation(schema.Generation, s.db)
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, list); err != nil {
 		return err
 	}
 	return s.makeViews(ctx)
@@ -44,22 +48,31 @@ func statements(script, db string) []string {
 	return out
 }
 
-// tableNames are the tables and views of a generation.
-func tableNames() []string {
+// tableNames are the tables and views of a generation, on every host.
+func (s *Store) tableNames() ([]string, error) {
+	list, err := s.form.generation(schema.Generation, s.db)
+	if err != nil {
+		return nil, err
+	}
 	var names []string
-	for _, statement := range statements(schema.Generation, "") {
-		_, rest, _ := strings.Cut(statement, " IF NOT EXISTS .")
+	for _, statement := range list[1:] { // the first one makes the database
+		_, rest, _ := strings.Cut(statement, " IF NOT EXISTS "+s.db+".")
 		names = append(names, strings.Fields(rest)[0])
 	}
-	return names
+	return names, nil
 }
 
-// Check reports whether ClickHouse answers and has the tables.
+// Check reports whether ClickHouse answers and has the tables. In a cluster, every host
+// that answers has to have them.
 func (s *Store) Check(ctx context.Context) error {
+	want, err := s.tableNames()
+	if err != nil {
+		return err
+	}
 	var n uint64
-	want := tableNames()
-	row := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = '"+s.db+"' AND name IN ('"+strings.Join(want, "', '")+"')")
-	if err := row.Scan(&n); err != nil {
+	query := fmt.Sprintf("SELECT min(n) FROM (SELECT hostName(), uniqExactIf(name, database = '%s' AND name IN ('%s')) AS n FROM %s GROUP BY 1)%s",
+		s.db, strings.Join(want, "', '"), s.form.system("tables"), s.form.onlyThere())
+	if err := s.conn.QueryRow(ctx, query).Scan(&n); err != nil {
 		return fmt.Errorf("look for the tables of %s: %w", s.db, classify(ctx, err))
 	}
 	if n < uint64(len(want)) {
@@ -90,7 +103,7 @@ var ErrNotMigrated = errors.New("the read model's tables are missing")
 
 // Drop removes the generation's tables and all that is in them.
 func (s *Store) Drop(ctx context.Context) error {
-	return classify(ctx, s.conn.Exec(ctx, "DROP DATABASE IF EXISTS "+s.db+" SYNC"))
+	return classify(ctx, s.conn.Exec(ctx, s.form.dropDatabase(s.db)))
 }
 
 // Database is the name of the generation's database.

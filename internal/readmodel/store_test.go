@@ -26,9 +26,18 @@ func TestMain(m *testing.M) { sandboxtest.Main(m) }
 // open gives a migrated store of the test's own.
 func open(t testing.TB) *readmodel.Store {
 	t.Helper()
+	return openIn(t, "")
+}
+
+// openIn gives one in a cluster; "": on one server.
+func openIn(t testing.TB, cluster string) *readmodel.Store {
+	t.Helper()
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = sandboxtest.Database(t)
+	config.Database, config.Cluster = sandboxtest.Database(t), cluster
+	if cluster != "" {
+		config.Database += "_registry" // one that migrations make
+	}
 	server, err := readmodel.Open(config)
 	if err != nil {
 		t.Fatal(err)
@@ -56,8 +65,9 @@ var ignoreEmpty = cmp.Options{
 // any order, and reads back what folding all of it in memory gives: first from
 // the partial rows, then from what the engine's own merge made of them. Ties of
 // one ID that names two events fall the same way in both.
-func TestStore_ReadsWhatWasFolded(t *testing.T) {
-	store := open(t)
+func TestStore_ReadsWhatWasFolded(t *testing.T) { readsWhatWasFolded(t, open(t)) }
+
+func readsWhatWasFolded(t *testing.T, store *readmodel.Store) {
 	var chats []*projection.Model
 	rapid.Check(t, func(rt *rapid.T) {
 		all := projectiontest.Tied(rt, 60)

@@ -220,13 +220,15 @@ func (s *Store) mutate(ctx context.Context, e *erasure) error {
 	for _, b := range e.blanks {
 		commands = append(commands, fmt.Sprintf("UPDATE %s = %s WHERE %s", b.column, b.to, b.where))
 	}
+	// In a cluster a message is on the shard of its edits.
+	changes := strings.ReplaceAll(strings.Join(commands, ", "), "{db}.messages", "{db}.messages"+s.form.face(local))
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"mutations_sync": 0, // it may take longer than a connection waits
 		"mutations_execute_subqueries_on_initiator":       0,
 		"mutations_execute_nondeterministic_on_initiator": 0,
 		"allow_nondeterministic_mutations":                1, // a set of users may be one of two; what it lacks is swept later
 	}))
-	if err := s.conn.Exec(ctx, s.statement("ALTER TABLE {db}."+e.table+" "+strings.Join(commands, ", "))); err != nil {
+	if err := s.conn.Exec(ctx, s.statement("ALTER TABLE {db}."+e.table+s.form.face(local)+s.form.onCluster()+" "+changes)); err != nil {
 		return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
 	}
 	return nil
@@ -241,7 +243,7 @@ func (s *Store) awaitMutations(ctx context.Context, table string, tell func(part
 		var running uint64
 		var parts int64
 		var fault string
-		err := s.conn.QueryRow(ctx, "SELECT count(), sum(parts_to_do), anyIf(latest_fail_reason, latest_fail_reason != '') FROM system.mutations WHERE database = '"+s.db+"' AND table = '"+table+"' AND NOT is_done AND NOT is_killed").
+		err := s.conn.QueryRow(ctx, "SELECT count(), sum(parts_to_do), anyIf(latest_fail_reason, latest_fail_reason != '') FROM "+s.form.system("mutations")+" WHERE database = '"+s.db+"' AND table = '"+table+s.form.face(local)+"' AND NOT is_done AND NOT is_killed").
 			Scan(&running, &parts, &fault)
 		if err != nil {
 			return fmt.Errorf("look how far the sweep of %s.%s is: %w", s.db, table, classify(ctx, err))
@@ -272,7 +274,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // on the disk, by table. ClickHouse removes them after its old_parts_lifetime.
 func (s *Store) OldParts(ctx context.Context) (map[OldPart]struct{}, error) {
 	parts := map[OldPart]struct{}{}
-	err := s.each(ctx, "SELECT table, name FROM system.parts WHERE NOT active AND database = '"+s.db+"'", func(scan func(...any) error) error {
+	err := s.each(ctx, "SELECT table, name FROM "+s.form.system("parts")+" WHERE NOT active AND database = '"+s.db+"'", func(scan func(...any) error) error {
 		var p OldPart
 		err := scan(&p.Table, &p.Name)
 		parts[p] = struct{}{}

@@ -140,8 +140,8 @@ func (b *insertion[R]) close() {
 	}
 }
 
-// selectQuery reads all rows.
-func (t *table[R]) selectQuery(db string, full bool) string {
+// selectQuery reads all rows, through the table whose name ends in face.
+func (t *table[R]) selectQuery(db string, full bool, face string) string {
 	var exprs []string
 	for _, c := range t.columns {
 		switch {
@@ -152,7 +152,7 @@ func (t *table[R]) selectQuery(db string, full bool) string {
 			exprs = append(exprs, c.expr)
 		}
 	}
-	return fmt.Sprintf("SELECT %s FROM %s.%s", strings.Join(exprs, ", "), db, t.from)
+	return fmt.Sprintf("SELECT %s FROM %s.%s%s", strings.Join(exprs, ", "), db, t.from, face)
 }
 
 // load reads rows and gives each to visit. The row is reused between calls, but for what its pointers and slices lead to.

@@ -47,7 +47,7 @@ var viewColumn = regexp.MustCompile(`(?m)^ +(\w+) .* COMMENT '`)
 func (s *Store) makeViews(ctx context.Context) error {
 	list := statements(schema.Views, "{db}") // fragments have it, too
 	for i := range list {
-		list[i] = strings.ReplaceAll(fragments.Replace(list[i]), "{db}", s.db)
+		list[i] = s.form.view(strings.ReplaceAll(fragments.Replace(list[i]), "{db}", s.db))
 	}
 	return s.run(ctx, list)
 }

@@ -40,6 +40,9 @@ const (
 	ApacheKafka = "apache"
 )
 
+// Cluster is the name of ClickHouse's cluster: two shards, each of which is the engine itself.
+const Cluster = clickhouse.Cluster
+
 // Topic is a Kafka topic that the sandbox creates at start where it is missing.
 type Topic struct {
 	Name       string

@@ -43,6 +43,10 @@ type (
 	param   struct{ name, value string }
 )
 
+// Cluster is the name of a cluster of two shards, each of which is the engine itself, with
+// one replica. Nobody listens on the port of its hosts: the engine knows it for its own.
+const Cluster = "sandbox"
+
 // The configuration bounds what the engine takes from a small machine, and has
 // it look every second, not every few minutes, for parts that can be removed. It
 // names no system log, and given as a file it keeps the engine from looking
@@ -66,6 +70,11 @@ const (
     <cleanup_delay_period_random_add>0</cleanup_delay_period_random_add>
     <max_cleanup_delay_period>1</max_cleanup_delay_period>
   </merge_tree>
+  <tcp_port>9000</tcp_port>
+  <remote_servers><` + Cluster + `>
+    <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
+    <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
+  </` + Cluster + `></remote_servers>
 </clickhouse>
 `
 	usersConfig = `<clickhouse>
@@ -154,7 +163,8 @@ func (e *engine) acquire(ctx context.Context, database, role string, settings []
 		c.release()
 		return nil, err
 	}
-	c.changed = slices.DeleteFunc(settings, func(s setting) bool { return s.name == "log_comment" })
+	// The cluster's hosts are reached as this one alone.
+	c.changed = slices.DeleteFunc(slices.Clone(settings), func(s setting) bool { return s.name == "log_comment" || s.name == "prefer_localhost_replica" })
 	if err := c.set(c.changed, false); err != nil {
 		c.release()
 		return nil, err

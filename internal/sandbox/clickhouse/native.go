@@ -168,6 +168,7 @@ func (s *session) run(ctx context.Context, sql string, settings []setting, param
 	if stmt, ok := parseInsert(sql); ok {
 		return c.insertData(ctx, stmt, params, strings.NewReader(stmt.data))
 	}
+	sql = alone(sql)
 	kind := c.analyse(sql)
 	if err := refuse(sql, kind); err != nil {
 		return err

@@ -87,6 +87,26 @@ var (
 	sessionText = regexp.MustCompile(`(?is)^\s*(?:SET\b|CREATE\s+(?:OR\s+REPLACE\s+)?TEMPORARY\b)`)
 )
 
+// What is said to a cluster's other replicas is not for this one, which has none: the
+// engine by itself has no queue of ON CLUSTER statements, and replicates nothing.
+var toReplicas = []struct {
+	text *regexp.Regexp
+	here string
+}{
+	{regexp.MustCompile(`(?s)^(\s*(?:CREATE|DROP|ALTER)\b.*?) ON CLUSTER '?` + Cluster + `\b'?`), "$1"},
+	{regexp.MustCompile(`(?s)^(CREATE DATABASE .*) ENGINE = Replicated\(.*\)$`), "$1"},
+	{regexp.MustCompile(`(?s)^(CREATE TABLE .*\nENGINE = )Replicated(\w*MergeTree)(?:\('[^']*', '[^']*'\))?`), "$1$2"},
+	{regexp.MustCompile(`^SYSTEM SYNC (?:DATABASE )?REPLICA .*$`), "SELECT 1"},
+}
+
+// alone is a statement without what it says to other replicas.
+func alone(sql string) string {
+	for _, r := range toReplicas {
+		sql = r.text.ReplaceAllString(sql, r.here)
+	}
+	return sql
+}
+
 // refuse names what a server refuses and the engine by itself does not, and
 // what the front does not do.
 func refuse(sql string, kind analysis) error {

@@ -84,3 +84,21 @@ func TestSession_OtherProtocols(t *testing.T) {
 		}
 	}
 }
+
+// TestAlone takes out what is said to other replicas, and nothing else.
+func TestAlone(t *testing.T) {
+	for sql, want := range map[string]string{
+		"CREATE DATABASE IF NOT EXISTS d ON CLUSTER 'sandbox'":                                                 "CREATE DATABASE IF NOT EXISTS d",
+		"CREATE DATABASE d ON CLUSTER sandbox ENGINE = Replicated('/a/b', 's', '{replica}')":                   "CREATE DATABASE d",
+		"DROP DATABASE d ON CLUSTER 'sandbox' SYNC":                                                            "DROP DATABASE d SYNC",
+		"CREATE TABLE t ON CLUSTER 'sandbox'\n(a Int8)\nENGINE = ReplicatedMergeTree('/p', '{r}')\nORDER BY a": "CREATE TABLE t\n(a Int8)\nENGINE = MergeTree\nORDER BY a",
+		"CREATE TABLE t\n(a Int8)\nENGINE = ReplicatedReplacingMergeTree\nORDER BY a":                          "CREATE TABLE t\n(a Int8)\nENGINE = ReplacingMergeTree\nORDER BY a",
+		"SYSTEM SYNC DATABASE REPLICA d":                                                                       "SELECT 1",
+		"SELECT ' ON CLUSTER sandbox'":                                                                         "SELECT ' ON CLUSTER sandbox'",
+		"CREATE TABLE t ON CLUSTER other (a Int8) ENGINE = Null":                                               "CREATE TABLE t ON CLUSTER other (a Int8) ENGINE = Null",
+	} {
+		if got := alone(sql); got != want {
+			t.Errorf("%q: got %q, want %q", sql, got, want)
+		}
+	}
+}

@@ -1,0 +1,353 @@
+CREATE DATABASE IF NOT EXISTS convoview ON CLUSTER 'convoview' ENGINE = Replicated('/clickhouse/databases/convoview', 'registry', '{shard}-{replica}');
+
+CREATE TABLE IF NOT EXISTS convoview.generations
+(
+    generation UInt32 COMMENT 'The number; its tables are in the database with _g and the number at the end of its name',
+    state SimpleAggregateFunction(max, Enum8('filling' = 1, 'filled' = 2, 'dropped' = 3)) COMMENT 'filling: projectors write it, and a rebuild fills in what was before; filled: it has everything; dropped: it is gone',
+    made SimpleAggregateFunction(max, DateTime64(6, 'UTC')) COMMENT 'When it was made',
+    options SimpleAggregateFunction(max, String) COMMENT 'How it is rebuilt, as JSON'
+)
+ENGINE = ReplicatedAggregatingMergeTree
+ORDER BY generation
+COMMENT 'The generations of the read model';
+
+CREATE TABLE IF NOT EXISTS convoview.coverage
+(
+    generation UInt32 COMMENT 'The generation',
+    topic String COMMENT 'The topic',
+    partition Int32 COMMENT 'The partition',
+    from_offset SimpleAggregateFunction(min, Int64) COMMENT 'Projectors write everything from this offset on to the generation; a rebuild what is before it'
+)
+ENGINE = ReplicatedAggregatingMergeTree
+ORDER BY (generation, topic, partition)
+COMMENT 'What projectors write to generations that are being filled';
+
+CREATE TABLE IF NOT EXISTS convoview.copied
+(
+    generation UInt32 COMMENT 'The generation',
+    name String COMMENT 'A table that has all rows of the generation''s base; empty: all have'
+)
+ENGINE = ReplicatedReplacingMergeTree
+ORDER BY (generation, name)
+COMMENT 'What generations that begin with the rows of another one have of it';
+
+CREATE TABLE IF NOT EXISTS convoview.left_out
+(
+    list String COMMENT 'Which list it is on: a checksum of all that is on it',
+    id String COMMENT 'The ID of an event that generations with this list in their options leave out'
+)
+ENGINE = ReplicatedReplacingMergeTree
+ORDER BY (list, id)
+COMMENT 'Events that some generations leave out';
+
+CREATE TABLE IF NOT EXISTS convoview.sweeps
+(
+    generation UInt32 COMMENT 'The generation',
+    begun SimpleAggregateFunction(max, DateTime64(6, 'UTC')) COMMENT 'When the last finished sweep of erased users began: nothing is left of who was erased in it before'
+)
+ENGINE = ReplicatedAggregatingMergeTree
+ORDER BY generation
+COMMENT 'When erased users were swept out of generations';
+
+CREATE DATABASE IF NOT EXISTS convoview_g1 ON CLUSTER 'convoview';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.registers_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    owner String COMMENT 'The user whose register it is; empty: what all members of a group share',
+    conversation_id String COMMENT 'The conversation from the owner''s point of view: C2C<peer>, GROUP<group> or @TIM#SYSTEM',
+    register Enum8(
+        'head' = 1, 'last_sequence' = 2, 'edited_sequence' = 3, 'known' = 4, 'read' = 5, 'peer_read' = 6,
+        'sent' = 7, 'peer_sent' = 8, 'deleted' = 9, 'cleared' = 10, 'pinned' = 11, 'remind_type' = 12,
+        'marks' = 13, 'groups' = 14, 'custom_data' = 15, 'draft' = 16, 'remark' = 17, 'member' = 18)
+        COMMENT 'Which register it is. head: the greatest message that may be the last one shown; last_sequence: the greatest of a group''s messages ever; edited_sequence: the greatest that a recall or modification names; known: the owner has set a register of this conversation; read, peer_read: the greatest conversationRead of the owner and of the C2C peer; sent, peer_sent: the greatest that they have sent; deleted, cleared: the greatest throughSequence; the others: the last writer of the event of that name',
+    greatest SimpleAggregateFunction(max, Tuple(sequence UInt64, time Int64, id String, value String))
+        COMMENT 'The register: sequence 0 where the last writer wins; time 0 where only the sequence counts; fields of value in this order: head: message_id, sender, type, preview, nick, avatar, name_card, cloud_custom_data, payload_bytes, payload, large_payload; member: status, role, name_card, join_sequence, join_time, operator_id; else the value, or each of the set'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/registers', '{replica}')
+ORDER BY (app, owner, conversation_id, register)
+SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
+COMMENT 'Registers of conversations, by owner';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.registers ON CLUSTER 'convoview' AS convoview_g1.registers_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'registers_local', cityHash64(app, if(owner = '', conversation_id, owner)))
+COMMENT 'Registers of conversations, by owner';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.registers_by_owner ON CLUSTER 'convoview' AS convoview_g1.registers_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'registers_local', cityHash64(app, owner))
+COMMENT 'Registers of conversations, by owner';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.registers_shared ON CLUSTER 'convoview' AS convoview_g1.registers_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'registers_local', cityHash64(app, conversation_id))
+COMMENT 'Registers of conversations, by owner';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.registers_in_local ON CLUSTER 'convoview'
+(
+    app String, owner String, conversation_id String,
+    register Enum8(
+        'head' = 1, 'last_sequence' = 2, 'edited_sequence' = 3, 'known' = 4, 'read' = 5, 'peer_read' = 6,
+        'sent' = 7, 'peer_sent' = 8, 'deleted' = 9, 'cleared' = 10, 'pinned' = 11, 'remind_type' = 12,
+        'marks' = 13, 'groups' = 14, 'custom_data' = 15, 'draft' = 16, 'remark' = 17, 'member' = 18),
+    sequence UInt64, time Int64, id String, value String
+)
+ENGINE = Null;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.registers_in ON CLUSTER 'convoview' AS convoview_g1.registers_in_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'registers_in_local', cityHash64(app, if(owner = '', conversation_id, owner)));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.registers_mv ON CLUSTER 'convoview' TO convoview_g1.registers_local AS
+SELECT app, owner, conversation_id, register, (sequence, time, id, value) AS greatest
+FROM convoview_g1.registers_in_local;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.sequences_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    owner String COMMENT 'As in registers',
+    conversation_id String COMMENT 'As in registers',
+    day Date32 COMMENT 'The UTC day of the messages; 1970-01-01 for recalls, which do not know it',
+    kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3, 'mentioning' = 4) COMMENT 'What the sequences are: messages that count as unread, messages that do not (it wins), recalled messages, and in groups those that mention the owner, or everyone when that is empty',
+    sequences AggregateFunction(groupBitmap, UInt64) COMMENT 'The set of sequences'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/sequences', '{replica}')
+ORDER BY (app, owner, conversation_id, day, kind)
+SETTINGS index_granularity = 256, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
+COMMENT 'Which messages there are, by owner, conversation and day: what unread is counted from';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.sequences ON CLUSTER 'convoview' AS convoview_g1.sequences_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'sequences_local', cityHash64(app, if(owner = '', conversation_id, owner)))
+COMMENT 'Which messages there are, by owner, conversation and day: what unread is counted from';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.sequences_by_owner ON CLUSTER 'convoview' AS convoview_g1.sequences_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'sequences_local', cityHash64(app, owner))
+COMMENT 'Which messages there are, by owner, conversation and day: what unread is counted from';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.sequences_shared ON CLUSTER 'convoview' AS convoview_g1.sequences_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'sequences_local', cityHash64(app, conversation_id))
+COMMENT 'Which messages there are, by owner, conversation and day: what unread is counted from';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.sequences_in_local ON CLUSTER 'convoview'
+(
+    app String, owner String, conversation_id String, day Date32,
+    kind Enum8('counted' = 1, 'uncounted' = 2, 'recalled' = 3, 'mentioning' = 4),
+    sequences Array(UInt64)
+)
+ENGINE = Null;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.sequences_in ON CLUSTER 'convoview' AS convoview_g1.sequences_in_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'sequences_in_local', cityHash64(app, if(owner = '', conversation_id, owner)));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.sequences_mv ON CLUSTER 'convoview' TO convoview_g1.sequences_local AS
+SELECT app, owner, conversation_id, day, kind, bitmapBuild(sequences) AS sequences
+FROM convoview_g1.sequences_in_local;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.edits_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    type String COMMENT 'The kind of the conversation: C2C, GROUP or SYSTEM',
+    a String COMMENT 'C2C: the lesser user, bytewise; GROUP: the group; SYSTEM: the user',
+    b String COMMENT 'C2C: the greater user; else empty',
+    sequence UInt64 COMMENT 'The sequence of the message',
+    edit Enum8('recall' = 1, 'modification' = 2) COMMENT 'The latest messageRecalled, or the messageModified of the highest version',
+    greatest SimpleAggregateFunction(max, Tuple(version UInt64, time Int64, id String, value String))
+        COMMENT 'The register: version 0 for recalls; fields of value in this order: recall: revoker, reason; modification: payload, has_message_for_show, message_for_show, payload_text, has_cloud_custom_data, cloud_custom_data'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/edits', '{replica}')
+ORDER BY (app, type, a, b, sequence, edit)
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
+COMMENT 'What happened to messages after they were sent';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.edits ON CLUSTER 'convoview' AS convoview_g1.edits_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'edits_local', cityHash64(app, a))
+COMMENT 'What happened to messages after they were sent';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.edits_in_local ON CLUSTER 'convoview'
+(
+    app String, type String, a String, b String, sequence UInt64,
+    edit Enum8('recall' = 1, 'modification' = 2),
+    version UInt64, time Int64, id String, value String
+)
+ENGINE = Null;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.edits_in ON CLUSTER 'convoview' AS convoview_g1.edits_in_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'edits_in_local', cityHash64(app, a));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.edits_mv ON CLUSTER 'convoview' TO convoview_g1.edits_local AS
+SELECT app, type, a, b, sequence, edit, (version, time, id, value) AS greatest
+FROM convoview_g1.edits_in_local;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.messages_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    type String COMMENT 'The kind of the conversation: C2C, GROUP or SYSTEM',
+    a String COMMENT 'As in edits',
+    b String COMMENT 'As in edits',
+    day Date32 COMMENT 'The UTC day of the message',
+    sequence UInt64 COMMENT 'The message''s place in the conversation',
+    time Int64 COMMENT 'The event''s time',
+    id String COMMENT 'The event''s ID',
+    sender SimpleAggregateFunction(max, String) COMMENT 'The user who sent it; may be empty in SYSTEM; \\xFF: an erased user',
+    recipient SimpleAggregateFunction(max, String) COMMENT 'The user it was sent to; empty in groups',
+    message_id SimpleAggregateFunction(max, String) COMMENT 'The producer''s name of the message',
+    message_type SimpleAggregateFunction(max, String) COMMENT 'The element type, such as TIMTextElem',
+    text SimpleAggregateFunction(max, String) COMMENT 'The preview, before any modification',
+    mentions SimpleAggregateFunction(max, Array(String)) COMMENT 'The mentioned users, ascending',
+    mentions_all SimpleAggregateFunction(max, Bool) COMMENT 'Everyone is mentioned',
+    counted SimpleAggregateFunction(max, Bool) COMMENT 'It counts as unread',
+    shown SimpleAggregateFunction(max, Bool) COMMENT 'It may be the last message shown'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/messages', '{replica}')
+ORDER BY (app, type, a, b, day, sequence, time, id)
+SETTINGS index_granularity = 512
+COMMENT 'Messages, one row each';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.messages ON CLUSTER 'convoview' AS convoview_g1.messages_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'messages_local', cityHash64(app, a))
+COMMENT 'Messages, one row each';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.activity_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    day Date32 COMMENT 'The UTC day of the messages',
+    type String COMMENT 'The kind of the conversations: C2C, GROUP or SYSTEM',
+    slice UInt8 COMMENT 'One of 64 parts of the conversations, by a hash: it bounds how much is one row, and says nothing',
+    messages AggregateFunction(uniqExact, String, String, UInt64, Int64, String) COMMENT 'The set of messages, recalled ones included: a, b, sequence, time and id, as in messages',
+    senders AggregateFunction(uniqExact, String) COMMENT 'The set of users who sent them; those of several slices meet',
+    conversations AggregateFunction(uniqExact, String, String) COMMENT 'The set of conversations that they are in: a and b, as in messages'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/activity', '{replica}')
+ORDER BY (app, day, type, slice)
+COMMENT 'Messages, senders and conversations, by day and type; it outlives the messages';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.activity ON CLUSTER 'convoview' AS convoview_g1.activity_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'activity_local', rand())
+COMMENT 'Messages, senders and conversations, by day and type; it outlives the messages';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.activity_mv ON CLUSTER 'convoview' TO convoview_g1.activity_local AS
+SELECT app, day, type, toUInt8(cityHash64(a, b) % 64) AS slice,
+    uniqExactState(a, b, sequence, time, id) AS messages,
+    uniqExactStateIf(sender, sender NOT IN ('', '\xFF')) AS senders,
+    uniqExactState(a, b) AS conversations
+FROM convoview_g1.messages_local
+GROUP BY app, day, type, slice;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.activity_users_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    user_id String COMMENT 'The user who sent the messages',
+    day Date32 COMMENT 'The UTC day of the messages',
+    messages AggregateFunction(uniqExact, String, String, String, UInt64, Int64, String) COMMENT 'The set of messages, recalled ones included: type, a, b, sequence, time and id, as in messages',
+    conversations AggregateFunction(uniqExact, String, String, String) COMMENT 'The set of conversations that they are in: type, a and b, as in messages'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/activity_users', '{replica}')
+PRIMARY KEY (app, toYYYYMM(day), user_id)
+ORDER BY (app, toYYYYMM(day), user_id, day)
+COMMENT 'Sent messages and their conversations, by user and day; it outlives the messages, but not the user';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.activity_users ON CLUSTER 'convoview' AS convoview_g1.activity_users_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'activity_users_local', rand())
+COMMENT 'Sent messages and their conversations, by user and day; it outlives the messages, but not the user';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.activity_users_mv ON CLUSTER 'convoview' TO convoview_g1.activity_users_local AS
+SELECT app, sender AS user_id, day,
+    uniqExactState(type, a, b, sequence, time, id) AS messages,
+    uniqExactState(type, a, b) AS conversations
+FROM convoview_g1.messages_local
+WHERE sender NOT IN ('', '\xFF')
+GROUP BY app, user_id, day;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.user_profiles_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    user_id String COMMENT 'The user',
+    profile SimpleAggregateFunction(max, Tuple(time Int64, id String, value String))
+        COMMENT 'userProfileChanged, the last writer; fields of value in this order: nick, avatar, gender, birthday, location, self_signature, allow_type, language, message_settings, admin_forbid_type, level, role, and then each custom key and its value'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/user_profiles', '{replica}')
+ORDER BY (app, user_id)
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
+COMMENT 'Profiles of users';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.user_profiles ON CLUSTER 'convoview' AS convoview_g1.user_profiles_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'user_profiles_local', cityHash64(app, user_id))
+COMMENT 'Profiles of users';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.user_profiles_in_local ON CLUSTER 'convoview'
+(
+    app String, user_id String, time Int64, id String, value String
+)
+ENGINE = Null;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.user_profiles_in ON CLUSTER 'convoview' AS convoview_g1.user_profiles_in_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'user_profiles_in_local', cityHash64(app, user_id));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.user_profiles_mv ON CLUSTER 'convoview' TO convoview_g1.user_profiles_local AS
+SELECT app, user_id, (time, id, value) AS profile
+FROM convoview_g1.user_profiles_in_local;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.group_profiles_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    group_id String COMMENT 'The group',
+    profile SimpleAggregateFunction(max, Tuple(time Int64, id String, value String))
+        COMMENT 'groupProfileChanged, the last writer; fields of value in this order: name, avatar, type, dismissed, introduction, notification, owner_id, create_time, member_count, max_member_count, mute_all_members, join_option, invite_option, is_support_topic, info_sequence, and then each custom key and its value'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/group_profiles', '{replica}')
+ORDER BY (app, group_id)
+SETTINGS index_granularity = 128, index_granularity_bytes = 131072, min_bytes_for_wide_part = 1099511627776
+COMMENT 'Profiles of groups';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.group_profiles ON CLUSTER 'convoview' AS convoview_g1.group_profiles_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'group_profiles_local', cityHash64(app, group_id))
+COMMENT 'Profiles of groups';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.group_profiles_in_local ON CLUSTER 'convoview'
+(
+    app String, group_id String, time Int64, id String, value String
+)
+ENGINE = Null;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.group_profiles_in ON CLUSTER 'convoview' AS convoview_g1.group_profiles_in_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'group_profiles_in_local', cityHash64(app, group_id));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.group_profiles_mv ON CLUSTER 'convoview' TO convoview_g1.group_profiles_local AS
+SELECT app, group_id, (time, id, value) AS profile
+FROM convoview_g1.group_profiles_in_local;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.plans_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    plan SimpleAggregateFunction(max, Tuple(time Int64, id String, max_conversations UInt32, retention UInt64)) COMMENT 'appPlanChanged, the last writer; retention in seconds, 0 for ever'
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/convoview_g1/plans', '{replica}')
+ORDER BY app
+COMMENT 'Plans of apps';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.plans ON CLUSTER 'convoview' AS convoview_g1.plans_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'plans_local', cityHash64(app))
+COMMENT 'Plans of apps';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.plans_in_local ON CLUSTER 'convoview'
+(
+    app String, time Int64, id String, max_conversations UInt32, retention UInt64
+)
+ENGINE = Null;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.plans_in ON CLUSTER 'convoview' AS convoview_g1.plans_in_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'plans_in_local', cityHash64(app));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS convoview_g1.plans_mv ON CLUSTER 'convoview' TO convoview_g1.plans_local AS
+SELECT app, (time, id, max_conversations, retention) AS plan
+FROM convoview_g1.plans_in_local;
+
+CREATE TABLE IF NOT EXISTS convoview_g1.erased_users_local ON CLUSTER 'convoview'
+(
+    app String COMMENT 'The tenant',
+    user_id String COMMENT 'The user whose data counts for nothing'
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/convoview_g1/erased_users', '{replica}')
+ORDER BY (app, user_id)
+COMMENT 'Users who were erased';
+
+CREATE TABLE IF NOT EXISTS convoview_g1.erased_users ON CLUSTER 'convoview' AS convoview_g1.erased_users_local
+ENGINE = Distributed('convoview', 'convoview_g1', 'erased_users_local', cityHash64(app))
+COMMENT 'Users who were erased';
