@@ -8,6 +8,17 @@ import (
 	"github.com/convoview/convoview/internal/events"
 )
 
+// after names all that is in the topics now.
+func (s *system) after() (after []map[string]any) {
+	s.t.Helper()
+	for p, end := range s.ends() {
+		if end > 0 {
+			after = append(after, map[string]any{"topic": p.topic, "partition": p.id, "offset": end - 1})
+		}
+	}
+	return after
+}
+
 // TestAfter_ReadsWhatWasWritten asks for a list right after each write, without
 // waiting for anything but what the request itself says.
 func TestAfter_ReadsWhatWasWritten(t *testing.T) {
@@ -18,12 +29,7 @@ func TestAfter_ReadsWhatWasWritten(t *testing.T) {
 		s.send(events.Event{
 			ID: fmt.Sprint(i), App: "demo", Time: events.MicrosOf(time.Now()), Body: text(events.C2C("ann", "bob"), "bob", i+1),
 		})
-		var after []map[string]any
-		for p, end := range s.ends() {
-			if end > 0 {
-				after = append(after, map[string]any{"topic": p.topic, "partition": p.id, "offset": end - 1})
-			}
-		}
+		after := s.after()
 		var unread unreadReply
 		if err := s.ask("unread", "demo", map[string]any{"userID": "ann", "after": after}, &unread); err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func TestChat_AnyOrderAnyCrash(t *testing.T) {
 
 	shuffled := newSystemOf(t, rng, 2*messagePartitions+1, 2*statePartitions+1)
 	shuffled.serve(clock)
-	projectors := shuffled.startProjectors(len(sent))
+	projectors := shuffled.startProjectors(2, len(sent))
 	for portion := range portions(sent) {
 		shuffled.send(portion...)
 		if projectors.killed < kills {

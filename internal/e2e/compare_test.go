@@ -32,6 +32,7 @@ const (
 type comparison struct {
 	systems []*system
 	want    *bruteforce.Chat
+	after   []map[string]any // what every reply is to have in it
 	replies atomic.Int64
 }
 
@@ -39,7 +40,11 @@ type comparison struct {
 // with each filter, and the profiles of conversations, known or not.
 func compareAll(t *testing.T, people []person, want *bruteforce.Chat, systems ...*system) {
 	t.Helper()
-	c := &comparison{systems: systems, want: want}
+	(&comparison{systems: systems, want: want}).all(t, people)
+}
+
+func (c *comparison) all(t *testing.T, people []person) {
+	t.Helper()
 	listed, most := 0, 0
 	g, ctx := errgroup.WithContext(t.Context())
 	g.SetLimit(askersAtOnce)
@@ -165,6 +170,9 @@ func (c *comparison) profile(u person, conversationID string) error {
 func (c *comparison) ask(operation string, u person, request map[string]any) (reply, error) {
 	var first reply
 	for i, s := range c.systems {
+		if c.after != nil {
+			request["after"] = c.after
+		}
 		got, err := s.request(operation, u.app, request)
 		if err != nil {
 			return reply{}, err

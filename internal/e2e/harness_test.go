@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,7 +31,13 @@ import (
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
-func TestMain(m *testing.M) { sandboxtest.Main(m) }
+func TestMain(m *testing.M) {
+	if node := os.Getenv(asNATS); node != "" {
+		runNode(node)
+		return
+	}
+	sandboxtest.Main(m)
+}
 
 var seedFlag = flag.Uint64("seed", 0, "draw everything from this seed again")
 
@@ -55,6 +63,7 @@ type system struct {
 	t               testing.TB
 	kafka, dbAddr   string
 	nc              *nats.Conn
+	natsURL         string // of all servers
 	messages, state string // topics
 	partitions      []partition
 	dead            string // topic
@@ -68,6 +77,9 @@ type system struct {
 	rng             *rand.Rand                           // draws encodings
 	refused         atomic.Int64                         // requests that were asked again
 	replied         func(operation string, reply []byte) // looks at replies that say no error; may be nil
+	// mayBeLost is when to ask again that has no reply: whoever had it in hand was killed.
+	mayBeLost time.Duration
+	lost      atomic.Int64 // requests that were
 }
 
 func newSystem(t testing.TB) *system {
@@ -76,6 +88,12 @@ func newSystem(t testing.TB) *system {
 }
 
 func newSystemOf(t testing.TB, rng *rand.Rand, messagePartitions, statePartitions int) *system {
+	t.Helper()
+	return newSystemIn(t, rng, "", messagePartitions, statePartitions)
+}
+
+// newSystemIn makes one whose tables are in a ClickHouse cluster; "": on one server.
+func newSystemIn(t testing.TB, rng *rand.Rand, cluster string, messagePartitions, statePartitions int) *system {
 	t.Helper()
 	box := sandboxtest.Start(t)
 	s := &system{
@@ -94,7 +112,7 @@ func newSystemOf(t testing.TB, rng *rand.Rand, messagePartitions, statePartition
 			BatchSize: sendAtOnce, BatchTimeout: time.Millisecond,
 		},
 	}
-	s.group = s.messages
+	s.group, s.natsURL = s.messages, s.nc.ConnectedUrl()
 	for id := range messagePartitions {
 		s.partitions = append(s.partitions, partition{s.messages, id})
 	}
@@ -105,7 +123,10 @@ func newSystemOf(t testing.TB, rng *rand.Rand, messagePartitions, statePartition
 
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{s.dbAddr}
-	config.Database = s.database
+	if cluster != "" {
+		s.database += "_registry" // one that migrations make
+	}
+	config.Database, config.Cluster = s.database, cluster
 	var err error
 	if s.readModel, err = readmodel.Open(config); err != nil {
 		t.Fatal(err)
@@ -358,8 +379,12 @@ func (s *system) requestOnce(operation, app string, request any) (reply, error) 
 		return reply{}, err
 	}
 	for {
-		msg, err := s.nc.Request(subject, body, time.Minute)
+		msg, err := s.nc.Request(subject, body, cmp.Or(s.mayBeLost, time.Minute))
 		if errors.Is(err, nats.ErrNoResponders) { // the worker is still starting
+			continue
+		}
+		if s.mayBeLost > 0 && errors.Is(err, nats.ErrTimeout) {
+			s.lost.Add(1)
 			continue
 		}
 		if err != nil {

@@ -75,6 +75,12 @@ func peopleOf(chat []events.Event) (people []person) {
 // then has it in memory, and has to keep up with what happens.
 func (s *system) visit(people []person) {
 	s.t.Helper()
+	if err := s.askEverybody(people); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *system) askEverybody(people []person) error {
 	var g errgroup.Group
 	g.SetLimit(askersAtOnce)
 	for _, p := range people {
@@ -83,7 +89,5 @@ func (s *system) visit(people []person) {
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		s.t.Fatal(err)
-	}
+	return g.Wait()
 }

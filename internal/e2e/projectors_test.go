@@ -7,16 +7,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"testing"
 
 	"github.com/segmentio/kafka-go"
 )
 
-// projectors are two processes of cmd/projector that work on one system.
+// projectors are processes of cmd/projector that work on one system.
 type projectors struct {
 	s       *system
 	binary  string
 	batch   int // events
-	running [2]*projector
+	running []*projector
 	started int
 	killed  int
 }
@@ -30,17 +31,24 @@ type projector struct {
 // that a kill finds them at work.
 const batchesInAll = 80
 
-// startProjectors starts projectors that will have so many events to project.
-func (s *system) startProjectors(count int) *projectors {
+// startProjectors starts n projectors that will have so many events to project.
+func (s *system) startProjectors(n, count int) *projectors {
 	s.t.Helper()
-	p := &projectors{s: s, binary: filepath.Join(s.t.TempDir(), "projector"), batch: max(1, count/batchesInAll)}
-	if out, err := exec.CommandContext(s.t.Context(), "go", "build", "-o", p.binary, "../../cmd/projector").CombinedOutput(); err != nil {
-		s.t.Fatalf("%v\n%s", err, out)
-	}
-	for i := range p.running {
-		p.running[i] = p.start()
+	p := &projectors{s: s, binary: build(s.t, "projector"), batch: max(1, count/batchesInAll)}
+	for range n {
+		p.running = append(p.running, p.start())
 	}
 	return p
+}
+
+// build builds a command.
+func build(t testing.TB, command string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), command)
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/"+command).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
 }
 
 func (p *projectors) start() *projector {
@@ -55,7 +63,7 @@ func (p *projectors) start() *projector {
 		"--kafka-session-timeout", "1s", "--kafka-heartbeat-interval", "100ms", "--kafka-join-backoff", "100ms",
 		"--clickhouse-addresses", s.dbAddr, "--clickhouse-database", s.database,
 		"--flush-interval", "20ms", "--max-batch-events", batch, "--max-piece-events", batch,
-		"--nats-url", s.nc.ConnectedUrl(), "--admin-addr", "127.0.0.1:0", "--log-format", "text", "--log-level", "warn")
+		"--nats-url", s.natsURL, "--admin-addr", "127.0.0.1:0", "--log-format", "text", "--log-level", "warn")
 	cmd.Stderr = s.t.Output()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)

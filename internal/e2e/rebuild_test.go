@@ -21,18 +21,25 @@ import (
 	"github.com/convoview/convoview/internal/projection/bruteforce"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/rebuild"
+	"github.com/convoview/convoview/internal/sandbox"
 )
 
 // TestRebuild_BesideTheLiveSystem rebuilds the read model while a chat goes on, breaks
 // the rebuild off and goes on with it, switches, rolls back and switches again. Every
 // reply is that of the brute force before, meanwhile and after, and in the end
 // when the first generation is gone; nobody is refused meanwhile.
-func TestRebuild_BesideTheLiveSystem(t *testing.T) {
+func TestRebuild_BesideTheLiveSystem(t *testing.T) { besideTheLiveSystem(t, "") }
+
+// TestCluster_BesideTheLiveSystem does the same in the cluster form: on the engine, through
+// Distributed tables over two shards, both of which are the engine.
+func TestCluster_BesideTheLiveSystem(t *testing.T) { besideTheLiveSystem(t, sandbox.Cluster) }
+
+func besideTheLiveSystem(t *testing.T, cluster string) {
 	rng := newRand(t)
 	chat := drawChat(t, rng)
 	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
 	people := peopleOf(chat)
-	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	s := newSystemIn(t, rng, cluster, messagePartitions, statePartitions)
 	s.serve(func() time.Time { return now })
 	s.project()
 
@@ -56,6 +63,9 @@ func TestRebuild_BesideTheLiveSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.settle()
+	if found := s.verify(now, true, 100); len(found.Differences) > 0 || !found.Whole {
+		t.Fatalf("the generations differ: %+v", found)
+	}
 	want := bruteforce.New(chat, events.MicrosOf(now))
 	compareAll(t, people, want, s)
 	stop := s.askAlways(people, want)
