@@ -104,6 +104,11 @@ func (c Config) Validate() error {
 	case len(c.Addresses) == 0:
 		errs = append(errs, errors.New("clickhouse addresses: none given, expected host:port of hosts of the cluster"))
 	}
+	for _, address := range c.Addresses {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			errs = append(errs, fmt.Errorf("clickhouse addresses: %q, expected host:port", address))
+		}
+	}
 	if strings.ContainsFunc(c.Cluster, func(r rune) bool { return r < ' ' || r == '{' || r == '}' }) {
 		errs = append(errs, fmt.Errorf("clickhouse cluster: %q, expected a name without braces and control characters", c.Cluster))
 	}

@@ -117,6 +117,7 @@ func TestConfig_Validate(t *testing.T) {
 	for name, change := range map[string]func(*readmodel.Config){
 		"no address":                 func(c *readmodel.Config) { c.Addresses = nil },
 		"two addresses":              func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
+		"no port":                    func(c *readmodel.Config) { c.Addresses = []string{"clickhouse"} },
 		"no database":                func(c *readmodel.Config) { c.Database = "" },
 		"odd database":               func(c *readmodel.Config) { c.Database = "a;b" },
 		"many":                       func(c *readmodel.Config) { c.MaxConnections = 5000 },
