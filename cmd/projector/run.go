@@ -206,7 +206,8 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	if err != nil {
 		return err
 	}
-	consumer.AnnounceTo(feed.NewPublisher(nc.Conn))
+	publisher := feed.NewPublisher(nc.Conn)
+	consumer.AnnounceTo(publisher)
 	if traces != nil {
 		consumer.TraceWith(traces.Tracer())
 	}
@@ -218,6 +219,7 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		traces.Component(), //nolint:contextcheck // the last spans are sent after its end
 		lifecycle.Closer("clickhouse", server.Close),
 		nc.Component(),
+		lifecycle.Closer("notices", publisher.Close),
 		lifecycle.Component{Name: "sweep", Run: erasure.New(config.sweep, server, log, registry).Run},
 		lifecycle.Component{Name: "observer", Run: observer.Run},
 		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -207,14 +208,68 @@ func (n *Notice) Append(dst []byte) []byte {
 	return append(dst, `"}`...)
 }
 
-// notify publishes notices. It gives how many did not get out.
-func notify(nc *nats.Conn, list []Notice) (failed int) {
-	var b []byte
+// NoticeDelay is how long a notice waits after its announcement. Whoever is noticed asks
+// at once, and a query worker first has to merge what it has heard, perhaps on the other
+// side of a NATS cluster, through which nothing comes in the order of another way.
+const NoticeDelay = 100 * time.Millisecond
+
+// notices are published a while after they were added.
+type notices struct {
+	nc    *nats.Conn
+	after func(func())
+
+	mu      sync.Mutex
+	waiting [][]Notice // in the order in which they were added
+	buffer  []byte     // reused
+	failed  int        // did not get out, and nobody was told
+}
+
+// later does something after NoticeDelay.
+func later(do func()) { time.AfterFunc(NoticeDelay, do) }
+
+func (n *notices) add(list []Notice) {
+	if len(list) == 0 {
+		return
+	}
+	n.mu.Lock()
+	n.waiting = append(n.waiting, list)
+	n.mu.Unlock()
+	n.after(n.tell)
+}
+
+// tell publishes those that have waited longest.
+func (n *notices) tell() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.waiting) == 0 { // closed meanwhile
+		return
+	}
+	list := n.waiting[0]
+	n.waiting = n.waiting[1:]
 	for i := range list {
-		b = list[i].Append(b[:0])
-		if nc.Publish(list[i].Subject(), b) != nil {
-			failed++
+		n.buffer = list[i].Append(n.buffer[:0])
+		if n.nc.Publish(list[i].Subject(), n.buffer) != nil {
+			n.failed++
 		}
 	}
+}
+
+func (n *notices) tellAll() {
+	for n.wait() > 0 {
+		n.tell()
+	}
+}
+
+func (n *notices) wait() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.waiting)
+}
+
+// lost gives how many did not get out since it was asked last.
+func (n *notices) lost() (failed int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	failed, n.failed = n.failed, 0
 	return failed
 }

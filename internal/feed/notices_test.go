@@ -2,6 +2,7 @@ package feed_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,8 @@ func TestPublisher_Notices(t *testing.T) {
 				model.Fold(events.Event{ID: "e", App: "demo", Time: events.MicrosOf(time.Now()), Body: b})
 			}
 			begin := time.Now()
-			if err := feed.NewPublisher(nc).Announce(t.Context(), []*projection.Model{model}, nil, nil, nil); err != nil {
+			p := feed.NewPublisher(nc)
+			if err := errors.Join(p.Announce(t.Context(), []*projection.Model{model}, nil, nil, nil), p.Close()); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -120,5 +122,61 @@ func TestNotice_JSON(t *testing.T) {
 		if diff := cmp.Diff(n, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
+	}
+}
+
+// TestNotices_ComeAfterTheirAnnouncement holds that whoever asks because of a notice asks
+// a worker that has had time to merge what was announced.
+func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
+	s := startServer(t, -1)
+	nc := connect(t, s)
+	announced, err := nc.SubscribeSync(feed.SubjectPrefix + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noticed, err := nc.SubscribeSync("convoview.v1.*.changed.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending := func(announcements, notices int) {
+		t.Helper()
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		a, _, _ := announced.Pending()
+		n, _, _ := noticed.Pending()
+		if a != announcements || n != notices {
+			t.Errorf("%d announcements and %d notices, want %d and %d", a, n, announcements, notices)
+		}
+	}
+	var held []func()
+	teller := connect(t, s)
+	p := feed.NewPublisher(teller)
+	p.Hold(func(tell func()) { held = append(held, tell) })
+	model := projection.NewModel()
+	model.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.UserProfileChanged{UserID: "ann"}})
+	tell := func() {
+		t.Helper()
+		if err := errors.Join(p.Announce(t.Context(), []*projection.Model{model}, nil, nil, nil), teller.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell()
+	tell()
+	pending(2, 0)
+	held[0]()
+	if err := teller.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	pending(2, 1)
+	if err := errors.Join(p.Close(), teller.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	pending(2, 2)
+	held[1]() // too late: it was told
+	tell()
+	teller.Close()
+	if err := p.Close(); err == nil || err.Error() != "1 notices did not get out" {
+		t.Errorf("got %v", err)
 	}
 }

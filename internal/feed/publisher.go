@@ -29,18 +29,30 @@ type Publisher struct {
 	mu     sync.Mutex
 	number uint64 // of the last message
 	part   []byte // reused
+
+	notices notices
 }
 
-// NewPublisher makes a publisher with a name of its own.
+// NewPublisher makes a publisher with a name of its own. Close it before its connection.
 func NewPublisher(nc *nats.Conn) *Publisher {
-	return &Publisher{nc: nc, subject: SubjectPrefix + uuid.NewString()}
+	return &Publisher{nc: nc, subject: SubjectPrefix + uuid.NewString(), notices: notices{nc: nc, after: later}}
+}
+
+// Close publishes the notices that wait, at once.
+func (p *Publisher) Close() error {
+	p.notices.tellAll()
+	if failed := p.notices.lost(); failed > 0 {
+		return fmt.Errorf("%d notices did not get out", failed)
+	}
+	return nil
 }
 
 // Announce says that the events of records, folded into models, are visible,
 // and with them everything in ranges; topics says how many partitions each
-// topic has. A message that is larger than NATS takes is split. Then it notifies
-// those whose conversations have changed. The error says that followers may
-// have missed something; they will notice by themselves. The span in ctx, if it is
+// topic has. A message that is larger than NATS takes is split. NoticeDelay later it
+// notifies those whose conversations have changed. The error says that followers may
+// have missed something, which they will notice by themselves, or that earlier notices
+// did not get out. The span in ctx, if it is
 // sampled, goes on with those who hear of it.
 func (p *Publisher) Announce(ctx context.Context, models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
 	err := p.announce(spanHeader(ctx), records, ranges, topics)
@@ -48,7 +60,8 @@ func (p *Publisher) Announce(ctx context.Context, models []*projection.Model, re
 	for _, m := range models {
 		changed.addModel(m)
 	}
-	if failed := notify(p.nc, changed.notices(time.Now())); failed > 0 {
+	p.notices.add(changed.notices(time.Now()))
+	if failed := p.notices.lost(); failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
 	}
 	return err
