@@ -3,7 +3,6 @@ package feed
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
@@ -51,10 +50,6 @@ func (r *Receiver) Take(projector string, a *feedpb.Announcement, now time.Time)
 	return lost
 }
 
-// courtesy is after how many events others come first: requests, which hundreds of
-// events would hold up for milliseconds.
-const courtesy = 32
-
 // fold gives the events of records and makes a model of them, and says which of them it
 // cannot read.
 func (r *Receiver) fold(records []*feedpb.Record) (model *projection.Model, list []events.Event, unread string) {
@@ -62,10 +57,7 @@ func (r *Receiver) fold(records []*feedpb.Record) (model *projection.Model, list
 		return nil, nil, ""
 	}
 	model, list = projection.NewModel(), make([]events.Event, 0, len(records))
-	for i, record := range records {
-		if i%courtesy == 0 {
-			runtime.Gosched()
-		}
+	for _, record := range records {
 		e, err := r.decoder.Decode(recordOf(record))
 		if err != nil {
 			unread = fmt.Sprintf("an event that cannot be read, is the projector newer? %v", err)

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -370,19 +369,12 @@ func sharedKey(k projection.GroupKey) projection.Key {
 	return projection.Key{App: k.App, ConversationID: events.Group(k.GroupID).IDFor("")}
 }
 
-// courtesy is after how many changes that are merged requests come first.
-const courtesy = 32
-
 // apply merges what has become visible into what is in memory. It is called by
 // one goroutine.
 func (c *cache) apply(m *projection.Model) {
 	c.applyMessages(m.Messages) // before the groups have heard of them
 	one := map[string]*projection.State{}
-	merged := 0
 	for k, state := range m.States {
-		if merged++; merged%courtesy == 0 {
-			runtime.Gosched()
-		}
 		if k.Owner != "" {
 			user := projection.UserKey{App: k.App, UserID: k.Owner}
 			if e, ok := c.table.GetEntryQuietly(user); ok {
