@@ -72,6 +72,8 @@ func besideTheLiveSystem(t *testing.T, cluster string) {
 	for _, generation := range []int{2, 1, 2} {
 		s.switchTo(generation)
 	}
+	stop() // the last of them may have begun before the switch
+	stop = s.askAlways(people, want)
 	if err := s.readModel.DropGeneration(t.Context(), 1, 0); err != nil {
 		t.Fatal(err)
 	}
