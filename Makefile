@@ -13,12 +13,13 @@ SEED ?= 1
 RUNS ?= 10000
 ENGINE_RUNS ?= 20
 COUNT ?= 1
+VULNDB ?= https://vuln.go.dev
 
 # Those whose tests read or write Kafka.
 KAFKA_PACKAGES := internal/sandbox internal/sandbox/sandboxtest internal/sandbox/apachekafka \
 	internal/ingest internal/rebuild internal/e2e cmd/sandbox cmd/projector cmd/chatload
 
-.PHONY: help demo up test test-kafka test-full chaos kafka bench fuzz lint generate generate-check build clean
+.PHONY: help demo up test test-kafka test-full chaos kafka bench fuzz lint check vuln generate generate-check build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +66,14 @@ lint: $(ASYNCAPI) ## golangci-lint, buf lint and buf breaking, and AsyncAPI's ow
 	$(TOOL) buf lint
 	$(TOOL) buf breaking --against schemas/chat/v1/released.binpb
 	cd tools/asyncapi && node validate.mjs ../../schemas/asyncapi.yaml
+
+check: lint generate-check vuln ## all that needs no test of the code: lint, vuln, generate-check, and that the docs are true
+	$(GO) test ./docs
+
+vuln: ## known vulnerabilities in code that is called, by VULNDB=https://vuln.go.dev if that can be reached
+	@if ! curl -fsSL --max-time 20 -o /dev/null $(VULNDB)/index/db.json; then \
+		echo 'NOT CHECKED for vulnerabilities: there is no database at $(VULNDB)' >&2; exit; fi; \
+	set -ex; for module in . client deploy deploy/grafana; do $(TOOL) govulncheck -db $(VULNDB) -C $$module ./...; done
 
 generate: ## write again what is generated: Go code of the schemas, JSON Schema of events
 	$(TOOL) buf generate

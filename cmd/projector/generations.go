@@ -17,6 +17,7 @@ import (
 
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
 )
 
@@ -56,24 +57,58 @@ func generations(ctx context.Context, args []string, getenv func(string) string,
 }
 
 func drop(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	config := readmodel.DefaultConfig()
-	flags := lifecycle.NewFlags("projector generations drop GENERATION", "Drops a generation and all that is in it. Not the one that is read.", getenv, stdout)
-	registerStore(flags, &config)
-	number, err := configureGeneration(flags, args, func() error { return config.Validate() })
+	config, force := defaultOperatorConfig(), false
+	flags := lifecycle.NewFlags("projector generations drop GENERATION", "Drops a generation and all that is in it. Not the one that is to be read, nor one that a query worker still reads.", getenv, stdout)
+	flags.Bool(&force, "force", "Do not ask query workers what they read.")
+	config.register(flags)
+	number, err := configureGeneration(flags, args, config.validate)
 	if err != nil {
 		return err
 	}
-	server, err := readmodel.Open(config)
+	server, err := readmodel.Open(config.store)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = server.Close() }()
+	current, err := server.Current(ctx)
+	if err != nil {
+		return err
+	}
+	if !force && number != current { // else it is refused anyway, and not by query workers
+		if err := unread(&config.nats, number, lifecycle.NewLogger(config.log, os.Stderr)); err != nil {
+			return err
+		}
+	}
 	if err := server.DropGeneration(ctx, number, dropGrace); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "generation %d is dropped\n", number)
 	return err
 }
+
+// unread reports a query worker that reads a generation. After a switch they load the
+// other one first, which takes a while.
+func unread(config *lifecycle.NATSConfig, number int, log *slog.Logger) error {
+	nc, err := lifecycle.DialNATS(config, "projector")
+	var readers []query.Reader
+	if err == nil {
+		defer nc.Close()
+		readers, err = query.Readers(nc, readersWait)
+	}
+	if err != nil {
+		log.Warn("query workers were not asked which generation they read; those that read the one that is dropped refuse requests", "error", err)
+		return nil
+	}
+	for _, r := range readers {
+		if r.Generation == number {
+			return fmt.Errorf("generation %d: query worker %s still reads it and turns to another one by itself; try again then (--force drops it all the same)", number, r.ID)
+		}
+	}
+	return nil
+}
+
+// readersWait is how long query workers have to say what they read.
+const readersWait = time.Second
 
 // dropGrace is more than projectors take to look which generations are kept.
 const dropGrace = 3 * time.Second
@@ -111,22 +146,31 @@ func list(ctx context.Context, args []string, getenv func(string) string, stdout
 	return w.Flush()
 }
 
-type rollbackConfig struct {
+// operatorConfig is of commands that change which generations there are to read.
+type operatorConfig struct {
 	store readmodel.Config
 	nats  lifecycle.NATSConfig
 	log   lifecycle.LogConfig
 }
 
-func (c *rollbackConfig) validate() error {
+func defaultOperatorConfig() operatorConfig {
+	return operatorConfig{readmodel.DefaultConfig(), lifecycle.DefaultNATSConfig(), lifecycle.DefaultLogConfig()}
+}
+
+func (c *operatorConfig) register(f *lifecycle.Flags) {
+	registerStore(f, &c.store)
+	c.nats.Register(f)
+	c.log.Register(f)
+}
+
+func (c *operatorConfig) validate() error {
 	return errors.Join(c.store.Validate(), c.nats.Validate(), c.log.Validate())
 }
 
 func rollback(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	config := rollbackConfig{readmodel.DefaultConfig(), lifecycle.DefaultNATSConfig(), lifecycle.DefaultLogConfig()}
+	config := defaultOperatorConfig()
 	flags := lifecycle.NewFlags("projector rollback", "Has the generation read that was read before the last switch.", getenv, stdout)
-	registerStore(flags, &config.store)
-	config.nats.Register(flags)
-	config.log.Register(flags)
+	config.register(flags)
 	if err := flags.Configure(args, config.validate); err != nil {
 		return err
 	}

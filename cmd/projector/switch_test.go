@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -8,9 +9,12 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/lifecycle"
+	"github.com/convoview/convoview/internal/query"
+	"github.com/convoview/convoview/internal/readmodel"
 )
 
 // startNATS starts a server on which an operator may publish on some subjects only.
@@ -35,11 +39,15 @@ func startNATS(t *testing.T, allowed ...string) *server.Server {
 	return s
 }
 
+// asOperator is how an operator connects.
+func asOperator(s *server.Server) *lifecycle.NATSConfig {
+	return &lifecycle.NATSConfig{URL: strings.Replace(s.ClientURL(), "nats://", "nats://operator:o@", 1)}
+}
+
 // told is what tellSwitch logs.
 func told(s *server.Server) string {
-	url := strings.Replace(s.ClientURL(), "nats://", "nats://operator:o@", 1)
 	var log strings.Builder
-	tellSwitch(&lifecycle.NATSConfig{URL: url}, slog.New(slog.NewTextHandler(&log, nil)))
+	tellSwitch(asOperator(s), slog.New(slog.NewTextHandler(&log, nil)))
 	return log.String()
 }
 
@@ -63,6 +71,54 @@ func TestTellSwitch(t *testing.T) {
 		t.Errorf("logged %s", log)
 	}
 	<-heard
+}
+
+// TestUnread names the query worker that reads the generation which is to be dropped. Who
+// cannot ask says so in one line, and that is no failure.
+func TestUnread(t *testing.T) {
+	s := startNATS(t, "$SRV.STATS.convoview")
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("query", "q"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	idle, err := readmodel.Open(readmodel.DefaultConfig()) // nobody asks it for anything
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = idle.Close() }()
+	worker := query.New(query.DefaultConfig(), nc, query.Only(idle.Generation(1)), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	for { // it takes a moment until the worker is there
+		if readers, err := query.Readers(nc, readersWait); err != nil {
+			t.Fatal(err)
+		} else if len(readers) == 1 && readers[0].Generation == 1 {
+			break
+		}
+	}
+
+	ask := func(s *server.Server, number int) (log string, err error) {
+		var lines strings.Builder
+		err = unread(asOperator(s), number, slog.New(slog.NewTextHandler(&lines, nil)))
+		return lines.String(), err
+	}
+	if log, err := ask(s, 1); err == nil || !strings.Contains(err.Error(), "generation 1: query worker ") || log != "" {
+		t.Errorf("the one that is read: got %v, logged %q", err, log)
+	}
+	if log, err := ask(s, 2); err != nil || log != "" {
+		t.Errorf("another one: got %v, logged %q", err, log)
+	}
+	if log, err := ask(startNATS(t, "convoview.v1.>"), 1); err != nil || strings.Count(log, "\n") != 1 || !strings.Contains(log, "$SRV.STATS.convoview") {
+		t.Errorf("forbidden: got %v, logged %q", err, log)
+	}
 }
 
 // TestTellSwitch_InVain says so in one line, and is no failure.

@@ -1,0 +1,40 @@
+package query
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestReaders is answered by each worker, also by one that knows of no generation yet, and
+// by nobody when there is none.
+func TestReaders(t *testing.T) {
+	store := newMemory()
+	unknown := Only(store)
+	unknown.Current = func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+	for want, generations := range []Generations{unknown, Only(store)} {
+		f := startGenerations(t, store, generations, nil)
+		var found []Reader
+		for {
+			var err error
+			if found, err = Readers(f.client, 200*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			if len(found) == 1 && found[0].Generation == want {
+				break
+			}
+			if t.Context().Err() != nil || len(found) > 1 {
+				t.Fatalf("generation %d: got %+v", want, found)
+			}
+		}
+		if found[0].ID == "" {
+			t.Errorf("got %+v, expected the worker's ID", found)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := Readers(f.client, time.Minute); err != nil || len(found) > 0 {
+			t.Errorf("nobody is there: got %+v, %v", found, err)
+		}
+	}
+}
