@@ -64,7 +64,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 		maxIDs:  100_000,
 		limits:  events.DefaultLimits(),
 		store:   readmodel.DefaultConfig(),
-		admin:   lifecycle.AdminConfig{Addr: ":8082"},
+		admin:   lifecycle.DefaultAdminConfig(8082),
 		log:     lifecycle.DefaultLogConfig(),
 	}
 	flags := lifecycle.NewFlags("projector rebuild", "Fills a new generation of the read model from the topics, beside the live one. Killed at any time, it goes on where it was, with the options that it was begun with.", getenv, stdout)

@@ -60,7 +60,7 @@ func defaultConfig() config {
 		store:  readmodel.DefaultConfig(),
 		sweep:  erasure.DefaultConfig(),
 		nats:   lifecycle.DefaultNATSConfig(),
-		admin:  lifecycle.DefaultAdminConfig(),
+		admin:  lifecycle.DefaultAdminConfig(8080),
 		log:    lifecycle.DefaultLogConfig(),
 
 		observeInterval: 15 * time.Second,

@@ -36,7 +36,7 @@ func defaultConfig() config {
 		feed:  feed.DefaultConfig(),
 		query: query.DefaultConfig(),
 		store: readmodel.DefaultConfig(),
-		admin: lifecycle.AdminConfig{Addr: ":8081"},
+		admin: lifecycle.DefaultAdminConfig(8081),
 		log:   lifecycle.DefaultLogConfig(),
 	}
 }

@@ -41,14 +41,20 @@ type AdminConfig struct {
 	Addr string
 	// AskReady has the command ask the server of the one that runs (Ready), and exit.
 	AskReady bool
+	// StuckAfter is how long a loop that has to move may stand still before the process
+	// counts as not alive.
+	StuckAfter time.Duration
 }
 
-// DefaultAdminConfig listens on port 8080 of every interface.
-func DefaultAdminConfig() AdminConfig { return AdminConfig{Addr: ":8080"} }
+// DefaultAdminConfig listens on a port of every interface.
+func DefaultAdminConfig(port int) AdminConfig {
+	return AdminConfig{Addr: fmt.Sprintf(":%d", port), StuckAfter: 5 * time.Minute}
+}
 
-// Register binds the settings to --admin-addr and --ready.
+// Register binds the settings to --admin-addr, --stuck-after and --ready.
 func (c *AdminConfig) Register(f *Flags) {
 	f.String(&c.Addr, "admin-addr", "Where health, readiness, metrics and profiles are served (host:port).")
+	f.Duration(&c.StuckAfter, "stuck-after", "How long a loop that has to move may stand still before /healthz says so, and whoever watches it starts the process again.")
 	f.Bool(&c.AskReady, "ready", "Ask the process that runs on this machine with this --admin-addr whether it is ready, say what it says, and exit: with 1 if it is not.")
 }
 
@@ -85,10 +91,14 @@ func (c AdminConfig) Ready(ctx context.Context, output io.Writer) error {
 
 // Validate reports what is wrong with the configuration.
 func (c AdminConfig) Validate() error {
+	var errs []error
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return fmt.Errorf("admin address %q: want host:port: %w", c.Addr, err)
+		errs = append(errs, fmt.Errorf("admin address %q: want host:port: %w", c.Addr, err))
 	}
-	return nil
+	if c.StuckAfter <= 0 {
+		errs = append(errs, fmt.Errorf("stuck after %v: expected more than 0", c.StuckAfter))
+	}
+	return errors.Join(errs...)
 }
 
 // NewRegistry makes a metrics registry with those of the process and of Go.
@@ -102,24 +112,25 @@ func NewRegistry() *prometheus.Registry {
 	return r
 }
 
-// Admin is the admin HTTP server: /healthz (the process answers), /readyz (its
-// checks pass, with the reasons of those that do not), /metrics and
-// /debug/pprof/.
+// Admin is the admin HTTP server: /healthz (the process works, and need not be started
+// again), /readyz (it can do what it is for), both with the reasons of checks that fail,
+// /metrics and /debug/pprof/.
 type Admin struct {
 	config  AdminConfig
 	logger  *slog.Logger
 	handler http.Handler
 	started chan struct{}
 
-	mu     sync.Mutex
-	checks []check
-	addr   string
+	mu       sync.Mutex
+	liveness []check
+	checks   []check // of readiness
+	addr     string
 }
 
 type check struct {
 	name string
 	run  func(context.Context) error
-	warn bool // it is told of, and the command is ready nonetheless
+	warn bool // it is told of, and the others decide
 }
 
 // NewAdmin makes an admin server that shows the metrics of a registry, and adds those of
@@ -128,8 +139,14 @@ func NewAdmin(config AdminConfig, metrics *prometheus.Registry, logger *slog.Log
 	a := &Admin{config: config, logger: logger, started: make(chan struct{})}
 	metrics.MustRegister(a)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		results, alive := a.run(r.Context(), &a.liveness)
+		answer(w, alive, health{Alive: &alive, Checks: reasons(results)})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		results, ready := a.run(r.Context(), &a.checks)
+		answer(w, ready, health{Ready: &ready, Checks: reasons(results)})
+	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -137,6 +154,14 @@ func NewAdmin(config AdminConfig, metrics *prometheus.Registry, logger *slog.Log
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	a.handler = http.MaxBytesHandler(mux, bodyBytes) // not pprof's cmdline: there may be a password in it
 	return a
+}
+
+// AddLiveness adds a check that fails when only another start of the process can help. So
+// it must ask nobody: to start a process again brings back no other that is away.
+func (a *Admin) AddLiveness(name string, run func() error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.liveness = append(a.liveness, check{name: name, run: func(context.Context) error { return run() }})
 }
 
 // AddCheck adds a check that must pass for the command to be ready. Its error
@@ -209,10 +234,10 @@ type result struct {
 	err error
 }
 
-// run runs all checks, and reports whether those passed that must.
-func (a *Admin) run(ctx context.Context) (results []result, ready bool) {
+// run runs checks, and reports whether those passed that must.
+func (a *Admin) run(ctx context.Context, list *[]check) (results []result, pass bool) {
 	a.mu.Lock()
-	checks := slices.Clone(a.checks)
+	checks := slices.Clone(*list)
 	a.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -226,23 +251,31 @@ func (a *Admin) run(ctx context.Context) (results []result, ready bool) {
 	return results, !slices.ContainsFunc(results, func(r result) bool { return r.err != nil && !r.warn })
 }
 
-func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
-	results, ready := a.run(r.Context())
-	reply := struct {
-		Ready  bool              `json:"ready"`
-		Checks map[string]string `json:"checks"`
-	}{Ready: ready, Checks: map[string]string{}}
+// health is the body of /healthz and of /readyz, each of which has its own word.
+type health struct {
+	Alive  *bool             `json:"alive,omitempty"`
+	Ready  *bool             `json:"ready,omitempty"`
+	Checks map[string]string `json:"checks"`
+}
+
+// reasons are why checks fail, by their names; "ok" for those that pass.
+func reasons(results []result) map[string]string {
+	all := map[string]string{}
 	for _, r := range results {
-		reply.Checks[r.name] = "ok"
+		all[r.name] = "ok"
 		if r.err != nil {
-			reply.Checks[r.name] = r.err.Error()
+			all[r.name] = r.err.Error()
 		}
 	}
+	return all
+}
+
+func answer(w http.ResponseWriter, pass bool, body health) {
 	w.Header().Set("Content-Type", "application/json")
-	if !reply.Ready {
+	if !pass {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(reply)
+	_ = json.NewEncoder(w).Encode(body)
 }
 
 // What is exported of the checks.
@@ -262,7 +295,7 @@ func (a *Admin) Collect(to chan<- prometheus.Metric) {
 		}
 		return 0
 	}
-	results, ready := a.run(context.Background())
+	results, ready := a.run(context.Background(), &a.checks)
 	to <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, number(ready))
 	for _, r := range results {
 		to <- prometheus.MustNewConstMetric(checkDesc, prometheus.GaugeValue, number(r.err == nil), r.name)

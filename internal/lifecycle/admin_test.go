@@ -11,10 +11,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/lifecycle"
 )
 
@@ -56,6 +58,30 @@ func TestAdmin_Readiness(t *testing.T) {
 	}
 }
 
+// TestAdmin_Liveness holds that /healthz fails when a part says that it is stuck, with its
+// reason, and not when somebody is away.
+func TestAdmin_Liveness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		admin, writer := newAdmin(""), beat.New(5*time.Minute)
+		holds := func(wantCode int, want string) {
+			t.Helper()
+			w := httptest.NewRecorder()
+			admin.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil))
+			if got := strings.TrimSpace(w.Body.String()); w.Code != wantCode || got != want || w.Header().Get("Content-Type") != "application/json" {
+				t.Errorf("%d, %s, want %d, %s", w.Code, got, wantCode, want)
+			}
+		}
+		holds(http.StatusOK, `{"alive":true,"checks":{}}`)
+		admin.AddLiveness("components", func() error { return nil })
+		admin.AddLiveness("writer", writer.Check)
+		admin.AddCheck("clickhouse", func(context.Context) error { return errors.New("connection refused") })
+		writer.Mark()
+		holds(http.StatusOK, `{"alive":true,"checks":{"components":"ok","writer":"ok"}}`)
+		time.Sleep(7 * time.Minute)
+		holds(http.StatusServiceUnavailable, `{"alive":false,"checks":{"components":"ok","writer":"last moved 7m0s ago, expected within 5m0s"}}`)
+	})
+}
+
 func TestAdmin_Serves(t *testing.T) {
 	admin := newAdmin("127.0.0.1:0")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -63,7 +89,7 @@ func TestAdmin_Serves(t *testing.T) {
 	component := admin.Component()
 	go func() { done <- component.Run(ctx) }()
 	<-component.Started
-	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "go_goroutines", "/debug/pprof/": "goroutine", "/readyz": `"ready":true`} {
+	for path, want := range map[string]string{"/healthz": `"alive":true`, "/metrics": "go_goroutines", "/debug/pprof/": "goroutine", "/readyz": `"ready":true`} {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.Addr()+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -102,14 +128,14 @@ func TestAdmin_Serves(t *testing.T) {
 }
 
 func TestConfigs_Validate(t *testing.T) {
-	if err := errors.Join(lifecycle.DefaultAdminConfig().Validate(), lifecycle.DefaultLogConfig().Validate()); err != nil {
+	if err := errors.Join(lifecycle.DefaultAdminConfig(8080).Validate(), lifecycle.DefaultLogConfig().Validate()); err != nil {
 		t.Error(err)
 	}
 	err := errors.Join(
 		lifecycle.AdminConfig{Addr: "8080"}.Validate(),
 		lifecycle.LogConfig{Format: "xml", Level: "loud"}.Validate(),
 	)
-	for _, want := range []string{`"8080"`, `"xml"`, `"loud"`} {
+	for _, want := range []string{`"8080"`, "stuck after 0s", `"xml"`, `"loud"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}

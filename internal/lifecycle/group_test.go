@@ -155,3 +155,72 @@ func TestGroup_CanceledUnaskedIsAFailure(t *testing.T) {
 		t.Errorf("got %v, want an error that names the worker", err)
 	}
 }
+
+// TestGroup_EndsWhileAnotherIsAwaited has a component end while a later one, such as a
+// connection, is waited for.
+func TestGroup_EndsWhileAnotherIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken, fail := errors.New("broken"), make(chan struct{})
+		g := NewGroup(time.Minute, slog.New(slog.DiscardHandler),
+			Component{Name: "server", Run: func(context.Context) error { <-fail; return broken }},
+			Component{Name: "connection", Started: make(chan struct{}), Run: func(ctx context.Context) error { <-ctx.Done(); return nil }},
+			Component{Name: "worker", Run: func(context.Context) error { t.Error("started"); return nil }},
+		)
+		done := make(chan error, 1)
+		go func() { done <- g.Run(t.Context()) }()
+		synctest.Wait()
+		if err := g.Check(t.Context()); err == nil || err.Error() != "connection: waiting since 2000-01-01T00:00:00Z" {
+			t.Errorf("ready: %v", err)
+		}
+		if err := g.Alive(); err != nil {
+			t.Errorf("waiting is no fault: %v", err)
+		}
+		close(fail)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			if !errors.Is(err, broken) {
+				t.Errorf("got %v, want the server's error", err)
+			}
+		default:
+			t.Fatal("nobody has noticed that the server has ended")
+		}
+		if err := g.Alive(); err == nil || err.Error() != "server: ended since 2000-01-01T00:00:00Z" {
+			t.Errorf("alive: %v", err)
+		}
+	})
+}
+
+// TestGroup_Alive holds that a stop is no fault until its budget is over.
+func TestGroup_Alive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g := NewGroup(20*time.Second, slog.New(slog.DiscardHandler),
+			Component{Name: "clean", Run: func(ctx context.Context) error { <-ctx.Done(); return nil }},
+			Component{Name: "slow", Run: func(ctx context.Context) error { <-ctx.Done(); <-release; return nil }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		time.Sleep(time.Hour)
+		holds := func(when, want string) {
+			t.Helper()
+			synctest.Wait()
+			got := ""
+			if err := g.Alive(); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+		holds("running", "")
+		cancel()
+		time.Sleep(19 * time.Second)
+		holds("stopping", "")
+		time.Sleep(2 * time.Second)
+		holds("past the budget", "slow: stopping since 2000-01-01T01:00:00Z")
+		<-done
+		close(release)
+		holds("stopped", "")
+	})
+}
