@@ -17,7 +17,7 @@ import (
 // Config is how often is swept.
 type Config struct {
 	// Interval is the time from the beginning of a generation's sweep to that of the next
-	// one; 0: never by itself. With what a sweep takes it has to stay below 24 hours.
+	// one; 0: never by itself, only looking when it was. With what a sweep takes it has to stay below 24 hours.
 	Interval time.Duration
 }
 
@@ -72,13 +72,9 @@ func New(config Config, server *readmodel.Server, log *slog.Logger, registry pro
 	return &Sweeper{config, server, log, newMetrics(registry)}
 }
 
-// Run sweeps each generation when it is due, until ctx is done. It never gives up: a sweep
-// that fails is tried again.
+// Run sweeps each generation when it is due, unless somebody else is to, and tells metrics
+// of the sweeps that were, until ctx is done. It never gives up: what fails is tried again.
 func (s *Sweeper) Run(ctx context.Context) error {
-	if s.config.Interval == 0 {
-		<-ctx.Done()
-		return nil
-	}
 	waits := backoff.ExponentialBackOff{InitialInterval: retryFirst, MaxInterval: retryMost, Multiplier: 2, RandomizationFactor: 0.5}
 	for ctx.Err() == nil {
 		wait, err := s.sweepDue(ctx)
@@ -88,7 +84,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			wait = waits.NextBackOff()
 			s.metrics.failures.Inc()
-			s.log.Error("the sweep failed; trying again", "error", err, "retry_in", wait.Round(time.Second))
+			s.log.Error("the sweep, or the look at when the last one was, failed; trying again", "error", err, "retry_in", wait.Round(time.Second))
 		}
 		_ = pause(ctx, wait) // the loop looks
 	}
@@ -97,37 +93,46 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // sweepDue sweeps the generations that are due, and says how long none will be.
 func (s *Sweeper) sweepDue(ctx context.Context) (wait time.Duration, err error) {
-	kept, err := s.kept(ctx)
-	if err != nil {
-		return 0, err
-	}
-	last, err := s.server.LastSweeps(ctx)
-	if err != nil {
-		return 0, err //nolint:wrapcheck // it says what it is about
+	kept, last, err := s.observe(ctx)
+	if err != nil || s.config.Interval == 0 {
+		return lookAtMost, err
 	}
 	wait = s.config.Interval
+	swept := false
 	for _, g := range kept {
 		if left := time.Until(lastOf(g, last).Add(s.config.Interval)); left > 0 {
 			wait = min(wait, left)
 			continue
 		}
-		begin := time.Now()
-		swept, err := s.generation(ctx, g.Number, func(Progress) {})
-		if err != nil {
+		if err := s.sweepNow(ctx, g.Number); err != nil {
 			return 0, err
 		}
-		old, err := s.awaitParts(ctx, g.Number, partsPatient, func(int) {})
-		if err != nil {
-			return 0, err
-		}
-		log := s.log.With("generation", g.Number, "deleted", deleted(swept), "blanked", blanked(swept), "took", time.Since(begin).Round(time.Millisecond))
-		if old > 0 {
-			log.Warn("swept; but ClickHouse has not removed all old parts", "old_parts", old, "waited", partsPatient)
-		} else {
-			log.Info("swept")
-		}
+		swept = true
 	}
-	return wait, s.observe(ctx, kept)
+	if swept {
+		_, _, err = s.observe(ctx)
+	}
+	return wait, err
+}
+
+// sweepNow sweeps a generation, and logs what came of it.
+func (s *Sweeper) sweepNow(ctx context.Context, number int) error {
+	begin := time.Now()
+	swept, err := s.generation(ctx, number, func(Progress) {})
+	if err != nil {
+		return err
+	}
+	old, err := s.awaitParts(ctx, number, partsPatient, func(int) {})
+	if err != nil {
+		return err
+	}
+	log := s.log.With("generation", number, "deleted", deleted(swept), "blanked", blanked(swept), "took", time.Since(begin).Round(time.Millisecond))
+	if old > 0 {
+		log.Warn("swept; but ClickHouse has not removed all old parts", "old_parts", old, "waited", partsPatient)
+	} else {
+		log.Info("swept")
+	}
+	return nil
 }
 
 // lastOf is when a generation was swept last, or made.
@@ -138,11 +143,18 @@ func lastOf(g readmodel.Generation, last map[int]time.Time) time.Time {
 	return g.Made
 }
 
-// observe tells metrics of the sweeps that were, whoever has made them.
-func (s *Sweeper) observe(ctx context.Context, kept []readmodel.Generation) error {
-	last, err := s.server.LastSweeps(ctx)
+// observe finds out when each generation that is kept was swept last, whoever has done it,
+// and tells metrics.
+func (s *Sweeper) observe(ctx context.Context) (kept []readmodel.Generation, last map[int]time.Time, err error) {
+	if kept, err = s.kept(ctx); err != nil {
+		return nil, nil, err
+	}
+	if last, err = s.server.LastSweeps(ctx); err != nil {
+		return nil, nil, err //nolint:wrapcheck // it says what it is about
+	}
+	users, err := s.server.ErasedUsers(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return nil, nil, err //nolint:wrapcheck // as above
 	}
 	oldest := lastOf(kept[0], last)
 	for _, g := range kept {
@@ -151,11 +163,9 @@ func (s *Sweeper) observe(ctx context.Context, kept []readmodel.Generation) erro
 		}
 	}
 	s.metrics.last.Set(float64(oldest.UnixMicro()) / 1e6)
-	users, err := s.server.ErasedUsers(ctx)
-	if err == nil {
-		s.metrics.users.Set(float64(users))
-	}
-	return err //nolint:wrapcheck // as above
+	s.metrics.users.Set(float64(users))
+	s.metrics.known()
+	return kept, last, nil
 }
 
 // kept are the generations that are kept.

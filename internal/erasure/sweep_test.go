@@ -193,13 +193,51 @@ func TestSweeper_OfDropped(t *testing.T) {
 	}
 }
 
-// TestSweeper_NeverByItself does nothing until it is stopped.
+// TestSweeper_NeverByItself sweeps nothing, and says when was swept all the same; nothing
+// while that is not known.
 func TestSweeper_NeverByItself(t *testing.T) {
-	s, _, _ := sweeper(nil, 0)
-	ctx, stop := context.WithCancel(t.Context())
+	server := open(t)
+	s, registry, _ := sweeper(server, 0)
+	said := func(name string) (value float64, known bool) {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == name {
+				return f.GetMetric()[0].GetGauge().GetValue(), true
+			}
+		}
+		return 0, false
+	}
+	for _, name := range []string{"convoview_sweep_last_timestamp_seconds", "convoview_sweep_erased_users"} {
+		if value, known := said(name); known {
+			t.Errorf("%s is %v before anybody has looked", name, value)
+		}
+	}
+	found := rows(t, s)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	for {
+		if ctx.Err() != nil {
+			t.Error("it does not say when was swept")
+			break
+		}
+		if last, known := said("convoview_sweep_last_timestamp_seconds"); known {
+			if since := float64(time.Now().Unix()) - last; since < -1 || since > 3600 {
+				t.Errorf("the last sweep was %v s ago, want when the generations were made", since)
+			}
+			break
+		}
+	}
 	stop()
-	if err := s.Run(ctx); err != nil {
+	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	if left := rows(t, s); left != found || left == 0 {
+		t.Errorf("%d rows are left, want all %d", left, found)
 	}
 }
 
