@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -39,7 +40,7 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 }
 
 func (c *rebuildConfig) validate() error {
-	return errors.Join(c.readIDs(), c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
+	return errors.Join(notStuck(c.admin, c.rebuild.Ingest, c.store), c.readIDs(), c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
 }
 
 // readIDs reads the file of --without.
@@ -95,6 +96,9 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	admin.AddCheck("clickhouse", server.Check)
+	writes := beat.New(config.admin.StuckAfter)
+	r.BeatWith(writes)
+	admin.AddLiveness("writer", writes.Check)
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	served := make(chan error, 1)

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/erasure"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
@@ -162,7 +163,18 @@ func (c *config) validate() error {
 	if c.store.WriteTimeout >= c.ingest.StopTimeout {
 		errs = append(errs, fmt.Errorf("clickhouse write timeout %v: expected less than %v, the stop timeout", c.store.WriteTimeout, c.ingest.StopTimeout))
 	}
+	errs = append(errs, notStuck(c.admin, c.ingest, c.store))
 	return errors.Join(errs...)
+}
+
+// notStuck reports whether waits for others could be taken for a writer that is stuck: each
+// of them may come twice between two beats, as the inserts of a batch do.
+func notStuck(admin lifecycle.AdminConfig, in ingest.Config, store readmodel.Config) error {
+	longest := max(store.ReadTimeout, in.RequestTimeout, in.MaxRetryInterval)
+	if admin.StuckAfter <= 2*longest {
+		return fmt.Errorf("stuck after %v: expected more than twice %v, the longest wait for Kafka or ClickHouse", admin.StuckAfter, longest)
+	}
+	return nil
 }
 
 func project(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -208,6 +220,8 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 	}
 	publisher := feed.NewPublisher(nc.Conn)
 	consumer.AnnounceTo(publisher)
+	writes := beat.New(config.admin.StuckAfter)
+	consumer.BeatWith(writes)
 	if traces != nil {
 		consumer.TraceWith(traces.Tracer())
 	}
@@ -224,6 +238,8 @@ func project(ctx context.Context, args []string, getenv func(string) string, std
 		lifecycle.Component{Name: "observer", Run: observer.Run},
 		lifecycle.Component{Name: "kafka consumer", Run: consumer.Run},
 	)
+	admin.AddLiveness("components", group.Alive)
+	admin.AddLiveness("writer", writes.Check)
 	admin.AddCheck("components", group.Check)
 	admin.AddCheck("clickhouse", server.Check)
 	admin.AddCheck("kafka", consumer.Check)

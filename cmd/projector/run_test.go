@@ -27,6 +27,8 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "run --check --stop-timeout 25s", errs: []string{"stop timeout 25s", "less than 25s"}},
 		{args: "run --check --clickhouse-write-timeout 20s", errs: []string{"write timeout 20s", "less than 20s, the stop timeout"}},
 		{args: "run --check --stop-timeout 9s", errs: []string{"write timeout 10s", "less than 9s"}},
+		{args: "run --check --stuck-after 2m", errs: []string{"stuck after 2m0s", "more than twice 1m0s"}},
+		{args: "rebuild --check --stuck-after 5m --clickhouse-read-timeout 3m", errs: []string{"stuck after 5m0s", "more than twice 3m0s"}},
 		{args: "run --check --limit-payload-bytes 0", errs: []string{"PayloadBytes"}},
 		{args: "run --check --sweep-interval 25h", errs: []string{"sweep interval 25h0m0s", "expected 0 (never) to 23h0m0s"}},
 		{args: "sweep --check --dry-run", out: "the configuration is valid"},

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/query"
@@ -131,6 +132,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 
 	follower := feed.NewFollower(config.feed, nc.Conn, worker, log, registry)
 	worker.Follow(follower)
+	follows, answers := beat.New(config.admin.StuckAfter), beat.New(config.admin.StuckAfter)
+	follower.BeatWith(follows)
+	worker.BeatWith(answers)
 	if traces != nil {
 		worker.TraceWith(traces.Tracer())
 		follower.TraceWith(traces.Tracer())
@@ -149,6 +153,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		lifecycle.Component{Name: "feed", Run: follower.Run},
 		lifecycle.Component{Name: "query worker", Run: worker.Run},
 	)
+	admin.AddLiveness("components", group.Alive)
+	admin.AddLiveness("feed", follows.Check)
+	admin.AddLiveness("answers", answers.Check)
 	admin.AddCheck("components", group.Check)
 	admin.AddCheck("nats", nc.Check)
 	admin.AddCheck("clickhouse", server.Check)

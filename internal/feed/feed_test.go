@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
@@ -335,5 +336,40 @@ func TestConfig_Validate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to name %q", err, want)
 		}
+	}
+}
+
+// TestFollower_Beats holds that a follower moves although NATS is away and nothing is heard,
+// however long that may last, and that nothing is expected of it once it has stopped.
+func TestFollower_Beats(t *testing.T) {
+	s := startServer(t, 0)
+	config := feed.DefaultConfig()
+	config.Silence = time.Hour
+	f := feed.NewFollower(config, connect(t, s), newMemory(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b := beat.New(-1) // any mark is too old, so that it shows
+	f.BeatWith(b)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	marked := func(when string) {
+		t.Helper()
+		for b.Check() == nil {
+			if ctx.Err() != nil {
+				t.Fatalf("%s: it does not move", when)
+			}
+		}
+		b.Rest()
+	}
+	marked("at the start")
+	marked("while nothing is heard")
+	s.Shutdown()
+	marked("while NATS is away")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := b.Check(); err != nil {
+		t.Errorf("something is expected of a follower that has stopped: %v", err)
 	}
 }

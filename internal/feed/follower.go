@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/convoview/convoview/internal/beat"
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
 
@@ -26,6 +27,7 @@ type Follower struct {
 	log     *slog.Logger
 	metrics *metrics
 	tracer  trace.Tracer // nil: nobody wants traces
+	beat    *beat.Beat
 
 	receiver *Receiver // of Run alone
 
@@ -47,12 +49,15 @@ var ErrNotHeard = errors.New("no projector was heard of yet")
 func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger, r prometheus.Registerer) *Follower {
 	f := &Follower{
 		config: config, nc: nc, handler: handler, log: log, metrics: newMetrics(r),
-		receiver: NewReceiver(handler),
-		topics:   map[string]int32{}, applied: map[Partition]int64{}, changed: make(chan struct{}),
+		beat: beat.New(0), receiver: NewReceiver(handler),
+		topics: map[string]int32{}, applied: map[Partition]int64{}, changed: make(chan struct{}),
 	}
 	f.fault.Store(&ErrNotHeard)
 	return f
 }
+
+// BeatWith has Run mark a beat as it moves. It is called before Run.
+func (f *Follower) BeatWith(b *beat.Beat) { f.beat = b }
 
 // Check gives the reason why what is in memory must not be relied on; nil if
 // there is none. It costs nothing.
@@ -97,8 +102,10 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })()
 	connections := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
 	defer f.nc.RemoveStatusListener(connections)
+	defer f.beat.Rest()
 	for {
-		m, err := sub.NextMsg(f.config.Silence / 4)
+		f.beat.Mark()
+		m, err := sub.NextMsg(min(f.config.Silence/4, beat.Every))
 		select {
 		case <-connections:
 			f.lost("the connection to NATS was lost")

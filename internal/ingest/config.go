@@ -51,6 +51,8 @@ type Config struct {
 	// DeadTopic; past it the partition is not read on.
 	MaxDeadLetterBytes int
 
+	// Metrics is what the names of metrics begin with.
+	Metrics string
 	// MaxRate is the most events a second that are written; 0: any number.
 	MaxRate int
 	// KeepInterval is how often a Keeper is asked to look what there is to write to.
@@ -127,6 +129,7 @@ func DefaultConfig() Config {
 		MaxDeadLetterBytes: 4 << 20,
 
 		KeepInterval: time.Second,
+		Metrics:      "convoview_ingest",
 
 		FetchMaxBytes: 2 << 20,
 		FetchMaxWait:  500 * time.Millisecond,

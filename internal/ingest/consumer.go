@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/time/rate"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 )
 
@@ -51,7 +52,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 		config:   config,
 		decoder:  decoder,
 		logger:   logger,
-		metrics:  newMetrics(registerer, config.Topics),
+		metrics:  newMetrics(registerer, config.Metrics, config.Topics),
 		cluster:  newCluster(config),
 		status:   &status{},
 		balancer: &balancer{process: uuid.NewString()},
@@ -60,7 +61,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	c.writer = &writer{
 		config: config, sink: sink, accumulator: c.accumulator, decoder: decoder, status: c.status,
 		inDoubt: c.balancer.inDoubt, logger: logger, metrics: c.metrics, wakeup: make(chan struct{}, 1), waits: newBackoff(config),
-		tracer: noop.Tracer{},
+		tracer: noop.Tracer{}, beat: beat.New(0),
 	}
 	c.writer.keeper, _ = sink.(Keeper)
 	c.writer.limiter = rate.NewLimiter(rate.Inf, config.MaxBatchEvents)
@@ -69,13 +70,17 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	}
 	c.deadLetters = newDeadLetters(c.cluster, logger, c.metrics, c.writer.wake)
 	c.writer.deadLetters = c.deadLetters
-	registerer.MustRegister(newLags(c.writer.session.Load))
+	registerer.MustRegister(newLags(config.Metrics, c.writer.session.Load))
 	c.status.set(statusGroup, errors.New("not joined yet"))
 	return c, nil
 }
 
 // AnnounceTo has an announcer told of what becomes visible. It is called before Run.
 func (c *Consumer) AnnounceTo(a Announcer) { c.writer.announcer = a }
+
+// BeatWith has the writer mark a beat as it moves, and around whatever it asks of Kafka and
+// the sink. It is called before Run.
+func (c *Consumer) BeatWith(b *beat.Beat) { c.writer.beat = b }
 
 // Progress is how far a partition is.
 type Progress struct {
@@ -146,13 +151,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	written, deadLettersDone := make(chan error, 1), make(chan struct{})
 	go func() { written <- c.writer.run(working) }()
 	go func() { defer close(deadLettersDone); c.deadLetters.run(working) }()
-	if c.writer.keeper != nil {
-		go func() {
-			for sleep(working, c.config.KeepInterval) {
-				c.writer.wake()
-			}
-		}()
-	}
+	go func() {
+		for sleep(working, min(c.config.KeepInterval, beat.Every)) {
+			c.writer.wake()
+		}
+	}()
 
 	last := c.join(ctx, group)
 

@@ -26,8 +26,6 @@ type metrics struct {
 	partitions, deadLettersWaiting, generationGauge prometheus.Gauge
 }
 
-const namespace = "convoview"
-
 // The values of labels that are known beforehand, so that each is there, as 0, before
 // it happens: what begins with 1 has no rate.
 var (
@@ -37,22 +35,22 @@ var (
 	skipReasons = []string{"empty_value", "unknown_body", "left_out", "aborted", "control"}
 )
 
-func newMetrics(registerer prometheus.Registerer, topics []string) *metrics {
+func newMetrics(registerer prometheus.Registerer, prefix string, topics []string) *metrics {
 	factory := promauto.With(registerer)
 	counter := func(name, help string) prometheus.Counter {
-		return factory.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help})
+		return factory.NewCounter(prometheus.CounterOpts{Name: prefix + "_" + name, Help: help})
 	}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help}, labels)
+		return factory.NewCounterVec(prometheus.CounterOpts{Name: prefix + "_" + name, Help: help}, labels)
 	}
 	gauge := func(name, help string) prometheus.Gauge {
-		return factory.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help})
+		return factory.NewGauge(prometheus.GaugeOpts{Name: prefix + "_" + name, Help: help})
 	}
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
-		return factory.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help, Buckets: buckets})
+		return factory.NewHistogram(prometheus.HistogramOpts{Name: prefix + "_" + name, Help: help, Buckets: buckets})
 	}
 	histograms := func(name, help, label string, buckets []float64) *prometheus.HistogramVec {
-		return factory.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Subsystem: "ingest", Name: name, Help: help, Buckets: buckets}, []string{label})
+		return factory.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + "_" + name, Help: help, Buckets: buckets}, []string{label})
 	}
 	perEvent := histograms("event_duration_seconds", "Time that one event takes in a stage (decode, fold), measured of one event in 64.",
 		"stage", prometheus.ExponentialBuckets(0.25e-6, 4, 10))
@@ -141,9 +139,9 @@ type lags struct {
 	joined, records, seconds *prometheus.Desc
 }
 
-func newLags(session func() *session) *lags {
+func newLags(prefix string, session func() *session) *lags {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "ingest", name), help, labels, nil)
+		return prometheus.NewDesc(prefix+"_"+name, help, labels, nil)
 	}
 	return &lags{
 		session: session,

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -78,6 +79,7 @@ type writer struct {
 	logger      *slog.Logger
 	metrics     *metrics
 	tracer      trace.Tracer // one that makes nothing, unless somebody wants traces
+	beat        *beat.Beat
 
 	// session is the current one; only its partitions are ever committed.
 	session atomic.Pointer[session]
@@ -100,7 +102,9 @@ func (w *writer) wake() {
 // run writes batches until the accumulator is closed and everything is
 // written, its dead letters too, and committed; or until ctx ends.
 func (w *writer) run(ctx context.Context) error {
+	defer w.beat.Rest()
 	for {
+		w.beat.Mark()
 		pieces, done := w.accumulator.take(ctx, w.wakeup)
 		if done {
 			break
@@ -127,6 +131,15 @@ func (w *writer) run(ctx context.Context) error {
 	return nil
 }
 
+// retry is retry with a beat around each attempt.
+func (w *writer) retry(ctx context.Context, try func() error, failed func(err error, attempt int, wait time.Duration)) error {
+	return retry(ctx, w.config, func() error {
+		w.beat.Mark()
+		defer w.beat.Mark()
+		return try()
+	}, failed)
+}
+
 // statusKeeper is the name of our complaint about the keeper.
 const statusKeeper = "generations"
 
@@ -146,7 +159,7 @@ func (w *writer) keep(ctx context.Context) error {
 			w.status.clear(statusKeeper)
 		}
 	} else {
-		err := retry(ctx, w.config, func() error {
+		err := w.retry(ctx, func() error {
 			err := w.keeper.Keep(ctx, s.writing(), owned)
 			if err != nil && s.ended() {
 				return backoff.Permanent(err)
@@ -198,6 +211,7 @@ func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 			if err := w.limiter.WaitN(ctx, min(left, w.limiter.Burst())); err != nil {
 				return fmt.Errorf("write %d events: %w", b.events, context.Cause(ctx))
 			}
+			w.beat.Mark()
 		}
 		if err := w.write(ctx, b); err != nil {
 			return err
@@ -210,8 +224,10 @@ func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	// 2 announce
 	w.announce(ctx, b)
 	// 3 commit
-	_, committing := w.tracer.Start(ctx, stages.commit)
-	defer committing.End()
+	if len(b.pieces) > 0 {
+		_, committing := w.tracer.Start(ctx, stages.commit)
+		defer committing.End()
+	}
 	if !w.commit() {
 		time.AfterFunc(w.waits.NextBackOff(), w.wake)
 	}
@@ -342,7 +358,7 @@ func (w *writer) write(ctx context.Context, b batch) (err error) {
 	}
 	begin := time.Now()
 	attempt := time.Time{}
-	err = retry(ctx, w.config, func() error {
+	err = w.retry(ctx, func() error {
 		attempt = time.Now()
 		return write()
 	}, func(err error, attempts int, wait time.Duration) {

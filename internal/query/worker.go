@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
@@ -38,6 +39,7 @@ type Worker struct {
 	log       *slog.Logger
 	metrics   *metrics
 	tracer    trace.Tracer // nil: nobody wants traces
+	beat      *beat.Beat
 	endpoints []*endpoint
 
 	generations Generations
@@ -112,7 +114,7 @@ type job struct {
 func New(cfg Config, nc *nats.Conn, generations Generations, clock func() time.Time, log *slog.Logger, r prometheus.Registerer) *Worker {
 	m := newMetrics(r)
 	w := &Worker{
-		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m,
+		cfg: cfg, nc: nc, clock: clock, log: log, metrics: m, beat: beat.New(0),
 		generations: generations,
 		switched:    make(chan struct{}, 1),
 		queue:       make(chan *job, cfg.MaxRunning+cfg.MaxQueued+cfg.MaxWaiting), // all that there is room for
@@ -146,6 +148,10 @@ func subject(endpoint, token string) string {
 // Follow has lists and totals answered from memory while feed says that
 // everything is heard of. Call it before Run, and have the feed call Apply and Lost.
 func (w *Worker) Follow(feed Feed) { w.feed, w.cache().feed = feed, feed }
+
+// BeatWith has those who answer requests from memory mark a beat, which stands still when
+// none of them moves. It is called before Run.
+func (w *Worker) BeatWith(b *beat.Beat) { w.beat = b }
 
 // Apply merges what has become visible into what is in memory: events, and the model that
 // they fold into.
@@ -204,6 +210,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	err = errors.Join(err, w.drain(context.WithoutCancel(ctx), service, stop))
 	close(w.queue)
 	others.Wait()
+	w.beat.Rest()
 	return err
 }
 
@@ -371,24 +378,40 @@ func (w *Worker) decoded(j *job) (*query, error) {
 // serve answers requests from memory, one after the other. Those that have to
 // wait for anything do so by themselves and come back, or are answered otherwise.
 func (w *Worker) serve(base context.Context) {
+	tick := time.NewTicker(beat.Every)
+	defer tick.Stop()
+	w.beat.Mark()
 	var buffer bytes.Buffer
-	for j := range w.queue {
-		w.running.Add(1)
-		reply, lacks, err := w.try(base, j, &buffer)
-		switch {
-		case lacks == nil:
-			w.finish(j, reply, err) //nolint:contextcheck // the span of a request is in the job
-		case !w.aside(j):
-			w.finish(j, nil, errOverloaded) //nolint:contextcheck // the span of a request is in the job
-		default:
-			go w.wait(base, j, lacks)
+	for {
+		select {
+		case j, open := <-w.queue:
+			if !open {
+				return
+			}
+			w.answer(base, j, &buffer)
+		case <-tick.C:
+			w.beat.Mark()
 		}
-		w.running.Add(-1)
-		if buffer.Cap() > keptReplyBytes {
-			buffer = bytes.Buffer{}
-		}
-		buffer.Reset() // the connection has copied it
 	}
+}
+
+// answer answers one request from memory, or has it wait.
+func (w *Worker) answer(base context.Context, j *job, buffer *bytes.Buffer) {
+	w.running.Add(1)
+	reply, lacks, err := w.try(base, j, buffer)
+	switch {
+	case lacks == nil:
+		w.finish(j, reply, err) //nolint:contextcheck // the span of a request is in the job
+	case !w.aside(j):
+		w.finish(j, nil, errOverloaded) //nolint:contextcheck // the span of a request is in the job
+	default:
+		go w.wait(base, j, lacks)
+	}
+	w.running.Add(-1)
+	if buffer.Cap() > keptReplyBytes {
+		*buffer = bytes.Buffer{}
+	}
+	buffer.Reset() // the connection has copied it
 }
 
 // keptReplyBytes is the greatest buffer that is kept for another reply.

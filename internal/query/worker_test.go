@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -538,5 +539,34 @@ func TestWorker_EndsWithItsConnection(t *testing.T) {
 	nc.Close()
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "its nats connection was closed") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWorker_Beats holds that those who answer move when nobody asks, and that nothing is
+// expected of them once they have stopped.
+func TestWorker_Beats(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxRunning = 1
+	w := New(cfg, connect(t, startServer(t, 0)), Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b := beat.New(-1) // any mark is too old, so that it shows
+	w.BeatWith(b)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	for _, when := range []string{"at the start", "when nobody asks"} {
+		for b.Check() == nil {
+			if ctx.Err() != nil {
+				t.Fatalf("%s: nobody moves", when)
+			}
+		}
+		b.Rest()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := b.Check(); err != nil {
+		t.Errorf("something is expected of a worker that has stopped: %v", err)
 	}
 }

@@ -5,11 +5,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
+// metricsPrefix begins the names of a rebuild's metrics, those of reading, too.
+const metricsPrefix = "convoview_rebuild"
+
 type metrics struct{ generation, done, total, waiting prometheus.Gauge }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
-		return promauto.With(r).NewGauge(prometheus.GaugeOpts{Name: "convoview_rebuild_" + name, Help: help})
+		return promauto.With(r).NewGauge(prometheus.GaugeOpts{Name: metricsPrefix + "_" + name, Help: help})
 	}
 	return &metrics{
 		generation: gauge("generation", "The generation that is being filled."),

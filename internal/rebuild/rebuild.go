@@ -24,6 +24,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/readmodel"
@@ -95,7 +96,11 @@ type Rebuild struct {
 	store   *readmodel.Store
 	options readmodel.Options
 	log     *slog.Logger
+	beat    *beat.Beat
 }
+
+// BeatWith has who writes mark a beat. It is called before Run.
+func (r *Rebuild) BeatWith(b *beat.Beat) { r.beat = b }
 
 // Begin makes a new generation, or goes on with the one that is being filled. Its error
 // is an *IncompleteError when the topics do not have everything any more.
@@ -136,12 +141,14 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 	config.Ingest.StartAt = options.Starts
 	config.Ingest.GroupID = fmt.Sprintf("%s-g%d", config.Ingest.GroupID, store.Number())
 	config.Ingest.DeadTopic = ""
+	// Not those of a projector, or it would look as if one lagged.
+	config.Ingest.Metrics = metricsPrefix
 	if rate := config.Ingest.MaxRate; rate > 0 { // few at a time, or others wait meanwhile
 		most := max(1, rate/batchesPerSecond)
 		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, most)
 		config.Ingest.MaxPieceEvents = min(config.Ingest.MaxPieceEvents, most)
 	}
-	b := &Rebuild{config: config, server: server, store: store, options: options, log: log}
+	b := &Rebuild{config: config, server: server, store: store, options: options, log: log, beat: beat.New(0)}
 	if !config.Incomplete && options.Base == 0 { // a base has it, too
 		b.config.Ingest.Lost = b.lost
 	}
@@ -296,6 +303,8 @@ func (r *Rebuild) Generation() int { return r.store.Number() }
 // generation has everything. Kafka and ClickHouse may be away for any time. Its error is
 // a *TakenError when somebody else fills the generation, too, and is to go on with it.
 func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer prometheus.Registerer, tell func(Progress)) error {
+	show := newMetrics(registerer)
+	show.progress(Progress{Generation: r.Generation()})
 	if r.options.Base != 0 {
 		if err := r.copy(ctx, tell); err != nil {
 			return fmt.Errorf("begin with the rows of generation %d: %w", r.options.Base, err)
@@ -324,7 +333,7 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 		return err //nolint:wrapcheck // as above
 	}
 	defer offsets.Close()
-	show := newMetrics(registerer)
+	consumer.BeatWith(r.beat)
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	var failed error
