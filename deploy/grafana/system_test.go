@@ -222,6 +222,7 @@ func (s *system) load() {
 	rebuild, _ := s.spawn("projector", "rebuild", "--admin-addr", s.targets["rebuild"], "--max-rate", "2000")
 	s.until("the rebuild is under way", func() bool { return s.value("rebuild", "convoview_rebuild_done_offsets") > 0 })
 	s.scrape()
+	s.scrape() // a rate is between two
 	if err := rebuild.Process.Kill(); err != nil {
 		s.t.Fatal(err)
 	}
