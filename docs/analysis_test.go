@@ -286,15 +286,18 @@ var answers = map[string]func(a *analyst) table{
 		return rows.by(all, 1)
 	},
 	"How often do people come back?": func(a *analyst) (rows table) {
-		users, days, both := a.byUser(month), sets[string, string]{}, sets[string, string]{}
-		for d, list := range a.byUser(date) {
-			for u := range list {
-				days.add(month(day(d)), d)
-				both.add(month(day(d)), d+u)
-			}
+		monthly, daily := a.byUser(month), a.byUser(date)
+		shares := map[string][]float64{}
+		for d := chatBegin; d.Before(chatEnd); d = d.AddDate(0, 0, 1) {
+			m := month(d)
+			shares[m] = append(shares[m], float64(len(daily[date(d)]))/float64(len(monthly[m])))
 		}
-		for m := range users {
-			rows = append(rows, []any{m, len(days[m]), len(users[m]), percent(float64(len(both[m])) / float64(len(days[m])) / float64(len(users[m])))})
+		for m, list := range shares {
+			sum := 0.0
+			for _, share := range list {
+				sum += share
+			}
+			rows = append(rows, []any{m, len(list), len(monthly[m]), percent(sum / float64(len(list)))})
 		}
 		return rows.by(all, 1)
 	},
@@ -501,36 +504,34 @@ var answers = map[string]func(a *analyst) table{
 		return rows.by(all, 1)
 	},
 	"How many come to groups, and how many go?": func(a *analyst) (rows table) {
-		of := map[string]*[4]int{}
+		of := map[string]*[3]int{}
 		for at, e := range a.members {
 			if a.erased[at[1]] {
 				continue
 			}
 			if of[at[0]] == nil {
-				of[at[0]] = &[4]int{}
+				of[at[0]] = &[3]int{}
 			}
 			n := of[at[0]]
 			switch e.Body.(*events.GroupMemberChanged).Status {
 			case events.StatusJoined:
 				n[0]++
 				if !e.Time.Time().Before(day("2026-06-01")) {
-					n[3]++
+					n[2]++
 				}
-			case events.StatusLeft:
+			case events.StatusLeft, events.StatusKicked:
 				n[1]++
-			case events.StatusKicked:
-				n[2]++
 			}
 		}
 		for g, n := range of {
-			rows = append(rows, []any{g, n[0], n[1], n[2], n[3]})
+			rows = append(rows, []any{g, n[0], n[1], n[2]})
 		}
-		return rows.by(5, -2, 1)
+		return rows.by(5, -3, -2, 1)
 	},
 	"Who only listens?": func(a *analyst) (rows table) {
 		spoke := map[[2]string]bool{}
 		for _, s := range a.sent {
-			if s.Conversation.Type == events.TypeGroup {
+			if s.Conversation.Type == events.TypeGroup && !s.at.Before(day("2026-06-22")) {
 				spoke[[2]string{s.Conversation.A, s.from}] = true
 			}
 		}

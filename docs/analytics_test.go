@@ -172,13 +172,22 @@ func TestAnalytics_Answers(t *testing.T) {
 			t.Errorf("%q: nobody knows the answer", q.title)
 			continue
 		}
-		names, rows, err := ask(t, strings.ReplaceAll(q.query, "convoview.", database+"."))
+		query := strings.ReplaceAll(q.query, "convoview.", database+".")
+		names, rows, err := ask(t, query)
 		if err != nil || len(rows) == 0 {
 			t.Errorf("%q: %d rows, %v", q.title, len(rows), err)
 			continue
 		}
 		if diff := cmp.Diff(printed(answer(a)), rows); diff != "" {
 			t.Errorf("%q (-the events +the query):\n%s", q.title, diff)
+		}
+		for i, name := range names {
+			if !slices.ContainsFunc(rows, func(row []string) bool { return row[i] != "0" }) {
+				t.Errorf("%q: %s is 0 in every row, whatever the query counts", q.title, name)
+			}
+		}
+		if _, nulls, err := ask(t, query+"\nSETTINGS join_use_nulls = 1"); err != nil || !cmp.Equal(rows, nulls) {
+			t.Errorf("%q: with nulls for what a join does not find, %v (-without +with):\n%s", q.title, err, cmp.Diff(rows, nulls))
 		}
 		got := drawn(names, rows)
 		if *update {
