@@ -70,12 +70,17 @@ func TestMany_AnyOfThemMayGo(t *testing.T) {
 		t.Fatalf("%d portions, want one for each of %d ends", i, len(ends))
 	}
 	s.settle()
-	for _, p := range projectors.running {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i, p := range projectors.running {
 		for joined := false; !joined; { // the last one may still be at it
+			if ctx.Err() != nil {
+				t.Fatalf("projector %d has no partition: %v", i, ctx.Err())
+			}
 			joined = len(projectors.assigned(p.client)) > 0
 		}
 	}
-	if n := s.workersThere(); n != ofEach {
+	if n := s.workersThere(ctx); n != ofEach {
 		t.Errorf("%d workers answer, want %d", n, ofEach)
 	}
 	t.Logf("%d requests were asked again, %d of them since the reply was lost", s.refused.Load()+s.lost.Load(), s.lost.Load())
@@ -146,8 +151,8 @@ func (w *workers) end(i int, by syscall.Signal) {
 	w.running[i] = w.start()
 }
 
-// workersThere is how many workers answer a ping within a second, or as soon as all do.
-func (s *system) workersThere() int {
+// workersThere is how many workers answer a ping, as soon as all do, or in the last second of ctx.
+func (s *system) workersThere(ctx context.Context) int {
 	s.t.Helper()
 	for {
 		ids := map[string]bool{}
@@ -171,7 +176,7 @@ func (s *system) workersThere() int {
 			ids[pong.ID] = true
 		}
 		_ = pongs.Unsubscribe()
-		if len(ids) == ofEach || s.t.Context().Err() != nil {
+		if len(ids) == ofEach || ctx.Err() != nil {
 			return len(ids)
 		}
 	}
