@@ -22,7 +22,7 @@ func migrate(ctx context.Context, args []string, getenv func(string) string, std
 		return err
 	}
 	if printRoles {
-		_, err := fmt.Fprintln(stdout, strings.Join(readmodel.Roles(config.Database), ";\n")+";")
+		_, err := fmt.Fprintln(stdout, strings.Join(readmodel.Roles(config.Database, config.Cluster), ";\n")+";")
 		return err
 	}
 	server, err := readmodel.Open(config)

@@ -39,7 +39,7 @@ func (s *Store) CarryActivity(ctx context.Context, from *Store, through events.D
 
 func (s *Store) carry(ctx context.Context, from *Store, table, columns string, through events.Day) error {
 	var rows, bytes uint64
-	err := s.conn.QueryRow(ctx, "SELECT sum(rows), sum(data_uncompressed_bytes) FROM "+s.form.system("parts")+" WHERE active AND database = '"+from.db+"' AND table IN ('"+table+"', '"+table+local+"')").Scan(&rows, &bytes)
+	err := s.conn.QueryRow(ctx, "SELECT sum(rows), sum(data_uncompressed_bytes) FROM "+s.form.system("parts")+" WHERE active AND database = '"+from.db+"' AND table IN ('"+table+"', '"+table+local+"')"+s.form.onlyThere()).Scan(&rows, &bytes)
 	if err != nil {
 		return err //nolint:wrapcheck // CarryActivity says what it was
 	}

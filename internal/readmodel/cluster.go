@@ -104,18 +104,19 @@ func distributed(name, of, key, rest string) string {
 // replicated is the engine that replicates the rows of another one.
 func replicated(engine string) string { return "Replicated" + engine }
 
-// registryEngine has every host apply what is done to the registry's tables in one
-// order, so that of two who make one table one fails; and each host has all rows.
-const registryEngine = " ENGINE = Replicated('/clickhouse/databases/{db}', 'registry', '{shard}-{replica}')"
+// everyHost names the replicas of what all hosts have alike, whichever their shard.
+const everyHost = "'{shard}-{replica}'"
 
-// clusteredRegistry is the cluster form of a statement of the registry's schema.
+// clusteredRegistry is the cluster form of a statement of the registry's schema. Its path
+// names no shard: each host has all rows.
 func clusteredRegistry(statement string) ([]string, error) {
-	m := createTable.FindStringSubmatchIndex(statement)
+	m := createTable.FindStringSubmatch(statement)
 	if m == nil {
 		return nil, fmt.Errorf("no cluster form of the statement: %s", statement)
 	}
-	from, to := m[6], m[7] // the engine
-	return []string{statement[:from] + replicated(statement[from:to]) + statement[to:]}, nil
+	name, columns, engine, rest := m[1], m[2], m[3], m[4]
+	engine = fmt.Sprintf("%s('/clickhouse/tables/{db}/%s', %s)", replicated(engine), name, everyHost)
+	return []string{fmt.Sprintf("CREATE TABLE IF NOT EXISTS {db}.%s ON CLUSTER {cluster}\n%s\nENGINE = %s%s", name, columns, engine, rest)}, nil
 }
 
 // clusterSettings are those of queries in a cluster.
@@ -123,7 +124,8 @@ func clusterSettings(insertQuorum string) clickhouse.Settings {
 	return clickhouse.Settings{
 		// Acknowledged must mean visible to whoever asks another host: whoever reads and
 		// whoever writes takes the same replica of a shard, the first one that is there.
-		"load_balancing": "in_order", "prefer_localhost_replica": 0,
+		// Nor is another one asked because the first is slow (hedged requests).
+		"load_balancing": "in_order", "prefer_localhost_replica": 0, "use_hedged_requests": 0,
 		"insert_quorum": insertQuorum, "insert_quorum_parallel": 1,
 		// Who asks for keys, however many, asks the shards that have them, and nobody else.
 		"optimize_skip_unused_shards": 1, "optimize_skip_unused_shards_limit": 1_000_000,
@@ -136,7 +138,17 @@ func clusterSettings(insertQuorum string) clickhouse.Settings {
 // form is how the schema is made: in a cluster, or on one server where its name is "".
 type form struct{ cluster string }
 
-// createDatabase makes a generation's database.
+// claims is the database of the tables that only one can make: the registry's own or, in a
+// cluster, one whose engine has every host apply what is done in it in one order, so that of
+// two who make one table one fails.
+func (f form) claims(registry string) string {
+	if f.cluster == "" {
+		return registry
+	}
+	return registry + "_claims"
+}
+
+// createDatabase makes a database.
 func (f form) createDatabase(db string) string {
 	return "CREATE DATABASE IF NOT EXISTS " + db + f.onCluster()
 }
@@ -175,7 +187,7 @@ func (f form) catchUp(db, table string) []string {
 	if f.cluster == "" {
 		return nil
 	}
-	return []string{"SYSTEM SYNC DATABASE REPLICA " + db, "SYSTEM SYNC REPLICA " + db + "." + table}
+	return []string{"SYSTEM SYNC DATABASE REPLICA " + f.claims(db), "SYSTEM SYNC REPLICA " + db + "." + table}
 }
 
 // claiming is for making a table that only one can make. A host that is away makes it
@@ -185,6 +197,25 @@ func (f form) claiming(ctx context.Context) context.Context {
 		return ctx
 	}
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"distributed_ddl_output_mode": "throw_only_active"}))
+}
+
+// changing is the settings of a statement that changes rows. One replica of each shard does it
+// for the others: those that are away are waited for in vain, and not for long.
+func (f form) changing() clickhouse.Settings {
+	if f.cluster == "" {
+		return nil
+	}
+	return clickhouse.Settings{"distributed_ddl_output_mode": "null_status_on_timeout", "distributed_ddl_task_timeout": 10}
+}
+
+// changes is how often a statement that changes rows is given. On one server, once: what is
+// left was written meanwhile. In a cluster it may also be left because a shard is slow to
+// begin, so it is looked at.
+func (f form) changes() int {
+	if f.cluster == "" {
+		return 1
+	}
+	return 3
 }
 
 func (f form) onCluster() string {
@@ -206,11 +237,11 @@ func (f form) generation(script, db string) ([]string, error) {
 
 // registry gives those that make the registry's.
 func (f form) registry(script, db string) ([]string, error) {
-	create := f.createDatabase(db)
-	if f.cluster != "" {
-		create += registryEngine
+	list, err := f.script(f.createDatabase(db), clusteredRegistry, script, db)
+	if claims := f.claims(db); err == nil && claims != db {
+		list = append(list, fmt.Sprintf("%s ENGINE = Replicated('/clickhouse/databases/%s', 'all', %s)", f.createDatabase(claims), claims, everyHost))
 	}
-	return f.script(create, clusteredRegistry, script, db)
+	return list, err
 }
 
 func (f form) script(createDatabase string, inCluster func(string) ([]string, error), script, db string) ([]string, error) {

@@ -1,12 +1,14 @@
 package readmodel_test
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/generate"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/sandbox"
@@ -26,14 +29,14 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // forms are the clusters of both forms, by the names of their golden files.
 var forms = map[string]string{"single": "", "cluster": "convoview"}
 
-// TestForms_AreAsWritten holds what migrations run against testdata/*.sql.
+// TestForms_AreAsWritten holds what migrations and sweeps run against testdata/*.sql.
 func TestForms_AreAsWritten(t *testing.T) {
 	for name, cluster := range forms {
-		registry, generation, err := readmodel.Statements(cluster)
+		list, err := readmodel.Statements(cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(append(registry, generation...), ";\n\n") + ";\n"
+		got := strings.Join(list, ";\n\n") + ";\n"
 		path := filepath.Join("testdata", name+".sql")
 		if *update {
 			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
@@ -56,18 +59,18 @@ func TestForms_AreAsWritten(t *testing.T) {
 func TestForms_AreParsed(t *testing.T) {
 	conn := sandboxtest.ClickHouse(t)
 	for name, cluster := range forms {
-		registry, generation, err := readmodel.Statements(cluster)
+		list, err := readmodel.Statements(cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, statement := range append(registry, generation...) {
+		for _, statement := range list {
 			var parsed string
 			text := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(statement)
 			if err := conn.QueryRow(t.Context(), "SELECT formatQuery('"+text+"')").Scan(&parsed); err != nil {
 				t.Errorf("%s: %v\n%s", name, err, statement)
 			}
-			inRegistry := i > 0 && i < len(registry) // where one host passes statements on to all
-			if has := strings.Contains(parsed, "ON CLUSTER convoview"); has != (cluster != "" && !inRegistry) {
+			ofOneHost := strings.HasPrefix(parsed, "SYSTEM")
+			if has := strings.Contains(parsed, "ON CLUSTER convoview"); has != (cluster != "" && !ofOneHost) {
 				t.Errorf("%s: ON CLUSTER is there: %t\n%s", name, has, parsed)
 			}
 			for _, engine := range []string{"AggregatingMergeTree", "ReplacingMergeTree"} {
@@ -75,7 +78,49 @@ func TestForms_AreParsed(t *testing.T) {
 					t.Errorf("%s: not replicated\n%s", name, parsed)
 				}
 			}
+			// Where each host has all rows, all replicate one thing, whichever their shard.
+			if path := replicaPath.FindStringSubmatch(parsed); path != nil {
+				ofRegistry := !strings.Contains(parsed, "convoview_g1")
+				if ofRegistry == strings.Contains(path[1], "{shard}") || ofRegistry != strings.Contains(path[2], "{shard}") {
+					t.Errorf("%s: replicated under %s by %s\n%s", name, path[1], path[2], parsed)
+				}
+			}
 		}
+	}
+}
+
+// replicaPath is what of a table is replicated, and the name of the replica.
+var replicaPath = regexp.MustCompile(`Replicated\w+MergeTree\('([^']*)', '([^']*)'\)`)
+
+// TestCluster_AsksTheFirstThatIsThere has hosts before the one that is there: one where
+// nobody listens, and one that takes connections and says nothing.
+func TestCluster_AsksTheFirstThatIsThere(t *testing.T) {
+	store := openIn(t, sandbox.Cluster)
+	listen := func() net.Listener {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listener.Close() })
+		return listener
+	}
+	dead, silent := listen(), listen()
+	_ = dead.Close()
+	for name, first := range map[string][]net.Listener{"dead": {dead}, "silent": {silent}, "both": {silent, dead}} {
+		config := readmodel.DefaultConfig()
+		config.Database, config.Cluster, config.Addresses = store.Registers(), sandbox.Cluster, nil
+		for _, listener := range first {
+			config.Addresses = append(config.Addresses, listener.Addr().String())
+		}
+		config.Addresses = append(config.Addresses, sandboxtest.Start(t).ClickHouseAddr())
+		server, err := readmodel.Open(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Check(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = server.Close()
 	}
 }
 
@@ -212,30 +257,51 @@ func TestCluster_CopiesAndCompares(t *testing.T) {
 	}
 }
 
-// TestCluster_OneSwitches has several switch at the same time: one does.
-func TestCluster_OneSwitches(t *testing.T) {
+// TestCluster_TellsWhichHostLacksTables is what is shown when a host was added.
+func TestCluster_TellsWhichHostLacksTables(t *testing.T) {
 	store := openIn(t, sandbox.Cluster)
-	ctx := t.Context()
-	if _, err := store.Add(ctx, readmodel.Options{}); err != nil {
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "DROP VIEW "+store.Database()+".registers_mv"); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Filled(ctx, 2); err != nil {
+	host, err := os.Hostname()
+	if err != nil {
 		t.Fatal(err)
 	}
-	const rivals = 4
-	results := make(chan error, rivals)
-	for range rivals {
-		go func() { results <- store.Switch(context.WithoutCancel(ctx), 2, "test") }()
+	if err := store.Check(t.Context()); !errors.Is(err, readmodel.ErrNotMigrated) || !strings.Contains(err.Error(), " are on "+host+",") {
+		t.Errorf("it says %v, want the host %s", err, host)
 	}
-	done := 0
-	for range rivals {
-		if err := <-results; err == nil {
-			done++
-		} else {
-			t.Log(err)
+}
+
+// TestCluster_ViewsSayTheSame asks analysts' questions in a cluster of a whole chat. Both
+// shards being one, each message is there twice; all else meets.
+func TestCluster_ViewsSayTheSame(t *testing.T) {
+	config := recentChat()
+	config.Retention = 0
+	var list []events.Event
+	for g := generate.New(config); len(list) < 1500; {
+		list = append(list, g.Next())
+	}
+	one, clustered := open(t), openIn(t, sandbox.Cluster)
+	for batch := range slices.Chunk(list, 500) {
+		for _, store := range []*readmodel.Store{one, clustered} {
+			if err := store.Write(t.Context(), fold(batch)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	if r, err := store.Registry(ctx); err != nil || done != 1 || r.Current != 2 || r.Switches != 2 {
-		t.Errorf("%d have switched; %+v, %v", done, r, err)
+	options := sandboxtest.Options(t, "default")
+	options.Settings = clickhouse.Settings{"distributed_product_mode": "allow"} // as analysts have it
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	want := analyze(t, t, sandboxtest.ClickHouse(t), one.Registers(), "app = 'demo'")
+	if len(want.Messages) == 0 || len(want.Conversations) == 0 {
+		t.Fatal("nobody said anything")
+	}
+	want.Messages = append(want.Messages, want.Messages...)
+	if diff := cmp.Diff(want, analyze(t, t, conn, clustered.Registers(), "app = 'demo'"), inAnyOrder); diff != "" {
+		t.Errorf("views (-on one server +in a cluster):\n%s", diff)
 	}
 }

@@ -28,17 +28,22 @@ func (c Config) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return &boundedConn{conn, c.WriteTimeout}, nil
 }
 
-// identify has each connection made as who we are by then.
-func (c Config) identify(ctx context.Context, _ int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {
+// identify has each connection made as who we are by then, to the first address that is there.
+func (c Config) identify(ctx context.Context, id int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {
 	now := *o
+	now.DialTimeout = c.DialTimeout // of each
 	if c.Account != nil {
 		var err error
 		if now.Auth.Username, now.Auth.Password, err = c.Account.Credentials(); err != nil {
 			return clickhouse.DialResult{}, err //nolint:wrapcheck // it says what it is about
 		}
 	}
-	return dial(ctx, now.Addr[0], &now) //nolint:wrapcheck // the client says what it was
+	return clickhouse.DefaultDialStrategy(ctx, id, &now, dial) //nolint:wrapcheck // the client says what it was
 }
+
+// dialAll bounds connecting to all addresses together: one that takes connections and says
+// nothing must leave time for the others. Each is dialled, and then has to answer.
+func (c Config) dialAll() time.Duration { return time.Duration(2*len(c.Addresses)) * c.DialTimeout }
 
 // boundedConn is a connection whose writes end.
 type boundedConn struct {

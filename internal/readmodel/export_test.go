@@ -46,14 +46,28 @@ func (s *Store) Over(conn driver.Conn) *Store {
 	return &Store{Server: &server, number: s.number, db: s.db}
 }
 
-// Statements make the registry and a generation in a cluster, or with "" on one server.
-func Statements(cluster string) (registry, generation []string, err error) {
+// Statements are those by which all is made, swept, caught up with and dropped in a cluster,
+// or with "" on one server.
+func Statements(cluster string) ([]string, error) {
 	f := form{cluster}
-	if registry, err = f.registry(schema.Registry, "convoview"); err != nil {
-		return nil, nil, err
+	list, err := f.registry(schema.Registry, "convoview")
+	if err != nil {
+		return nil, err
 	}
-	generation, err = f.generation(schema.Generation, "convoview_g1")
-	return registry, generation, err
+	generation, err := f.generation(schema.Generation, "convoview_g1")
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, generation...)
+	list = append(list, f.generationViews("convoview_g1")...)
+	list = append(list, f.views("convoview")...)
+	list = append(list, Roles("convoview", cluster)...)
+	store := (&Server{database: "convoview", form: f}).Generation(1)
+	for i := range erasures {
+		list = append(list, store.mutation(&erasures[i]))
+	}
+	list = append(list, f.catchUp("convoview", "generations")...)
+	return append(list, f.dropDatabase("convoview_g1")), nil
 }
 
 // ClusterSettings are those of queries in a cluster.

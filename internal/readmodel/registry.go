@@ -92,7 +92,7 @@ func (s *Server) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.makeViews(ctx)
+	return s.run(ctx, s.form.views(s.database))
 }
 
 // begin makes the first generation.
@@ -140,7 +140,7 @@ func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) 
 			return nil
 		})
 	if err == nil {
-		query := "SELECT toInt64(substring(name, 8)) AS number, comment FROM system.tables WHERE database = '" + s.database + "' AND match(name, '^switch_[0-9]+$') ORDER BY number"
+		query := "SELECT toInt64(substring(name, 8)) AS number, comment FROM system.tables WHERE database = '" + s.form.claims(s.database) + "' AND match(name, '^switch_[0-9]+$') ORDER BY number"
 		err = s.each(ctx, query, func(scan func(...any) error) error {
 			var number int64
 			var comment string
@@ -253,7 +253,7 @@ func (s *Server) addSwitch(ctx context.Context, number, generation int, by strin
 	if err != nil {
 		return fmt.Errorf("switch to generation %d: %w", generation, err)
 	}
-	err = s.conn.Exec(s.form.claiming(ctx), fmt.Sprintf("CREATE TABLE %s.switch_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, number, quoted(string(comment))))
+	err = s.conn.Exec(s.form.claiming(ctx), fmt.Sprintf("CREATE TABLE %s.switch_%d (generation UInt32) ENGINE = Null COMMENT %s", s.form.claims(s.database), number, quoted(string(comment))))
 	if exception := (*clickhouse.Exception)(nil); errors.As(err, &exception) && exception.Code == tableExists {
 		return fmt.Errorf("switch to generation %d: %w (projector generations list)", generation, errSwitched)
 	}
@@ -327,7 +327,7 @@ func (e *OtherOptionsError) Error() string {
 // claim makes the table that says with which options the generation of a number is
 // made. Only one can make it.
 func (s *Server) claim(ctx context.Context, g Generation) error {
-	err := s.conn.Exec(s.form.claiming(ctx), fmt.Sprintf("CREATE TABLE %s.generation_%d (generation UInt32) ENGINE = Null COMMENT %s", s.database, g.Number, quoted(g.options)))
+	err := s.conn.Exec(s.form.claiming(ctx), fmt.Sprintf("CREATE TABLE %s.generation_%d (generation UInt32) ENGINE = Null COMMENT %s", s.form.claims(s.database), g.Number, quoted(g.options)))
 	if exception := (*clickhouse.Exception)(nil); err == nil || !errors.As(err, &exception) || exception.Code != tableExists {
 		if err != nil {
 			return fmt.Errorf("begin generation %d: %w", g.Number, classify(ctx, err))
@@ -349,7 +349,7 @@ var errNotBegun = errors.New("nobody has begun it")
 
 // claimed gives the options with which somebody has begun a generation.
 func (s *Server) claimed(ctx context.Context, number int) (options string, err error) {
-	err = s.conn.QueryRow(ctx, fmt.Sprintf("SELECT comment FROM system.tables WHERE database = '%s' AND name = 'generation_%d'", s.database, number)).Scan(&options)
+	err = s.conn.QueryRow(ctx, fmt.Sprintf("SELECT comment FROM system.tables WHERE database = '%s' AND name = 'generation_%d'", s.form.claims(s.database), number)).Scan(&options)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("generation %d: %w", number, errNotBegun)
 	}
@@ -515,6 +515,11 @@ func (s *Server) DropAll(ctx context.Context) error {
 	for _, g := range r.Generations {
 		if err := s.Generation(g.Number).Drop(ctx); err != nil {
 			return err
+		}
+	}
+	if claims := s.form.claims(s.database); claims != s.database {
+		if err := s.conn.Exec(ctx, s.form.dropDatabase(claims)); err != nil {
+			return classify(ctx, err)
 		}
 	}
 	return classify(ctx, s.conn.Exec(ctx, s.form.dropDatabase(s.database)))

@@ -97,7 +97,9 @@ func TestRegistry(t *testing.T) {
 
 // TestRegistry_OneSwitchAtATime has several switch at the same time: each switch is
 // somebody's, and whoever was too late is told.
-func TestRegistry_OneSwitchAtATime(t *testing.T) {
+func TestRegistry_OneSwitchAtATime(t *testing.T) { inBothForms(t, oneSwitchAtATime) }
+
+func oneSwitchAtATime(t *testing.T, open func(testing.TB) *readmodel.Store) {
 	s := open(t).Server
 	const others = 6
 	for number := 2; number <= 1+others; number++ {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -21,12 +22,25 @@ const (
 	accessStorageFixed = 495
 )
 
-// Roles are the statements that make the roles of a read model in a database.
-func Roles(database string) []string { return statements(schema.Roles, database) }
+// Roles are the statements that make the roles of a read model in a database: in a cluster on
+// all hosts, or on one server where its name is "".
+func Roles(database, cluster string) []string {
+	f := form{cluster}
+	list := statements(schema.Roles, database)
+	for i, statement := range list {
+		statement = strings.ReplaceAll(statement, "{claims}", f.claims(database))
+		if grants, ok := strings.CutPrefix(statement, "GRANT "); ok {
+			list[i] = "GRANT" + f.onCluster() + " " + grants
+		} else {
+			list[i] = statement + f.onCluster()
+		}
+	}
+	return list
+}
 
 // MigrateRoles makes the roles, or grants them what they lack. It can be run again at any time.
 func (s *Server) MigrateRoles(ctx context.Context) error {
-	for _, statement := range Roles(s.database) {
+	for _, statement := range Roles(s.database, s.form.cluster) {
 		err := s.conn.Exec(ctx, statement)
 		if exception := (*clickhouse.Exception)(nil); errors.As(err, &exception) {
 			switch exception.Code {

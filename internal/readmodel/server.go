@@ -53,7 +53,7 @@ func Open(c Config) (*Server, error) {
 		Auth:         clickhouse.Auth{Database: "default"},
 		DialContext:  c.dial,
 		DialStrategy: c.identify,
-		DialTimeout:  c.DialTimeout,
+		DialTimeout:  c.dialAll(),
 		ReadTimeout:  c.ReadTimeout,
 		MaxOpenConns: c.MaxConnections + 1, // one more for Check, which waits for no slot
 		MaxIdleConns: c.MaxConnections,

@@ -31,7 +31,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.run(ctx, list); err != nil {
 		return err
 	}
-	return s.makeViews(ctx)
+	return s.run(ctx, s.form.generationViews(s.db))
 }
 
 // statements splits a script at the semicolons that end lines, without its leading comments.
@@ -69,14 +69,15 @@ func (s *Store) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var host string
 	var n uint64
-	query := fmt.Sprintf("SELECT min(n) FROM (SELECT hostName(), uniqExactIf(name, database = '%s' AND name IN ('%s')) AS n FROM %s GROUP BY 1)%s",
+	query := fmt.Sprintf("SELECT hostName() AS host, uniqExactIf(name, database = '%s' AND name IN ('%s')) AS n FROM %s GROUP BY host ORDER BY n, host LIMIT 1%s",
 		s.db, strings.Join(want, "', '"), s.form.system("tables"), s.form.onlyThere())
-	if err := s.conn.QueryRow(ctx, query).Scan(&n); err != nil {
+	if err := s.conn.QueryRow(ctx, query).Scan(&host, &n); err != nil {
 		return fmt.Errorf("look for the tables of %s: %w", s.db, classify(ctx, err))
 	}
 	if n < uint64(len(want)) {
-		return fmt.Errorf("%w: %d of %d are there, run projector migrate (database %s)", ErrNotMigrated, n, len(want), s.db)
+		return fmt.Errorf("%w: %d of %d are on %s, run projector migrate (database %s)", ErrNotMigrated, n, len(want), host, s.db)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/projection/projectiontest"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
@@ -53,6 +54,16 @@ func openIn(t testing.TB, cluster string) *readmodel.Store {
 		t.Fatal(err)
 	}
 	return store
+}
+
+// inBothForms runs a test on one server and in a cluster, as far as there is one: its hosts
+// are one, and replicate nothing.
+func inBothForms(t *testing.T, test func(t *testing.T, open func(testing.TB) *readmodel.Store)) {
+	for name, cluster := range map[string]string{"single": "", "cluster": sandbox.Cluster} {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(t testing.TB) *readmodel.Store { t.Helper(); return openIn(t, cluster) })
+		})
+	}
 }
 
 var ignoreEmpty = cmp.Options{

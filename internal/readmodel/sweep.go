@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -183,36 +184,67 @@ type Sweeping struct {
 func (s *Store) Sweep(ctx context.Context, progress func(Sweeping)) ([]Unswept, error) {
 	list := make([]Unswept, len(erasures))
 	for i := range erasures {
-		e, so := &erasures[i], Sweeping{Table: erasures[i].table, TablesLeft: len(erasures) - i - 1}
-		tell := func(parts int64) {
+		so := Sweeping{Table: erasures[i].table, TablesLeft: len(erasures) - i - 1}
+		var err error
+		list[i], err = s.sweep(ctx, &erasures[i], func(parts int64) {
 			so.PartsToDo = parts
 			progress(so)
-		}
-		// One after the other: each rewrites the parts that it finds.
-		if err := s.awaitMutations(ctx, e.table, tell); err != nil {
-			return nil, err
-		}
-		var err error
-		if list[i], err = s.unswept(ctx, e); err != nil {
-			return nil, err
-		}
-		if list[i].Deleted+list[i].Blanked == 0 {
-			continue
-		}
-		if err := s.mutate(ctx, e); err != nil {
-			return nil, err
-		}
-		if err := s.awaitMutations(ctx, e.table, tell); err != nil {
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
+// sweep does so in one table.
+func (s *Store) sweep(ctx context.Context, e *erasure, tell func(parts int64)) (found Unswept, err error) {
+	for n := 0; ; n++ {
+		// One after the other: each rewrites the parts that it finds.
+		if err := s.awaitMutations(ctx, e.table, tell); err != nil {
+			return Unswept{}, err
+		}
+		if n > 0 && s.form.changes() == 1 {
+			return found, nil
+		}
+		left, err := s.unswept(ctx, e)
+		if err != nil {
+			return Unswept{}, err
+		}
+		if n == 0 {
+			found = left
+		}
+		switch {
+		case left.Deleted+left.Blanked == 0:
+			return found, nil
+		case n == s.form.changes():
+			return Unswept{}, fmt.Errorf("sweep %s.%s: a shard has not done it: %d rows to delete and %d to blank are left", s.db, e.table, left.Deleted, left.Blanked)
+		}
+		if err := s.mutate(ctx, e); err != nil {
+			return Unswept{}, err
+		}
+	}
+}
+
 // mutate has the engine write the parts of a table anew that have something of an erased
-// user, without it. The set of users is read when it does so: the engine keeps the text of
-// mutations, and none of them names a user.
+// user, without it.
 func (s *Store) mutate(ctx context.Context, e *erasure) error {
+	settings := clickhouse.Settings{
+		"mutations_sync": 0, // it may take longer than a connection waits
+		"mutations_execute_subqueries_on_initiator":       0,
+		"mutations_execute_nondeterministic_on_initiator": 0,
+		"allow_nondeterministic_mutations":                1, // a set of users may be one of two; what it lacks is swept later
+	}
+	maps.Copy(settings, s.form.changing())
+	if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.mutation(e)); err != nil {
+		return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
+	}
+	return nil
+}
+
+// mutation is the statement of that. The set of users is read when the engine works it off:
+// it keeps the text of mutations, and none of them names a user.
+func (s *Store) mutation(e *erasure) string {
 	var commands []string
 	if e.gone != "" {
 		commands = append(commands, "DELETE WHERE "+e.gone)
@@ -222,16 +254,7 @@ func (s *Store) mutate(ctx context.Context, e *erasure) error {
 	}
 	// In a cluster a message is on the shard of its edits.
 	changes := strings.ReplaceAll(strings.Join(commands, ", "), "{db}.messages", "{db}.messages"+s.form.face(local))
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"mutations_sync": 0, // it may take longer than a connection waits
-		"mutations_execute_subqueries_on_initiator":       0,
-		"mutations_execute_nondeterministic_on_initiator": 0,
-		"allow_nondeterministic_mutations":                1, // a set of users may be one of two; what it lacks is swept later
-	}))
-	if err := s.conn.Exec(ctx, s.statement("ALTER TABLE {db}."+e.table+s.form.face(local)+s.form.onCluster()+" "+changes)); err != nil {
-		return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
-	}
-	return nil
+	return s.statement("ALTER TABLE {db}." + e.table + s.form.face(local) + s.form.onCluster() + " " + changes)
 }
 
 // sweepInterval is how often is looked how far the engine is.
@@ -243,7 +266,7 @@ func (s *Store) awaitMutations(ctx context.Context, table string, tell func(part
 		var running uint64
 		var parts int64
 		var fault string
-		err := s.conn.QueryRow(ctx, "SELECT count(), sum(parts_to_do), anyIf(latest_fail_reason, latest_fail_reason != '') FROM "+s.form.system("mutations")+" WHERE database = '"+s.db+"' AND table = '"+table+s.form.face(local)+"' AND NOT is_done AND NOT is_killed").
+		err := s.conn.QueryRow(ctx, "SELECT count(), sum(parts_to_do), anyIf(latest_fail_reason, latest_fail_reason != '') FROM "+s.form.system("mutations")+" WHERE database = '"+s.db+"' AND table = '"+table+s.form.face(local)+"' AND NOT is_done AND NOT is_killed"+s.form.onlyThere()).
 			Scan(&running, &parts, &fault)
 		if err != nil {
 			return fmt.Errorf("look how far the sweep of %s.%s is: %w", s.db, table, classify(ctx, err))
@@ -274,7 +297,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // on the disk, by table. ClickHouse removes them after its old_parts_lifetime.
 func (s *Store) OldParts(ctx context.Context) (map[OldPart]struct{}, error) {
 	parts := map[OldPart]struct{}{}
-	err := s.each(ctx, "SELECT table, name FROM "+s.form.system("parts")+" WHERE NOT active AND database = '"+s.db+"'", func(scan func(...any) error) error {
+	err := s.each(ctx, "SELECT table, name FROM "+s.form.system("parts")+" WHERE NOT active AND database = '"+s.db+"'"+s.form.onlyThere(), func(scan func(...any) error) error {
 		var p OldPart
 		err := scan(&p.Table, &p.Name)
 		parts[p] = struct{}{}

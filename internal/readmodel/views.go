@@ -1,7 +1,6 @@
 package readmodel
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -43,27 +42,30 @@ var viewHead = regexp.MustCompile(`(?s)^CREATE OR REPLACE VIEW \S*\.(\w+)_view\n
 // viewColumn is a column of a view.
 var viewColumn = regexp.MustCompile(`(?m)^ +(\w+) .* COMMENT '`)
 
-// makeViews makes the views of a generation.
-func (s *Store) makeViews(ctx context.Context) error {
+// generationViews gives the statements that make the views of a generation.
+func (f form) generationViews(db string) []string {
 	list := statements(schema.Views, "{db}") // fragments have it, too
 	for i := range list {
-		list[i] = s.form.view(strings.ReplaceAll(fragments.Replace(list[i]), "{db}", s.db))
+		list[i] = f.view(strings.ReplaceAll(fragments.Replace(list[i]), "{db}", db))
 	}
-	return s.run(ctx, list)
+	return list
 }
 
-// makeViews makes the views that show those of the generation that is read. There has to be one.
-func (s *Server) makeViews(ctx context.Context) error {
+// views gives those that make the views that show those of the generation that is read.
+// There has to be one.
+func (f form) views(db string) []string {
 	var list []string
-	for _, statement := range statements(schema.Views, s.database) {
+	for _, statement := range statements(schema.Views, db) {
 		head := viewHead.FindStringSubmatch(statement)
 		var names []string
 		for _, column := range viewColumn.FindAllStringSubmatch(head[2], -1) {
 			names = append(names, column[1])
 		}
-		list = append(list, statements(strings.NewReplacer(
-			"{view}", head[1], "{columns}", head[2], "{comment}", head[3], "{names}", strings.Join(names, ", "),
-		).Replace(schema.View), s.database)...)
+		for _, view := range statements(strings.NewReplacer(
+			"{view}", head[1], "{columns}", head[2], "{comment}", head[3], "{names}", strings.Join(names, ", "), "{claims}", f.claims(db),
+		).Replace(schema.View), db) {
+			list = append(list, f.view(view))
+		}
 	}
-	return s.run(ctx, list)
+	return list
 }

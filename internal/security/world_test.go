@@ -49,7 +49,7 @@ func roles(t testing.TB) map[string][]string {
 	grant := regexp.MustCompile(`(?s)^(GRANT .*) TO (\w+)$`)
 	create := regexp.MustCompile(`^CREATE ROLE IF NOT EXISTS (\w+)$`)
 	found := map[string][]string{}
-	for _, statement := range readmodel.Roles(database) {
+	for _, statement := range readmodel.Roles(database, "") {
 		if m := create.FindStringSubmatch(statement); m != nil {
 			found[m[1]] = nil
 		} else if m := grant.FindStringSubmatch(statement); m != nil {

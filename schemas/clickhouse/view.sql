@@ -1,4 +1,5 @@
--- What analysts read: {db} is the registry's database, {view} the view's name. Of the views
+-- What analysts read: {db} is the registry's database, {claims} that of the switches, which
+-- on one server is the same, and {view} the view's name. Of the views
 -- {view}_view of all generations it shows that of the one that is read. That is looked up
 -- once in a query for each view, so it is atomic, a switch has nothing to do for it, and
 -- there is no moment at which it is not so.
@@ -16,5 +17,5 @@ WHERE _database =
 (
     SELECT concat('{db}_g', argMax(JSONExtractString(comment, 'generation'), toUInt64(substring(name, 8))))
     FROM system.tables
-    WHERE database = '{db}' AND match(name, '^switch_[0-9]+$')
+    WHERE database = '{claims}' AND match(name, '^switch_[0-9]+$')
 )

@@ -40,7 +40,7 @@
 //   - The engine has one user. Roles are in its configuration, and a query of a client
 //     that has one runs with that alone: SET ROLE on the connection before it.
 //   - The engine holds one data directory at a time in a process.
-//   - Its cluster (Cluster) is itself, twice. The library has no queue of ON CLUSTER
+//   - Its cluster (Cluster) is itself, twice, with replicas that are away. The library has no queue of ON CLUSTER
 //     statements, and its replicated tables cannot be written. So on the native protocol
 //     what is said to other replicas is taken out of statements.
 //

@@ -43,8 +43,9 @@ type (
 	param   struct{ name, value string }
 )
 
-// Cluster is the name of a cluster of two shards, each of which is the engine itself, with
-// one replica. Nobody listens on the port of its hosts: the engine knows it for its own.
+// Cluster is the name of a cluster of two shards, each of which is the engine itself. Nobody
+// listens on the port of its hosts: the engine knows it for its own. Each shard has a second
+// replica, which is never there.
 const Cluster = "sandbox"
 
 // The configuration bounds what the engine takes from a small machine, and has
@@ -72,8 +73,10 @@ const (
   </merge_tree>
   <tcp_port>9000</tcp_port>
   <remote_servers><` + Cluster + `>
-    <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
-    <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
+    <shard><internal_replication>true</internal_replication>
+      <replica><host>127.0.0.1</host><port>9000</port></replica><replica><host>127.0.0.1</host><port>1</port></replica></shard>
+    <shard><internal_replication>true</internal_replication>
+      <replica><host>127.0.0.1</host><port>9000</port></replica><replica><host>127.0.0.1</host><port>1</port></replica></shard>
   </` + Cluster + `></remote_servers>
 </clickhouse>
 `

@@ -93,7 +93,7 @@ var toReplicas = []struct {
 	text *regexp.Regexp
 	here string
 }{
-	{regexp.MustCompile(`(?s)^(\s*(?:CREATE|DROP|ALTER)\b.*?) ON CLUSTER '?` + Cluster + `\b'?`), "$1"},
+	{regexp.MustCompile(`(?s)^(\s*(?:CREATE|DROP|ALTER|GRANT)\b.*?) ON CLUSTER '?` + Cluster + `\b'?`), "$1"},
 	{regexp.MustCompile(`(?s)^(CREATE DATABASE .*) ENGINE = Replicated\(.*\)$`), "$1"},
 	{regexp.MustCompile(`(?s)^(CREATE TABLE .*\nENGINE = )Replicated(\w*MergeTree)(?:\('[^']*', '[^']*'\))?`), "$1$2"},
 	{regexp.MustCompile(`^SYSTEM SYNC (?:DATABASE )?REPLICA .*$`), "SELECT 1"},

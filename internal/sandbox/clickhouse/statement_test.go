@@ -93,6 +93,7 @@ func TestAlone(t *testing.T) {
 		"DROP DATABASE d ON CLUSTER 'sandbox' SYNC":                                                            "DROP DATABASE d SYNC",
 		"CREATE TABLE t ON CLUSTER 'sandbox'\n(a Int8)\nENGINE = ReplicatedMergeTree('/p', '{r}')\nORDER BY a": "CREATE TABLE t\n(a Int8)\nENGINE = MergeTree\nORDER BY a",
 		"CREATE TABLE t\n(a Int8)\nENGINE = ReplicatedReplacingMergeTree\nORDER BY a":                          "CREATE TABLE t\n(a Int8)\nENGINE = ReplacingMergeTree\nORDER BY a",
+		"GRANT ON CLUSTER 'sandbox' SELECT ON d.* TO r":                                                        "GRANT SELECT ON d.* TO r",
 		"SYSTEM SYNC DATABASE REPLICA d":                                                                       "SELECT 1",
 		"SELECT ' ON CLUSTER sandbox'":                                                                         "SELECT ' ON CLUSTER sandbox'",
 		"CREATE TABLE t ON CLUSTER other (a Int8) ENGINE = Null":                                               "CREATE TABLE t ON CLUSTER other (a Int8) ENGINE = Null",
