@@ -104,7 +104,7 @@ func (s *Sweeper) sweepDue(ctx context.Context) (wait time.Duration, err error) 
 			wait = min(wait, left)
 			continue
 		}
-		if err := s.sweepNow(ctx, g.Number); err != nil {
+		if err := s.sweepNow(ctx, g); err != nil {
 			return 0, err
 		}
 		swept = true
@@ -116,17 +116,17 @@ func (s *Sweeper) sweepDue(ctx context.Context) (wait time.Duration, err error) 
 }
 
 // sweepNow sweeps a generation, and logs what came of it.
-func (s *Sweeper) sweepNow(ctx context.Context, number int) error {
+func (s *Sweeper) sweepNow(ctx context.Context, g readmodel.Generation) error {
 	begin := time.Now()
-	swept, err := s.generation(ctx, number, func(Progress) {})
+	swept, err := s.generation(ctx, g, func(Progress) {})
 	if err != nil {
 		return err
 	}
-	old, err := s.awaitParts(ctx, number, partsPatient, func(int) {})
+	old, err := s.awaitParts(ctx, g.Number, partsPatient, func(int) {})
 	if err != nil {
 		return err
 	}
-	log := s.log.With("generation", number, "deleted", deleted(swept), "blanked", blanked(swept), "took", time.Since(begin).Round(time.Millisecond))
+	log := s.log.With("generation", g.Number, "deleted", deleted(swept), "blanked", blanked(swept), "took", time.Since(begin).Round(time.Millisecond))
 	if old > 0 {
 		log.Warn("swept; but ClickHouse has not removed all old parts", "old_parts", old, "waited", partsPatient)
 	} else {
@@ -203,7 +203,7 @@ func (s *Sweeper) Sweep(ctx context.Context, progress func(Progress)) (all []Swe
 		return nil, err
 	}
 	for _, g := range kept {
-		swept, err := s.generation(ctx, g.Number, progress)
+		swept, err := s.generation(ctx, g, progress)
 		if err != nil {
 			return all, err
 		}
@@ -219,24 +219,37 @@ func (s *Sweeper) Sweep(ctx context.Context, progress func(Progress)) (all []Swe
 
 // generation sweeps one generation, and says so in the registry. One that is dropped
 // meanwhile has nothing left.
-func (s *Sweeper) generation(ctx context.Context, number int, progress func(Progress)) ([]Swept, error) {
-	begin := time.Now()
-	list, err := s.server.Generation(number).Sweep(ctx, func(at readmodel.Sweeping) {
-		progress(Progress{Generation: number, Sweeping: at})
+func (s *Sweeper) generation(ctx context.Context, g readmodel.Generation, progress func(Progress)) ([]Swept, error) {
+	begin, store := time.Now(), s.server.Generation(g.Number)
+	list, err := store.Sweep(ctx, func(at readmodel.Sweeping) {
+		progress(Progress{Generation: g.Number, Sweeping: at})
 	})
+	if err == nil && g.State == readmodel.Filled { // else it may not know the plans of apps yet
+		err = s.dropExpired(ctx, store)
+	}
 	if err != nil {
-		if gone := (*readmodel.GoneError)(nil); errors.As(s.server.Kept(ctx, number), &gone) {
+		if gone := (*readmodel.GoneError)(nil); errors.As(s.server.Kept(ctx, g.Number), &gone) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("generation %d: %w", number, err)
+		return nil, fmt.Errorf("generation %d: %w", g.Number, err)
 	}
-	if err := s.server.Swept(ctx, number, begin); err != nil {
+	if err := s.server.Swept(ctx, g.Number, begin); err != nil {
 		return nil, err //nolint:wrapcheck // it says what it is about
 	}
-	swept := of(number, list)
+	swept := of(g.Number, list)
 	s.metrics.deleted.Add(float64(deleted(swept)))
 	s.metrics.blanked.Add(float64(blanked(swept)))
 	return swept, nil
+}
+
+// dropExpired drops the days of a generation that nobody is shown any more.
+func (s *Sweeper) dropExpired(ctx context.Context, store *readmodel.Store) error {
+	rows, err := store.DropExpired(ctx, time.Now())
+	if rows > 0 {
+		s.metrics.expired.Add(float64(rows))
+		s.log.Info("dropping expired days", "generation", store.Number(), "rows", rows)
+	}
+	return err //nolint:wrapcheck // it says what it is about
 }
 
 // awaitParts waits until ClickHouse has removed the parts that it has replaced by now, so

@@ -188,8 +188,40 @@ func TestSweeper_OfDropped(t *testing.T) {
 	if err := server.DropGeneration(t.Context(), 2, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.generation(t.Context(), 2, func(Progress) {}); err != nil {
+	if _, err := s.generation(t.Context(), readmodel.Generation{Number: 2, State: readmodel.Filled}, func(Progress) {}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSweeper_DropsExpiredDays has an old message and a plan in two generations, one of which
+// is being filled: more plans may come to it.
+func TestSweeper_DropsExpiredDays(t *testing.T) {
+	server := open(t)
+	s, _, _ := sweeper(server, 0)
+	m := projection.NewModel()
+	m.Fold(events.Event{ID: "plan", App: "old", Time: events.MicrosOf(time.Now()), Body: &events.AppPlanChanged{MaxConversations: 10, Retention: events.DefaultRetention}})
+	m.Fold(events.Event{ID: "message", App: "old", Time: events.MicrosOf(time.Now().AddDate(0, 0, -60)), Body: &events.MessageSent{
+		Conversation: events.C2C("ann", "bob"), From: "ann", MessageID: "m", Sequence: 1, Type: events.TypeText,
+	}})
+	for number := 1; number <= 2; number++ {
+		if err := server.Generation(number).Write(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		r, err := server.Registry(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, _ := r.Find(number)
+		if _, err := s.generation(t.Context(), g, func(Progress) {}); err != nil {
+			t.Fatal(err)
+		}
+		if dropped := testutil.ToFloat64(s.metrics.expired); dropped == 0 {
+			t.Errorf("generation %d: nothing is dropped so far", number)
+		}
+		rows, err := server.Generation(number).DropExpired(t.Context(), time.Now()) // what is left
+		if err != nil || (rows > 0) != (g.State == readmodel.Filling) {
+			t.Errorf("generation %d, %v: %d rows of expired days are left, %v", number, g.State, rows, err)
+		}
 	}
 }
 

@@ -102,16 +102,9 @@ const compareRows = 200_000
 // differ that will not when both have the same events; see Again.
 //
 // With a time, messages that are expired then are left out, and so is what no reply shows.
-// The zero time leaves out nothing.
+// The zero time leaves out nothing but days that may have been dropped; see DropExpired.
 func (s *Store) Compare(ctx context.Context, with *Store, at time.Time, tell func(Difference) error, progress func(Compared)) error {
 	ctx = naming(ctx)
-	unexpired := ""
-	if !at.IsZero() {
-		var err error
-		if unexpired, err = s.unexpired(ctx, with, at); err != nil {
-			return fmt.Errorf("read the plans of apps: %w", classify(ctx, err))
-		}
-	}
 	erased, err := s.erasedByEither(ctx, with)
 	if err != nil {
 		return err
@@ -122,16 +115,21 @@ func (s *Store) Compare(ctx context.Context, with *Store, at time.Time, tell fun
 		if c.unshown && !at.IsZero() {
 			continue
 		}
+		only := ""
+		if c.expires {
+			days, err := s.days(ctx, with, c.table, at)
+			if err != nil {
+				return fmt.Errorf("read the plans of apps: %w", classify(ctx, err))
+			}
+			only = " AND " + days
+		}
 		so.Table, so.TablesLeft, so.Rows = c.table, len(compareTables)-i-1, 0
 		ranges, err := s.ranges(ctx, with, &c, compareRows)
 		if err != nil {
 			return fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
 		}
 		for j, where := range ranges {
-			if c.expires && unexpired != "" {
-				where += " AND " + unexpired
-			}
-			rows, differences, err := s.compareRange(ctx, with, &c, where)
+			rows, differences, err := s.compareRange(ctx, with, &c, where+only)
 			if err != nil {
 				return fmt.Errorf("compare %s: %w", c.table, classify(ctx, err))
 			}
@@ -147,6 +145,15 @@ func (s *Store) Compare(ctx context.Context, with *Store, at time.Time, tell fun
 		}
 	}
 	return nil
+}
+
+// days is the condition that a row of a table is of a day that is compared.
+func (s *Store) days(ctx context.Context, with *Store, table string, at time.Time) (string, error) {
+	if !at.IsZero() {
+		return s.unexpired(ctx, with, at)
+	}
+	dropped, err := s.dropped(ctx, with, table, time.Now())
+	return "NOT " + dropped, err
 }
 
 // unexpired is the condition that a row's day is not expired in its app at a time, by

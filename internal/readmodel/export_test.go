@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -65,6 +66,10 @@ func Statements(cluster string) ([]string, error) {
 	store := (&Server{database: "convoview", form: f}).Generation(1)
 	for i := range erasures {
 		list = append(list, store.mutation(&erasures[i]))
+	}
+	plans := map[string]*projection.Plan{"demo": {}}
+	for _, table := range []string{"messages", "sequences"} {
+		list = append(list, store.dropDays(table, expiredFor(table, keptExpired, plans, []string{"demo"}, time.Unix(1e9, 0))))
 	}
 	list = append(list, f.catchUp("convoview", "generations")...)
 	return append(list, f.dropDatabase("convoview_g1")), nil

@@ -982,6 +982,10 @@ ALTER TABLE convoview_g1.user_profiles_local ON CLUSTER 'convoview' DELETE WHERE
 
 ALTER TABLE convoview_g1.group_profiles_local ON CLUSTER 'convoview' UPDATE profile = (profile.time, profile.id, concat(arrayStringConcat(arraySlice(splitByChar('\0', profile.value), 1, 6), '\0'), '\0\xFF\0', arrayStringConcat(arraySlice(splitByChar('\0', profile.value), 8), '\0'))) WHERE (app, splitByChar('\0', profile.value)[7]) IN (SELECT app, user_id FROM convoview_g1.erased_users);
 
+ALTER TABLE convoview_g1.messages_local ON CLUSTER 'convoview' DELETE WHERE (type = 'C2C' AND app IN ('demo') AND toInt64(toInt32(day)) < transform(app, ['demo'], [toInt64(11560)], toInt64(0)));
+
+ALTER TABLE convoview_g1.sequences_local ON CLUSTER 'convoview' DELETE WHERE (day != '1970-01-01' AND app IN ('demo') AND toInt64(toInt32(day)) < transform(app, ['demo'], [toInt64(11560)], toInt64(0)));
+
 SYSTEM SYNC DATABASE REPLICA convoview_claims;
 
 SYSTEM SYNC REPLICA convoview.generations;
