@@ -241,3 +241,23 @@ func drawn(names []string, rows [][]string) string {
 	}
 	return b.String()
 }
+
+// TestAnalytics_WhoNeverRead has somebody mentioned who has read nothing at all, whom a join
+// finds in no row.
+func TestAnalytics_WhoNeverRead(t *testing.T) {
+	database := analyzed(t, []events.Event{{ID: "e", App: demo, Time: events.MicrosOf(time.Now()), Body: &events.MessageSent{
+		Conversation: events.Group("hike"), From: "ann", MessageID: "m", Sequence: 1, Type: events.TypeText, AtUsers: []string{"bob"},
+	}}})
+	questions := questionsOf(readPage(t, analyticsPage))
+	i := slices.IndexFunc(questions, func(q question) bool { return q.title == "Who has not read their mentions?" })
+	if i < 0 {
+		t.Fatal("nobody asks it")
+	}
+	query := strings.ReplaceAll(questions[i].query, "convoview.", database+".")
+	for _, settings := range []string{"", "\nSETTINGS join_use_nulls = 1"} {
+		_, rows, err := ask(t, query+settings)
+		if diff := cmp.Diff([][]string{{"bob", "1"}}, rows); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", settings, err, diff)
+		}
+	}
+}
