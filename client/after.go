@@ -9,14 +9,17 @@ package client
 //	after.Add(r.Topic, int(r.Partition), r.Offset)          // franz-go, a produced Record
 //	after.Add(*tp.Topic, int(tp.Partition), int64(tp.Offset)) // confluent-kafka-go, a delivery report
 //
-// It is not safe for use by several goroutines. A request may name 100 partitions.
+// It is not safe for use by several goroutines.
 type After []Offset
 
 // Offset is the place of one record.
 type Offset struct {
-	Topic     string `json:"topic"`
-	Partition int    `json:"partition"`
-	Offset    int64  `json:"offset"`
+	// Topic is the topic's name.
+	Topic string `json:"topic"`
+	// Partition is the number of the topic's partition.
+	Partition int `json:"partition"`
+	// Offset is the record's in the partition.
+	Offset int64 `json:"offset"`
 }
 
 // Add adds a record that was written. Of each partition the furthest one stays.

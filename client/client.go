@@ -21,8 +21,9 @@ type Config struct {
 	// in NATS can send each user always to the same query worker. Where nobody
 	// answers there, the same is asked once more without the token.
 	Affinity bool
-	// Attempts is how often a request is sent at most when the answer is that it
-	// cannot be answered now. Default: 4. 1: never again.
+	// Attempts is how often is asked at most when the answer is that there is none
+	// now. Default: 4. 1: never again. With Affinity an attempt may take two requests,
+	// one with the token and one without.
 	Attempts int
 	// Wait is about how long to wait before the second attempt; before each later
 	// one it doubles, up to 2 s. A quarter to all of it is waited, by chance.
@@ -41,6 +42,10 @@ const (
 	maxWait       = 2 * time.Second
 	workerTimeout = 5 * time.Second // of a request that does not say its own
 	replyGrace    = time.Second     // for the way of a reply that a worker makes in time
+
+	// What a worker does not get of the time that is left, so that its reply, be it
+	// that it was too late, comes before the context is done: a tenth, at most this.
+	maxReplyTime = 50 * time.Millisecond
 )
 
 var validApp = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -102,25 +107,19 @@ func (c *Client) Ask(ctx context.Context, to Endpoint, request []byte) (reply []
 	return c.ask(ctx, to, "", func(time.Duration) ([]byte, time.Duration, error) { return request, workerTimeout, nil })
 }
 
-// request is what the requests of all endpoints have.
-type request interface {
-	// user is whose view is asked for.
-	user() string
-	// within is the request with a timeoutMs, unless it says its own, and the
-	// timeout that it then has.
-	within(timeout time.Duration) (any, time.Duration)
-}
-
-// call asks and decodes the reply.
-func (c *Client) call(ctx context.Context, to Endpoint, r request, reply any) error {
+// call asks with a request of a user's and decodes the reply. timeoutMs is the
+// request's, and set for each attempt unless it is given.
+func (c *Client) call(ctx context.Context, to Endpoint, userID string, request any, timeoutMs *uint64, reply any) error {
+	given := *timeoutMs
 	encode := func(timeout time.Duration) ([]byte, time.Duration, error) {
-		timed, timeout := r.within(timeout)
-		body, err := json.Marshal(timed)
+		*timeoutMs = given
+		timeout = setTimeout(timeoutMs, timeout)
+		body, err := json.Marshal(request)
 		return body, timeout, err
 	}
 	token := ""
 	if c.cfg.Affinity {
-		token = SubjectToken(r.user())
+		token = SubjectToken(userID)
 	}
 	data, err := c.ask(ctx, to, token, encode)
 	if err != nil {
@@ -168,7 +167,8 @@ func (c *Client) attempt(ctx context.Context, subject, token string, encode enco
 func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]byte, error) {
 	timeout := workerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = max(time.Millisecond, min(timeout, time.Until(deadline)))
+		left := time.Until(deadline)
+		timeout = max(time.Millisecond, min(timeout, left-min(left/10, maxReplyTime)))
 	}
 	body, timeout, err := encode(timeout)
 	if err != nil {
@@ -184,6 +184,8 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 		return nil, fmt.Errorf("ask %s: %w", subject, context.Cause(ctx))
 	case err != nil && waiting.Err() != nil:
 		return nil, fmt.Errorf("%w: %s has not answered within %v", ErrTimeout, subject, timeout+replyGrace)
+	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrReconnectBufExceeded):
+		return nil, fmt.Errorf("%w: ask %s: %w", ErrUnavailable, subject, err)
 	case err != nil:
 		return nil, fmt.Errorf("ask %s with %d bytes: %w", subject, len(body), err)
 	}
@@ -200,11 +202,9 @@ func refusal(code string, reply *nats.Msg) error {
 	if e.Code, err = strconv.Atoi(code); err != nil {
 		return fmt.Errorf("a reply with the error code %q: expected a number: %s", code, e.Message)
 	}
-	var body struct {
-		NextCursor string `json:"nextCursor"`
-	}
+	var body LeftOut
 	if json.Unmarshal(reply.Data, &body) == nil { // else another service's, which has none
-		e.NextCursor = body.NextCursor
+		e.LeftOut = body
 	}
 	return e
 }

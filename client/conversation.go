@@ -124,17 +124,24 @@ type GroupAtInfo struct {
 
 // UserInfo is what a list shows of a peer.
 type UserInfo struct {
+	// UserID is the peer's.
 	UserID string `json:"userID"`
-	Nick   string `json:"nick"`
+	// Nick is the name that they have given themselves; "" if nothing is known of them.
+	Nick string `json:"nick"`
+	// Avatar is where their picture is.
 	Avatar string `json:"avatar"`
 }
 
 // GroupInfo is what a list shows of a group.
 type GroupInfo struct {
+	// GroupID is the group's.
 	GroupID string `json:"groupID"`
-	Name    string `json:"name"`
-	Avatar  string `json:"avatar"`
-	Type    string `json:"type"`
+	// Name is what it is called; "" if nothing is known of it.
+	Name string `json:"name"`
+	// Avatar is where its picture is.
+	Avatar string `json:"avatar"`
+	// Type is Private, Public, ChatRoom, AVChatRoom or Community.
+	Type string `json:"type"`
 }
 
 // UserDetails is the complete profile of a peer.
@@ -193,6 +200,8 @@ type SelfInfo struct {
 
 // KeyValue is a field that producers have named.
 type KeyValue struct {
-	Key   string `json:"key"`
+	// Key is its name. Several may have one name.
+	Key string `json:"key"`
+	// Value is what it says.
 	Value string `json:"value"`
 }

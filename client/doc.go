@@ -5,7 +5,7 @@
 //
 // A [Client] asks over a NATS connection of yours. Its methods may be called at
 // the same time. The context of a call bounds it: what is left of the deadline,
-// at most 5 s, is the request's timeoutMs. What may be gone a moment later (429,
+// less a little for the way of the reply and at most 5 s, is the request's timeoutMs. What may be gone a moment later (429,
 // 503, 504, nobody there) is asked again, see [Config].
 //
 //   - [Client.List], [Client.Profile] and [Client.Unread] ask once.
@@ -21,4 +21,6 @@
 // One that shall outlive its servers reconnects for ever:
 //
 //	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+//
+// This module needs Go 1.26.
 package client

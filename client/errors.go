@@ -20,11 +20,15 @@ var (
 	// ErrInternal is 500: a fault of convoview's, which its log has.
 	ErrInternal = errors.New("internal error")
 	// ErrUnavailable is 503: the worker is stopping, or its store is away; or no
-	// worker is there.
+	// worker is there, or the connection was lost.
 	ErrUnavailable = errors.New("unavailable")
 	// ErrTimeout is 504: not answered in time, or After not reached; or no reply came.
 	ErrTimeout = errors.New("timeout")
 )
+
+// ErrUnsettled is a list of several pages that was another one whenever the next
+// page was asked for, so often that Sync has given up. It may do better later.
+var ErrUnsettled = errors.New("the list does not settle")
 
 var byCode = map[int]error{
 	400: ErrBadRequest,
@@ -42,11 +46,23 @@ type Error struct {
 	Code int
 	// Message is one line that names the field, its value and what was expected.
 	Message string
-	// NextCursor of a 413 goes on behind the conversation that is too large; "" if
-	// there are no more.
-	NextCursor string
+	// LeftOut is, with a 413, what the page would have said besides.
+	LeftOut
 	// Body is the reply as it came.
 	Body []byte
+}
+
+// LeftOut is a conversation that is too large for a reply, and what a page of a list
+// says that begins with it. Of a profile it is the ConversationID alone.
+type LeftOut struct {
+	// ConversationID is that of the conversation that is too large.
+	ConversationID string `json:"conversationID,omitempty"`
+	// NextCursor goes on behind it; "" if there are no more.
+	NextCursor string `json:"nextCursor,omitempty"`
+	// Removed, Reset and SyncToken are those of a List.
+	Removed   []string `json:"removed,omitempty"`
+	Reset     bool     `json:"reset,omitempty"`
+	SyncToken string   `json:"syncToken,omitempty"`
 }
 
 // Error is the code and the message.

@@ -180,24 +180,20 @@ func ExampleClient_Subscribe() {
 	}
 	defer func() { _ = sub.Close() }()
 
+	var after client.After // a worker may hear of what was written a moment after the notice
 	for notice, err := range sub.Notices(ctx) {
 		if err != nil {
 			panic(err)
 		}
-		changes, err := c.Sync(ctx, list)
+		changes, err := c.Sync(ctx, list, after...)
 		if err != nil {
 			panic(err)
 		}
 		if notice.Missed { // first, and whenever something may have been lost
 			fmt.Println("in sync:", len(list.Conversations))
-			write(nc, "notices", `"messageSent":{"from":"bob","to":"ann","messageID":"m-1","sequence":1,"type":"TIMTextElem","payload":{"text":"Are you coming?"}}`)
+			at := write(nc, "notices", `"messageSent":{"from":"bob","to":"ann","messageID":"m-1","sequence":1,"type":"TIMTextElem","payload":{"text":"Are you coming?"}}`)
+			after.Add(at.Topic, at.Partition, at.Offset)
 			continue
-		}
-		for len(changes.Changed) == 0 { // the worker may hear of it a moment later
-			time.Sleep(10 * time.Millisecond)
-			if changes, err = c.Sync(ctx, list); err != nil {
-				panic(err)
-			}
 		}
 		for _, conversation := range changes.Changed {
 			fmt.Println("push:", conversation.ConversationID, conversation.LastMessage.MessageForShow)

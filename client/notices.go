@@ -76,8 +76,9 @@ type Subscription struct {
 //
 // A query worker may hear of a change a moment after the notice has come: where a
 // sync does not find it, one that is a little later does. And notices may be lost
-// without a sign, between servers for instance; a sync every few minutes costs little. Whether NATS permits the subjects is told to the
-// connection's error handler.
+// without a sign, between servers for instance; a sync every few minutes costs
+// little. Whether NATS permits the subjects is told to the connection's error
+// handler.
 func (c *Client) Subscribe(whose ...Whose) (*Subscription, error) {
 	s := &Subscription{
 		client: c,
@@ -146,6 +147,10 @@ func (s *Subscription) Next(ctx context.Context) (Notice, error) {
 		}
 		if n, ok, err := s.pop(); ok || err != nil {
 			return n, err
+		}
+		if s.client.nc.IsClosed() { // what has become of it is not told to who is far behind
+			_ = s.Close()
+			continue
 		}
 		select {
 		case <-s.wake:

@@ -185,6 +185,27 @@ func TestSubscription_Ends(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("with a busy connection", func(t *testing.T) {
+		s, nc, _ := hear(t, client.Config{}, client.OfUser("ann"))
+		for range 12 { // more than the connection keeps for a listener
+			back := nc.StatusChanged(nats.CONNECTED)
+			if err := nc.ForceReconnect(); err != nil {
+				t.Fatal(err)
+			}
+			<-back
+			nc.RemoveStatusListener(back)
+		}
+		nc.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		n, err := s.Next(ctx)
+		for err == nil && n.Missed {
+			n, err = s.Next(ctx)
+		}
+		if !errors.Is(err, client.ErrClosed) {
+			t.Error(n, err)
+		}
+	})
 	t.Run("when it is closed", func(t *testing.T) {
 		s, _, _ := hear(t, client.Config{}, client.OfUser("ann"))
 		want(t, s, "missed")

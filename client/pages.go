@@ -10,8 +10,12 @@ import (
 //
 // An error ends it, but for one: a conversation that is too large for a reply
 // (ErrTooLarge) is passed over if the loop goes on.
+//
+// With Sync or Since any page may begin the list anew, see [List]; [Client.Sync]
+// looks after that.
 func (c *Client) Pages(ctx context.Context, r ListRequest) iter.Seq2[*List, error] {
 	return func(yield func(*List, error) bool) {
+		r := r // each sequence begins at the same page
 		for {
 			page, err := c.List(ctx, r)
 			if !yield(page, err) {

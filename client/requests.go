@@ -25,18 +25,20 @@ type Filter struct {
 
 // ListRequest asks for a user's list, or for what has changed in it.
 type ListRequest struct {
+	// UserID is whose list is asked for.
 	UserID string `json:"userID"`
 	Filter
 	// Limit is the size of a page: 1 to the app's maxConversations, which it is by default.
 	Limit uint64 `json:"limit,omitempty"`
-	// Cursor is the NextCursor of the page before; "" for the first page.
+	// Cursor is the NextCursor of the page before, whose other fields but Limit,
+	// TimeoutMs and After must be the same; "" for the first page.
 	Cursor string `json:"cursor,omitempty"`
 	// Sync asks for a SyncToken.
 	Sync bool `json:"sync,omitempty"`
 	// Since is a SyncToken: only what has changed since.
 	Since string `json:"since,omitempty"`
 	// TimeoutMs is how long the worker may take: 1 to 5000. 0: what is left until
-	// the context's deadline.
+	// the context's deadline, less a little for the reply's way.
 	TimeoutMs uint64 `json:"timeoutMs,omitempty"`
 	// After is what must have been taken in before.
 	After After `json:"after,omitempty"`
@@ -51,11 +53,14 @@ type List struct {
 	// Removed are, with Since, the IDs that are not in the list any more. The first
 	// page has them all.
 	Removed []string `json:"removed"`
-	// Reset says that Since could not be used, and that this is the whole list.
+	// Reset says that the whole list begins with this page, and that nothing counts
+	// that was known of it before: Since could not be used or, on a later page, the
+	// list has changed since the first one.
 	Reset bool `json:"reset"`
 	// NextCursor goes on behind this page; "" on the last.
 	NextCursor string `json:"-"`
-	// SyncToken is, with Sync, on the first page, the Since of the next time.
+	// SyncToken is, with Sync, the Since of the next time. It is on the page where
+	// the list begins: the first one, or the last one with Reset.
 	SyncToken string `json:"-"`
 }
 
@@ -66,7 +71,7 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*List, error) {
 		NextCursor string `json:"nextCursor"`
 		SyncToken  string `json:"syncToken"`
 	}
-	if err := c.call(ctx, EndpointList, r, &reply); err != nil {
+	if err := c.call(ctx, EndpointList, r.UserID, &r, &r.TimeoutMs, &reply); err != nil {
 		return nil, err
 	}
 	reply.Data.NextCursor, reply.Data.SyncToken = reply.NextCursor, reply.SyncToken
@@ -75,10 +80,12 @@ func (c *Client) List(ctx context.Context, r ListRequest) (*List, error) {
 
 // ProfileRequest asks for one conversation in full.
 type ProfileRequest struct {
-	UserID         string `json:"userID"`
+	// UserID is whose view is asked for.
+	UserID string `json:"userID"`
+	// ConversationID is the conversation's, as this user calls it.
 	ConversationID string `json:"conversationID"`
 	// TimeoutMs is how long the worker may take: 1 to 5000. 0: what is left until
-	// the context's deadline.
+	// the context's deadline, less a little for the reply's way.
 	TimeoutMs uint64 `json:"timeoutMs,omitempty"`
 	// After is what must have been taken in before.
 	After After `json:"after,omitempty"`
@@ -92,7 +99,7 @@ func (c *Client) Profile(ctx context.Context, r ProfileRequest) (*Profile, error
 			Conversation Profile `json:"conversation"`
 		} `json:"data"`
 	}
-	if err := c.call(ctx, EndpointProfile, r, &reply); err != nil {
+	if err := c.call(ctx, EndpointProfile, r.UserID, &r, &r.TimeoutMs, &reply); err != nil {
 		return nil, err
 	}
 	return &reply.Data.Conversation, nil
@@ -100,12 +107,13 @@ func (c *Client) Profile(ctx context.Context, r ProfileRequest) (*Profile, error
 
 // UnreadRequest asks for the total of unread messages.
 type UnreadRequest struct {
+	// UserID is whose total is asked for.
 	UserID string `json:"userID"`
 	Filter
 	// IncludeMuted counts SYSTEM and what the user is not notified of, too.
 	IncludeMuted bool `json:"includeMuted,omitempty"`
 	// TimeoutMs is how long the worker may take: 1 to 5000. 0: what is left until
-	// the context's deadline.
+	// the context's deadline, less a little for the reply's way.
 	TimeoutMs uint64 `json:"timeoutMs,omitempty"`
 	// After is what must have been taken in before.
 	After After `json:"after,omitempty"`
@@ -118,30 +126,12 @@ func (c *Client) Unread(ctx context.Context, r UnreadRequest) (uint64, error) {
 			Total uint64 `json:"totalUnreadMessageCount"`
 		} `json:"data"`
 	}
-	err := c.call(ctx, EndpointUnread, r, &reply)
+	err := c.call(ctx, EndpointUnread, r.UserID, &r, &r.TimeoutMs, &reply)
 	return reply.Data.Total, err
 }
 
-func (r ListRequest) user() string    { return r.UserID }
-func (r ProfileRequest) user() string { return r.UserID }
-func (r UnreadRequest) user() string  { return r.UserID }
-
-func (r ListRequest) within(timeout time.Duration) (any, time.Duration) {
-	timeout = setTimeout(&r.TimeoutMs, timeout)
-	return r, timeout
-}
-
-func (r ProfileRequest) within(timeout time.Duration) (any, time.Duration) {
-	timeout = setTimeout(&r.TimeoutMs, timeout)
-	return r, timeout
-}
-
-func (r UnreadRequest) within(timeout time.Duration) (any, time.Duration) {
-	timeout = setTimeout(&r.TimeoutMs, timeout)
-	return r, timeout
-}
-
-// setTimeout sets a timeoutMs that is not given, unless it is the worker's default.
+// setTimeout sets a timeoutMs that is not given, unless it is the worker's default,
+// and says what it then is.
 func setTimeout(ms *uint64, timeout time.Duration) time.Duration {
 	if *ms == 0 && timeout < workerTimeout {
 		*ms = uint64(timeout.Milliseconds())

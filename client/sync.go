@@ -1,7 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 )
@@ -14,7 +18,10 @@ type LocalList struct {
 	Filter Filter `json:"filter"`
 	// Conversations are in the order of the list.
 	Conversations []Conversation `json:"conversations"`
-	// SyncToken stands for them; "" before the first Sync.
+	// LeftOut are the IDs of those that are in the list in convoview and not here,
+	// because they are larger than a reply may be.
+	LeftOut []string `json:"leftOut,omitempty"`
+	// SyncToken stands for all of them; "" before the first Sync.
 	SyncToken string `json:"syncToken"`
 }
 
@@ -22,7 +29,8 @@ type LocalList struct {
 type Changes struct {
 	// Changed are new or different, in the order of the list.
 	Changed []Conversation
-	// Removed are the IDs of those that are not in the list any more.
+	// Removed are the IDs of those that are not in the list any more, or have become
+	// too large for it.
 	Removed []string
 }
 
@@ -34,48 +42,67 @@ type Changes struct {
 // it does not follow from what has changed (two last messages of the same second,
 // or one that was cleared), Sync asks for the whole list once more. Only a
 // conversation that was cleared beyond its last message may move without telling.
+//
+// A list has several pages when it does not fit into one reply. Where it changes
+// while they are asked for, Sync begins again, up to 20 times; then it gives
+// [ErrUnsettled].
 func (c *Client) Sync(ctx context.Context, l *LocalList, after ...Offset) (Changes, error) {
 	r := ListRequest{UserID: l.UserID, Filter: l.Filter, Sync: true, Since: l.SyncToken, After: after}
-	all, err := c.wholeSync(ctx, r)
+	all, leftOut, err := c.wholeSync(ctx, r)
 	if err != nil {
 		return Changes{}, err
 	}
 	list, ordered := all.ConversationList, true
 	if r.Since != "" && !all.Reset {
-		list, ordered = merged(l.Conversations, all.ConversationList, all.Removed)
+		list, ordered = merged(l.Conversations, all.ConversationList, slices.Concat(all.Removed, leftOut))
+		leftOut = append(stillLeftOut(l.LeftOut, all, leftOut), leftOut...)
 	}
 	if !ordered {
 		r.Since = ""
-		if all, err = c.wholeSync(ctx, r); err != nil {
+		if all, leftOut, err = c.wholeSync(ctx, r); err != nil {
 			return Changes{}, err
 		}
 		list = all.ConversationList
 	}
 	changes := changesOf(l.Conversations, list)
-	l.Conversations, l.SyncToken = list, all.SyncToken
+	l.Conversations, l.LeftOut, l.SyncToken = list, leftOut, all.SyncToken
 	return changes, nil
 }
 
-// wholeSync gives all pages as one, each conversation once, as it was seen last.
-func (c *Client) wholeSync(ctx context.Context, r ListRequest) (*List, error) {
-	whole := &List{}
+// maxBeginnings is how often a list is begun before it does not settle.
+const maxBeginnings = 1 + 20
+
+// wholeSync gives all pages as one, all of one list, and the IDs of those that are
+// too large to be in it.
+func (c *Client) wholeSync(ctx context.Context, r ListRequest) (whole *List, leftOut []string, err error) {
+	beginnings := 0
 	for page, err := range c.Pages(ctx, r) {
-		if err != nil {
-			return nil, err
+		var large []string
+		if refused := (*Error)(nil); errors.Is(err, ErrTooLarge) && errors.As(err, &refused) {
+			page, large = &List{Removed: refused.Removed, Reset: refused.Reset, SyncToken: refused.SyncToken}, []string{refused.ConversationID}
+		} else if err != nil {
+			return nil, nil, err
 		}
-		if r.Cursor == "" && whole.SyncToken == "" { // the first page speaks for all
-			whole.SyncToken, whole.Removed = page.SyncToken, page.Removed
+		if whole != nil && !page.Reset {
+			whole.ConversationList = append(whole.ConversationList, page.ConversationList...)
+			leftOut = append(leftOut, large...)
+			continue
 		}
-		whole.Reset = whole.Reset || page.Reset
-		whole.ConversationList = append(whole.ConversationList, page.ConversationList...)
+		if beginnings++; beginnings > maxBeginnings {
+			return nil, nil, fmt.Errorf("%w: it was begun %d times", ErrUnsettled, maxBeginnings)
+		}
+		whole, leftOut = page, large
 	}
-	last := placesOf(whole.ConversationList)
-	i := 0
-	whole.ConversationList = slices.DeleteFunc(whole.ConversationList, func(conversation Conversation) bool {
-		i++
-		return last[conversation.ConversationID] != i-1
+	return whole, leftOut, nil
+}
+
+// stillLeftOut are those of the IDs before of which a sync has said nothing.
+func stillLeftOut(before []string, said *List, leftOut []string) []string {
+	shown := placesOf(said.ConversationList)
+	return slices.DeleteFunc(slices.Clone(before), func(id string) bool {
+		_, ok := shown[id]
+		return ok || slices.Contains(said.Removed, id) || slices.Contains(leftOut, id)
 	})
-	return whole, nil
 }
 
 // placesOf gives the last place of each ID.
@@ -92,7 +119,7 @@ func changesOf(from, to []Conversation) (c Changes) {
 	before, now := placesOf(from), placesOf(to)
 	for _, conversation := range to {
 		i, ok := before[conversation.ConversationID]
-		if !ok || !reflect.DeepEqual(from[i], conversation) {
+		if !ok || !equal(from[i], conversation) {
 			c.Changed = append(c.Changed, conversation)
 		}
 	}
@@ -102,6 +129,20 @@ func changesOf(from, to []Conversation) (c Changes) {
 		}
 	}
 	return c
+}
+
+// equal reports whether two conversations say the same. A payload that was kept as
+// JSON may be written otherwise than it came: json.Marshal escapes what HTML minds.
+func equal(a, b Conversation) bool {
+	if !bytes.Equal(a.LastMessage.Payload, b.LastMessage.Payload) {
+		kept, errKept := json.Marshal(a.LastMessage.Payload)
+		came, errCame := json.Marshal(b.LastMessage.Payload)
+		if errKept != nil || errCame != nil || !bytes.Equal(kept, came) {
+			return false
+		}
+		a.LastMessage.Payload = b.LastMessage.Payload
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // merged puts what has changed into a list. It reports false when the order does

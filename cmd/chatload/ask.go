@@ -186,11 +186,14 @@ func (q *question) pages(ctx context.Context, asks *client.Client, r client.List
 		if err != nil {
 			return whole, err
 		}
+		if page.Reset { // what came before it counts no more
+			whole = client.List{}
+		}
 		whole.ConversationList = append(whole.ConversationList, page.ConversationList...)
 		whole.Removed = append(whole.Removed, page.Removed...)
-		whole.Reset = whole.Reset || page.Reset
+		whole.Reset = whole.Reset || page.Reset && r.Since != ""
 		whole.NextCursor = page.NextCursor
-		whole.SyncToken += page.SyncToken // the first page has it
+		whole.SyncToken += page.SyncToken // of the page where the list begins
 		if !q.all {
 			break
 		}
