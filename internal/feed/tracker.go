@@ -23,7 +23,14 @@ type tracker struct {
 	projectors map[string]*projector
 	applied    map[Partition]int64     // the offset up to which everything is applied
 	heard      map[Partition]time.Time // when somebody last spoke of it
-	topics     map[string]int32        // how many partitions each has
+	topics     map[string]count
+}
+
+// count is how many partitions a topic has, and when somebody last said that it has
+// no fewer.
+type count struct {
+	partitions int32
+	said       time.Time
 }
 
 type projector struct {
@@ -36,13 +43,19 @@ func newTracker() *tracker {
 		projectors: map[string]*projector{},
 		applied:    map[Partition]int64{},
 		heard:      map[Partition]time.Time{},
-		topics:     map[string]int32{},
+		topics:     map[string]count{},
 	}
 }
 
-// forgetAfter is how long a silent projector is remembered. One that speaks
-// again is taken for a new one, which costs a gap and nothing else.
+// forgetAfter is how long a silent projector is remembered, and a partition that
+// nobody asks for any more. A projector that speaks again is taken for a new one,
+// which costs a gap and nothing else.
 const forgetAfter = time.Minute
+
+// outdatedAfter is how long it counts that a topic had more partitions than are said
+// now. Projectors see at different times that some were added, and repeat every
+// second what they know; a topic that was made anew may have fewer.
+const outdatedAfter = 10 * time.Second
 
 // take takes an announcement. It gives what was lost before it, "" if nothing was.
 func (t *tracker) take(name string, a *feedpb.Announcement, now time.Time) (lost string) {
@@ -64,7 +77,9 @@ func (t *tracker) take(name string, a *feedpb.Announcement, now time.Time) (lost
 		from.number = n
 	}
 	for _, topic := range a.GetTopics() {
-		t.topics[topic.GetName()] = topic.GetPartitions()
+		if known, n := t.topics[topic.GetName()], topic.GetPartitions(); n >= known.partitions || now.Sub(known.said) > outdatedAfter {
+			t.topics[topic.GetName()] = count{n, now}
+		}
 	}
 	for _, r := range a.GetRanges() {
 		p := Partition{r.GetTopic(), r.GetPartition()}
@@ -86,8 +101,8 @@ func (t *tracker) take(name string, a *feedpb.Announcement, now time.Time) (lost
 // silent are the partitions of which nothing was heard since a time; nil is
 // what to hope for. It reports false when no topic is known at all.
 func (t *tracker) silent(since time.Time) (list []Partition, known bool) {
-	for topic, n := range t.topics {
-		for id := range n {
+	for topic, has := range t.topics {
+		for id := range has.partitions {
 			p := Partition{topic, id}
 			if t.heard[p].Before(since) {
 				list = append(list, p)

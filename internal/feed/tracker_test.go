@@ -104,6 +104,59 @@ func TestTracker_Silence(t *testing.T) {
 	}
 }
 
+// Who knows of fewer partitions has not looked yet, unless nobody has known of more for long.
+func TestTracker_PartitionsOfTopics(t *testing.T) {
+	tr := newTracker()
+	for _, c := range []struct {
+		by   string
+		says int32
+		at   time.Duration
+		want int32
+	}{
+		{"a", 2, 0, 2},
+		{"b", 3, time.Second, 3},
+		{"a", 2, 2 * time.Second, 3},
+		{"b", 3, 8 * time.Second, 3},
+		{"a", 2, 15 * time.Second, 3},
+		{"a", 1, 19 * time.Second, 1},
+		{"b", 1, 20 * time.Second, 1},
+		{"b", 4, 21 * time.Second, 4},
+	} {
+		tr.take(c.by, &feedpb.Announcement{Topics: []*feedpb.Topic{{Name: "t", Partitions: c.says}}}, begin.Add(c.at))
+		if got := tr.topics["t"].partitions; got != c.want {
+			t.Errorf("after %s: %d partitions, want %d", c.at, got, c.want)
+		}
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	d := doubts{}
+	p := Partition{"t", 7}
+	for _, c := range []struct {
+		at   time.Duration
+		want bool
+	}{
+		{0, false},
+		{4 * time.Second, false},
+		{9 * time.Second, false},
+		{10 * time.Second, true},
+		{19 * time.Second, true},
+		{time.Hour, false},
+		{time.Hour + 9*time.Second, false},
+		{time.Hour + 10*time.Second, true},
+	} {
+		if got := d.lasts(p, begin.Add(c.at), 10*time.Second); got != c.want {
+			t.Errorf("after %s: %t", c.at, got)
+		}
+	}
+	for i := range int32(10 * maxDoubts) {
+		d.lasts(Partition{"t", i}, begin, time.Second)
+	}
+	if len(d) > maxDoubts {
+		t.Errorf("%d are remembered", len(d))
+	}
+}
+
 func TestTracker_ForgetsProjectors(t *testing.T) {
 	tr := newTracker()
 	for i := range 100 {
