@@ -1,6 +1,7 @@
 package schemas_test
 
 import (
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -209,6 +210,9 @@ func TestAPI_Fields(t *testing.T) {
 	compareFields(t, defs, "pair", at(t, defs, "pairs", "items"), reflect.TypeFor[events.KeyValue]())
 	compareFields(t, defs, "pair", at(t, defs, "pairs", "items"), reflect.TypeFor[client.KeyValue]())
 	compareFields(t, defs, "listReply", at(t, defs, "listReply", "properties", "data"), reflect.TypeFor[client.List]())
+	// A client has one app, and the code and message of a refusal from its headers, too.
+	compareFields(t, defs, "notice", without(t, at(t, defs, "notice"), "app"), reflect.TypeFor[client.Notice]())
+	compareFields(t, defs, "errorReply", without(t, at(t, defs, "errorReply"), "code", "message"), reflect.TypeFor[client.LeftOut]())
 
 	for name, request := range map[string]any{
 		"listRequest": client.ListRequest{}, "profileRequest": client.ProfileRequest{}, "unreadRequest": client.UnreadRequest{},
@@ -217,6 +221,21 @@ func TestAPI_Fields(t *testing.T) {
 			t.Errorf("%s (-schema +client):\n%s", name, diff)
 		}
 	}
+}
+
+// without is an object's schema without some of its properties.
+func without(t *testing.T, schema node, names ...string) node {
+	t.Helper()
+	properties := maps.Clone(at(t, schema, "properties"))
+	required := slices.Clone(schema["required"].([]any))
+	for _, name := range names {
+		if properties[name] == nil {
+			t.Errorf("there is no %s to leave out", name)
+		}
+		delete(properties, name)
+		required = slices.DeleteFunc(required, func(v any) bool { return v == name })
+	}
+	return node{"properties": properties, "required": required}
 }
 
 // compareFields compares an object's schema with a struct.

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -14,7 +15,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
@@ -49,6 +49,7 @@ func TestCoherence_CatchesBrokenProtocols(t *testing.T) {
 		{name: "what is heard during a load is dropped", deafDuringLoads: true},
 		{name: "a load under way outlives a loss", loadsOutliveLosses: true},
 		{name: "a reply is sent again although something has changed", stalePages: true},
+		{name: "a later page is not held against the first page's list", blindPages: true},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
 			for seed := range uint64(20_000) {
@@ -65,7 +66,7 @@ func TestCoherence_CatchesBrokenProtocols(t *testing.T) {
 type protocol struct {
 	name                                                  string
 	deafToLoss, announceFirst, noRepeats, deafDuringLoads bool
-	loadsOutliveLosses, stalePages                        bool
+	loadsOutliveLosses, stalePages, blindPages            bool
 }
 
 // world is a read model, a projector that fills it from a log, the feed on its
@@ -200,8 +201,14 @@ func (w *world) step(t *testing.T) string {
 	case n < 7:
 		w.happen()
 		return ""
-	case n < 9:
+	case n < 8:
 		w.ask(t, w.anyUser(), true)
+		return ""
+	case n < 9:
+		user := w.anyUser()
+		if fault := w.sync(t, user, true); fault != "" {
+			return fmt.Sprintf("sync of %s, disturbed: %s", user, fault)
+		}
 		return ""
 	default:
 		w.catchUp()
@@ -375,7 +382,7 @@ func (w *world) compare(t *testing.T) string {
 		if !bytes.Equal(want.Bytes(), list) {
 			return fmt.Sprintf("list of %s\nwant %s\ngot  %s", user, want.Bytes(), list)
 		}
-		if fault := w.syncs(t, user, list); fault != "" {
+		if fault := cmp.Or(w.sync(t, user, false), w.clients[user].differs(t, list)); fault != "" {
 			return fmt.Sprintf("sync of %s: %s", user, fault)
 		}
 		if want := encodeUnread(visible.Unread(app, user, bruteforce.Filter{}, false)); !bytes.Equal(want, total) {
@@ -385,56 +392,55 @@ func (w *world) compare(t *testing.T) string {
 	return ""
 }
 
-// client holds a list and keeps it up to date by what a sync says.
-type client struct {
-	token string
-	items map[string]string // by conversation ID
-}
-
-// syncs has a client of the user's sync, some of it page by page, and compares
-// what it then holds with the list.
-func (w *world) syncs(t *testing.T, user string, list []byte) string {
+// sync has a client of the user's sync, some of it page by page. With others, things
+// happen between the pages. Whatever happens, the token stands for what the client
+// then holds.
+func (w *world) sync(t *testing.T, user string, others bool) string {
 	c := w.clients[user]
 	q := &query{app: projectiontest.Apps[0], userID: user, sync: true, limit: w.rng.Uint64N(2)}
 	if c == nil {
 		c = &client{items: map[string]string{}}
 		w.clients[user] = c
 	} else {
-		q.since = &c.token
+		q.since = new(c.token)
 	}
-	for first := true; ; first = false {
+	for disturbances := 5; ; disturbances-- {
 		page := w.page(t, q)
-		if page.Data.Reset && first {
-			clear(c.items)
-		}
-		for _, id := range page.Data.Removed {
-			if _, held := c.items[id]; !held {
-				return "told to remove " + id + ", which it has not"
-			}
-			delete(c.items, id)
-		}
-		for i, id := range page.ids(t) {
-			if c.items[id] == string(page.Data.ConversationList[i]) {
-				return "sent again what it has: " + c.items[id]
-			}
-			c.items[id] = string(page.Data.ConversationList[i])
-		}
-		if first {
-			defer func(token string) { c.token = token }(page.SyncToken)
-		} else if page.SyncToken != "" {
-			return "a token on a later page"
+		if fault := c.take(t, page, q.cursor == nil); fault != "" {
+			return fault
 		}
 		if page.NextCursor == "" {
-			break
+			return c.isWhole(q)
 		}
 		q.cursor = &page.NextCursor
+		if others && disturbances > 0 {
+			for range w.rng.IntN(8) {
+				w.happen()
+			}
+			if w.blindPages {
+				w.blind(t, q)
+			}
+		}
 	}
-	want := map[string]string{}
-	whole := parseList(t, list)
-	for i, id := range whole.ids(t) {
-		want[id] = string(whole.Data.ConversationList[i])
+}
+
+// blind has the cursor of a query say that it is of the list as it is now.
+func (w *world) blind(t *testing.T, q *query) {
+	now := *q
+	now.progress, now.cursor, now.limit = progress{}, nil, 1
+	next := w.page(t, &now).NextCursor
+	if next == "" {
+		return
 	}
-	return cmp.Diff(want, c.items)
+	of, err := q.decodeCursor(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := q.decodeCursor(*q.cursor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.cursor = new(q.encodeCursor(cursor{at.Position, of.of}))
 }
 
 // page asks for a page of a list while nothing else happens.

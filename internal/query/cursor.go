@@ -12,57 +12,82 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// A cursor is, as base64url: format (1 byte), checksum (16), pinned (1), time
-// (8), conversation ID. It is a place in the order of the list, not in the
-// list, so that a list that changes between two pages neither repeats nor
-// skips what did not change. The checksum ties it to app, user and filters. It
-// guards against mistakes, not against forgery: whoever may ask for a page may
-// ask for any other page of that list, too.
+// A cursor is, as base64url: format (1 byte), checksum (16), if the request syncs
+// the hash of the list that it is of (8), pinned (1), time (8), conversation ID. It
+// is a place in the order of the list, not in the list, so that a list that changes
+// between two pages neither repeats nor skips what did not change. The checksum
+// ties it to app, user and filters. It guards against mistakes, not against
+// forgery: whoever may ask for a page may ask for any other page of that list, too.
+type cursor struct {
+	projection.Position
+	of listHash // see changes; zero unless the request syncs
+}
+
 const (
-	cursorFormat = 1
-	checksumSize = 16
-	cursorHead   = 1 + checksumSize
-	positionHead = 1 + 8
+	cursorFormat     = 1
+	syncCursorFormat = 2
+	checksumSize     = 16
+	cursorHead       = 1 + checksumSize
+	positionHead     = 1 + 8
 )
 
 var cursorEncoding = base64.RawURLEncoding
 
-func (q *query) encodeCursor(p projection.Position) string {
-	position := make([]byte, positionHead, positionHead+len(p.ConversationID))
+// positionAt is where in the request's cursors the position is.
+func (q *query) positionAt() int {
+	if q.syncs() {
+		return cursorHead + hashSize
+	}
+	return cursorHead
+}
+
+func (q *query) encodeCursor(c cursor) string {
+	bound := make([]byte, 0, 1+hashSize+positionHead+len(c.ConversationID)) // what the checksum is of
+	if !q.syncs() {
+		bound = appendPosition(bound, c.Position)
+		return cursorEncoding.EncodeToString(slices.Concat([]byte{cursorFormat}, q.checksum(bound), bound))
+	}
+	bound = appendPosition(append(append(bound, syncCursorFormat), c.of[:]...), c.Position)
+	return cursorEncoding.EncodeToString(slices.Concat(bound[:1], q.checksum(bound), bound[1:]))
+}
+
+func appendPosition(dst []byte, p projection.Position) []byte {
+	var pinned byte
 	if p.Pinned {
-		position[0] = 1
+		pinned = 1
 	}
-	binary.BigEndian.PutUint64(position[1:], uint64(p.Time)) //nolint:gosec // two's complement, there and back
-	position = append(position, p.ConversationID...)
-	return cursorEncoding.EncodeToString(slices.Concat([]byte{cursorFormat}, q.checksum(position), position))
+	dst = binary.BigEndian.AppendUint64(append(dst, pinned), uint64(p.Time)) //nolint:gosec // two's complement, there and back
+	return append(dst, p.ConversationID...)
 }
 
-// cursorLength is the length of the cursor of p.
-func cursorLength(p projection.Position) int {
-	return cursorEncoding.EncodedLen(cursorHead + positionHead + len(p.ConversationID))
+// cursorLength is the length of the cursor of a position.
+func (q *query) cursorLength(p projection.Position) int {
+	return cursorEncoding.EncodedLen(q.positionAt() + positionHead + len(p.ConversationID))
 }
 
-// decodeCursor gives the position of a cursor that encodeCursor made for the same app, user and filters.
-func (q *query) decodeCursor(cursor string) (projection.Position, error) {
-	raw, err := cursorEncoding.DecodeString(cursor)
-	if err == nil && len(raw) >= cursorHead+positionHead {
-		position := raw[cursorHead:]
-		p := projection.Position{
+// decodeCursor gives a cursor that encodeCursor made for the same app, user and
+// filters, and as this request does or does not sync.
+func (q *query) decodeCursor(text string) (*cursor, error) {
+	raw, err := cursorEncoding.DecodeString(text)
+	if at := q.positionAt(); err == nil && len(raw) >= at+positionHead {
+		position := raw[at:]
+		c := &cursor{Position: projection.Position{
 			Pinned:         position[0] == 1,
-			Time:           events.Micros(binary.BigEndian.Uint64(position[1:])), //nolint:gosec // see encodeCursor
+			Time:           events.Micros(binary.BigEndian.Uint64(position[1:])), //nolint:gosec // see appendPosition
 			ConversationID: string(position[positionHead:]),
-		}
+		}}
+		copy(c.of[:], raw[cursorHead:at])
 		// One place has one cursor, to the last bit: format, checksum and spelling.
-		if q.encodeCursor(p) == cursor {
-			return p, nil
+		if q.encodeCursor(*c) == text {
+			return c, nil
 		}
 	}
-	return projection.Position{}, badRequest("cursor %s: %s", quote(cursor), expectCursor)
+	return nil, badRequest("cursor %s: %s", quote(text), expectCursor)
 }
 
-// checksum is that of a position in the list that the request names: by app,
+// checksum is that of something about the list that the request names: by app,
 // user and filters in a canonical form, whatever the limit of a page.
-func (q *query) checksum(position []byte) []byte {
+func (q *query) checksum(bound []byte) []byte {
 	f := q.filter
 	var ids []string
 	if f.IDs != nil {
@@ -75,6 +100,6 @@ func (q *query) checksum(position []byte) []byte {
 	if err != nil {
 		panic(err) // texts, numbers and booleans
 	}
-	sum := sha256.Sum256(append(canonical, position...))
+	sum := sha256.Sum256(append(canonical, bound...))
 	return sum[:checksumSize]
 }

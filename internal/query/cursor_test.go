@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -23,35 +21,45 @@ func listQuery(t testing.TB, app, request string) *query {
 	return q
 }
 
-var place = projection.Position{Pinned: true, Time: 1_795_431_600_123_456, ConversationID: "C2Cben 😀"}
+var place = cursor{Position: projection.Position{Pinned: true, Time: 1_795_431_600_123_456, ConversationID: "C2Cben 😀"}}
+
+// placeOf is the same place in a list that a client syncs.
+var placeOf = cursor{place.Position, listHash{1, 2, 3, 4, 5, 6, 7, 8}}
 
 func TestCursor_RoundTrip(t *testing.T) {
-	q := listQuery(t, "demo", `{"userID":"ann"}`)
-	for _, p := range []projection.Position{
-		place,
-		{Time: 1, ConversationID: "@TIM#SYSTEM"},
-		{Pinned: true, Time: events.Micros(1 << 62), ConversationID: "GROUP" + strings.Repeat("x", 128)},
-	} {
-		cursor := q.encodeCursor(p)
-		if len(cursor) != cursorLength(p) {
-			t.Errorf("%+v: %d bytes, foretold %d", p, len(cursor), cursorLength(p))
-		}
-		got, err := q.decodeCursor(cursor)
-		if err != nil {
-			t.Errorf("%+v: %v", p, err)
-		}
-		if diff := cmp.Diff(p, got); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
+	for request, of := range map[string]listHash{`{"userID":"ann"}`: {}, `{"userID":"ann","sync":true}`: placeOf.of, `{"userID":"ann","since":""}`: placeOf.of} {
+		q := listQuery(t, "demo", request)
+		for _, p := range []projection.Position{
+			place.Position,
+			{Time: 1, ConversationID: "@TIM#SYSTEM"},
+			{Pinned: true, Time: events.Micros(1 << 62), ConversationID: "GROUP" + strings.Repeat("x", 128)},
+		} {
+			c := cursor{p, of}
+			text := q.encodeCursor(c)
+			if len(text) != q.cursorLength(p) {
+				t.Errorf("%+v: %d bytes, foretold %d", p, len(text), q.cursorLength(p))
+			}
+			got, err := q.decodeCursor(text)
+			if err != nil {
+				t.Fatalf("%+v: %v", c, err)
+			}
+			if *got != c {
+				t.Errorf("got %+v, want %+v", *got, c)
+			}
 		}
 	}
 }
 
 // A cursor must outlive the worker and the version that made it.
 func TestCursor_Golden(t *testing.T) {
-	q := listQuery(t, "demo", `{"userID":"ann","conversationIDList":["GROUPg","C2Cben"],"type":"C2C","markType":0,"groupName":"","hasUnreadCount":true,"hasGroupAtInfo":false}`)
+	const request = `{"userID":"ann","conversationIDList":["GROUPg","C2Cben"],"type":"C2C","markType":0,"groupName":"","hasUnreadCount":true,"hasGroupAtInfo":false`
 	const want = "AZ-zYkqz3XW_sd-SXDLq89EBAAZg736-bkBDMkNiZW4g8J-YgA"
-	if got := q.encodeCursor(place); got != want {
+	if got := listQuery(t, "demo", request+"}").encodeCursor(place); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
+	}
+	const wantSync = "AhtH9k2h3fu0crZ-TtC7w_QBAgMEBQYHCAEABmDvfr5uQEMyQ2JlbiDwn5iA"
+	if got := listQuery(t, "demo", request+`,"sync":true}`).encodeCursor(placeOf); got != wantSync {
+		t.Errorf("of a sync: got %s\nwant %s", got, wantSync)
 	}
 }
 
@@ -85,6 +93,8 @@ func TestCursor_IsBoundToAppUserAndFilters(t *testing.T) {
 		{`"hasUnreadCount":true`, `"hasUnreadCount":null`},
 		{`"hasGroupAtInfo":true`, `"hasGroupAtInfo":false`},
 		{`"hasGroupAtInfo":true`, `"hasGroupAtInfo":null`},
+		{`"userID"`, `"sync":true,"userID"`},
+		{`"userID"`, `"since":"","userID"`},
 	} {
 		changed := strings.Replace(base, change[0], change[1], 1)
 		if changed == base {
@@ -97,7 +107,12 @@ func TestCursor_IsBoundToAppUserAndFilters(t *testing.T) {
 }
 
 func TestCursor_RefusesWhatItDidNotMake(t *testing.T) {
-	q := listQuery(t, "demo", `{"userID":"ann"}`)
+	t.Run("of a list", func(t *testing.T) { refusesOthers(t, `{"userID":"ann"}`, place) })
+	t.Run("of a sync", func(t *testing.T) { refusesOthers(t, `{"userID":"ann","sync":true}`, placeOf) })
+}
+
+func refusesOthers(t *testing.T, request string, place cursor) {
+	q := listQuery(t, "demo", request)
 	good := q.encodeCursor(place)
 	raw, err := cursorEncoding.DecodeString(good)
 	if err != nil {
@@ -122,8 +137,12 @@ func TestCursor_RefusesWhatItDidNotMake(t *testing.T) {
 	}
 	// A checksum is no secret: it can be made for a place written otherwise.
 	forged := []byte(string(raw))
-	forged[cursorHead] = 2
-	copy(forged[1:], q.checksum(forged[cursorHead:]))
+	forged[q.positionAt()] = 2
+	bound := forged[cursorHead:]
+	if q.syncs() {
+		bound = append([]byte{syncCursorFormat}, bound...)
+	}
+	copy(forged[1:], q.checksum(bound))
 	bad["another spelling of pinned"] = cursorEncoding.EncodeToString(forged)
 	for name, cursor := range bad {
 		_, err := q.decodeCursor(cursor)

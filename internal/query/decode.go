@@ -25,7 +25,6 @@ const (
 	maxTimeout         = 5000 // milliseconds; also the default
 	maxConversationIDs = 500
 	maxPlanList        = 1000 // no app's lists are longer
-	maxAfter           = 100  // offsets to wait for
 )
 
 // What fields are expected to be.
@@ -35,7 +34,7 @@ const (
 	expectType           = "expected C2C, GROUP or " + events.SystemConversationID
 	expectText           = "expected a text"
 	expectBool           = "expected true or false"
-	expectCursor         = "expected the nextCursor of the page before, with that page's userID and filters; the first page has none"
+	expectCursor         = "expected the nextCursor of the page before, with that page's userID, filters, sync and since; the first page has none"
 )
 
 // query is a decoded request. Each endpoint has its own part of the fields.
@@ -117,30 +116,29 @@ type offset struct {
 
 const expectAfter = `expected a list of {"topic","partition","offset"}`
 
-// offsets gives a list of offsets.
+// offsets gives a list of offsets, as long as fits into a request. One after the
+// other is decoded: a decoded list takes many times what was sent.
 func (f *fields) offsets(name string) []offset {
 	v, ok := f.take(name)
 	if !ok {
 		return nil
 	}
-	if n := entries(v); n > maxAfter {
-		f.err = badRequest("%s of %d: expected at most %d", name, n, maxAfter)
-		return nil
-	}
-	var list []jsontext.Value
-	if v.Kind() != '[' || json.Unmarshal(v, &list) != nil {
+	if v.Kind() != '[' {
 		f.fail(name, v, expectAfter)
 		return nil
 	}
-	offsets := make([]offset, len(list))
-	for i, element := range list {
+	dec := jsontext.NewDecoder(bytes.NewReader(v))
+	_, _ = dec.ReadToken() // all of it is valid
+	var offsets []offset
+	for i := 0; dec.PeekKind() != ']'; i++ {
 		at := fmt.Sprintf("%s[%d]", name, i)
 		e := &fields{}
-		if json.Unmarshal(element, e) != nil {
+		element, err := dec.ReadValue()
+		if err != nil || json.Unmarshal(element, e) != nil {
 			f.fail(at, element, expectAfter)
 			return nil
 		}
-		offsets[i] = e.offset()
+		offsets = append(offsets, e.offset())
 		if unknown := e.unknown(func(e *fields) { e.offset() }); unknown != nil {
 			e.err = unknown
 		}

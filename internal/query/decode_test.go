@@ -116,7 +116,7 @@ func TestDecode_Refuses(t *testing.T) {
 		{"list", `{"userID":"a","after":[{"topic":"t","partition":0}]}`, `after[0]: offset is missing: expected an integer from 0 to 9223372036854775806`},
 		{"list", `{"userID":"a","after":[{"topic":"t","partition":0,"offset":9223372036854775807}]}`, `after[0]: offset 9223372036854775807: expected an integer`},
 		{"list", `{"userID":"a","after":[{"topic":"t","partition":0,"offset":0,"x":1}]}`, `after[0]: unknown field "x": expected topic, partition, offset`},
-		{"list", `{"userID":"a","after":[` + strings.Repeat(`0,`, 100) + `0]}`, `after of 101: expected at most 100`},
+		{"list", `{"userID":"a","after":[` + strings.Repeat(`{"topic":"t","partition":0,"offset":0},`, 5000) + `0]}`, `after[5000] 0: expected a list of`},
 
 		// the first of several
 		{"list", `{"userID":"","limit":0}`, `userID ""` + id},

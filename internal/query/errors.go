@@ -11,8 +11,17 @@ import (
 type replyError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"` // one line
-	// NextCursor goes on after the conversation that is too large, if there are more.
-	NextCursor string `json:"nextCursor,omitempty"`
+	leftOut
+}
+
+// leftOut is what a refusal says because of a conversation that is too large for a
+// page of its own: which one that is, and all else that the page would have said.
+type leftOut struct {
+	ConversationID string   `json:"conversationID,omitempty"`
+	NextCursor     string   `json:"nextCursor,omitempty"` // after it, if there are more
+	Removed        []string `json:"removed,omitempty"`
+	Reset          bool     `json:"reset,omitempty"`
+	SyncToken      string   `json:"syncToken,omitempty"`
 }
 
 func (e *replyError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Message) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 )
 
@@ -26,7 +27,7 @@ func TestReplyFor(t *testing.T) {
 		{&loadError{context.DeadlineExceeded}, errStoreLate},
 		{&loadError{away{context.DeadlineExceeded}}, errStoreAway},
 	} {
-		if got := replyFor(c.err); *got != *c.want {
+		if got := replyFor(c.err); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: got %v, want %v", c.err, got, c.want)
 		}
 	}

@@ -75,6 +75,7 @@ func FuzzRequest(f *testing.F) {
 	}{
 		{0, `{"userID":"ann","limit":2}`},
 		{0, `{"userID":"ann","conversationIDList":["C2Cben","GROUPg1","@TIM#SYSTEM"],"markType":4,"limit":1,"cursor":"x"}`},
+		{0, `{"userID":"ann","limit":1,"sync":true}`},
 		{0, `{"userID":"ann","limit":1,"cursor":"` + listQuery(f, "demo", `{"userID":"ann"}`).encodeCursor(place) + `"}`},
 		{1, `{"userID":"ann","type":"C2C","includeMuted":true,"groupName":"\u2028","hasUnreadCount":true,"hasGroupAtInfo":false}`},
 		{2, `{"userID":"ann","conversationID":"GROUPg2","timeoutMs":5000}`},
@@ -123,29 +124,34 @@ func FuzzCursor(f *testing.F) {
 	f.Add("demo", `{"userID":"ann"}`, "demo", `{"limit":3,"userID":"\u0061nn","timeoutMs":7,"type":null}`, true, int64(1), "C2Cben", made)
 	f.Add("demo", all, "demo", strings.Replace(all, `"C2Cb","C2Ca"`, `"C2Ca","C2Cb","C2Ca"`, 1), false, int64(-1), "", made+"\n")
 	f.Add("demo", all, "demo", strings.Replace(all, `"a"`, `""`, 1), false, int64(0), "GROUP😀", made[:20])
+	f.Add("demo", `{"userID":"ann","sync":true}`, "demo", `{"userID":"ann","since":""}`, false, int64(7), "C2Cben", "abcdefgh")
+	f.Add("demo", `{"userID":"ann","sync":true}`, "demo", `{"userID":"ann"}`, false, int64(7), "C2Cben", "abcdefgh")
 	f.Add("demo", `{"userID":"ann","conversationIDList":[]}`, "other", `{"userID":"ann","conversationIDList":null}`, false, int64(0), "\xff", "")
 	f.Fuzz(func(t *testing.T, app, request, otherApp, otherRequest string, pinned bool, at int64, id, stray string) {
 		q, err := decode(app, []byte(request), decodeList)
 		if err != nil {
 			return
 		}
-		want := projection.Position{Pinned: pinned, Time: events.Micros(at), ConversationID: id}
-		cursor := q.encodeCursor(want)
-		if got, err := q.decodeCursor(cursor); err != nil || got != want || len(cursor) != cursorLength(want) {
-			t.Errorf("%s: %q for %+v gives %+v, %v", request, cursor, want, got, err)
+		want := cursor{Position: projection.Position{Pinned: pinned, Time: events.Micros(at), ConversationID: id}}
+		if q.syncs() {
+			copy(want.of[:], stray)
+		}
+		made := q.encodeCursor(want)
+		if got, err := q.decodeCursor(made); err != nil || *got != want || len(made) != q.cursorLength(want.Position) {
+			t.Errorf("%s: %q for %+v gives %+v, %v", request, made, want, got, err)
 		}
 		var refused *replyError
 		got, err := q.decodeCursor(stray)
-		if err == nil && q.encodeCursor(got) != stray || err != nil && (!errors.As(err, &refused) || refused.Code != codeBadRequest) {
+		if err == nil && q.encodeCursor(*got) != stray || err != nil && (!errors.As(err, &refused) || refused.Code != codeBadRequest) {
 			t.Errorf("%s: %q gives %+v, %v", request, stray, got, err)
 		}
 		other, err := decode(otherApp, []byte(otherRequest), decodeList)
 		if err != nil {
 			return
 		}
-		same := app == otherApp && q.userID == other.userID && reflect.DeepEqual(q.filter, other.filter)
-		if _, err := other.decodeCursor(cursor); (err == nil) != same {
-			t.Errorf("%q of %s %s for %s %s: %v", cursor, app, request, otherApp, otherRequest, err)
+		same := app == otherApp && q.userID == other.userID && reflect.DeepEqual(q.filter, other.filter) && q.syncs() == other.syncs()
+		if _, err := other.decodeCursor(made); (err == nil) != same {
+			t.Errorf("%q of %s %s for %s %s: %v", made, app, request, otherApp, otherRequest, err)
 		}
 	})
 }

@@ -10,13 +10,12 @@ import (
 
 // list answers conversation.list.
 func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
-	var from *projection.Position
+	var from *cursor
 	if q.cursor != nil {
-		position, err := q.decodeCursor(*q.cursor)
-		if err != nil {
+		var err error
+		if from, err = q.decodeCursor(*q.cursor); err != nil {
 			return nil, nil, err
 		}
-		from = &position
 	}
 	v := q.cache.view(q)
 	defer v.close()
@@ -37,9 +36,9 @@ func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missin
 // viewAttempts is how often rows are judged again because their groups change meanwhile.
 const viewAttempts = 100
 
-// list makes the page after a position. It gives nothing when a group has
+// list makes the page after a cursor. It gives nothing when a group has
 // changed since its row was judged.
-func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
+func (v *view) list(from *cursor, maxBytes int, to *bytes.Buffer) ([]byte, *missing, error) {
 	q := v.query
 	limit, err := v.limit()
 	if err != nil {
@@ -52,7 +51,9 @@ func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) (
 		if lacks, whole := v.show(list); lacks != nil || !whole {
 			return nil, lacks, nil
 		}
-		c = v.changes(list)
+		if c = v.changes(list, from); c.reset {
+			from = nil
+		}
 	}
 	rest := c.list[after(c.list, from):]
 	page := rest[:min(limit, len(rest))]
@@ -62,7 +63,7 @@ func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) (
 		}
 	}
 	last := len(page) == len(rest)
-	fits, err := replyWith(to, q, page, last, c, maxBytes)
+	fits, err := replyWith(to, q, page, last, &c, maxBytes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,12 +73,12 @@ func (v *view) list(from *projection.Position, maxBytes int, to *bytes.Buffer) (
 	return to.Bytes(), nil, nil
 }
 
-// after is where a list goes on after a position; nil is before its beginning.
-func after(list []*row, from *projection.Position) int {
+// after is where a list goes on after a cursor; nil is before its beginning.
+func after(list []*row, from *cursor) int {
 	if from == nil {
 		return 0
 	}
-	i, found := slices.BinarySearchFunc(list, *from, func(r *row, p projection.Position) int {
+	i, found := slices.BinarySearchFunc(list, from.Position, func(r *row, p projection.Position) int {
 		return r.is.listing.Compare(p)
 	})
 	if found {
@@ -91,7 +92,7 @@ const tailBytes = 1 << 10
 
 // replyWith writes the reply of a page, or of as much of it as fits; last says
 // that there is nothing after it.
-func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c changes, maxBytes int) (fits bool, err error) {
+func replyWith(to *bytes.Buffer, q *query, page []*row, last bool, c *changes, maxBytes int) (fits bool, err error) {
 	size := len(listHead)
 	for _, r := range page {
 		size += len(r.is.json) + len(",")

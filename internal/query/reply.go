@@ -22,14 +22,14 @@ type listReply struct {
 	query    *query
 	maxBytes int
 	buffer   *bytes.Buffer
-	changes  changes
+	changes  *changes
 	removed  string               // of changes, as JSON
 	rest     int                  // length of the tail of a last page
 	last     *projection.Position // after which there is more; nil when there is not
 }
 
 // newListReply begins a page of at most maxBytes.
-func newListReply(to *bytes.Buffer, q *query, c changes, maxBytes int) *listReply {
+func newListReply(to *bytes.Buffer, q *query, c *changes, maxBytes int) *listReply {
 	r := &listReply{buffer: to, query: q, maxBytes: maxBytes, changes: c, removed: "[]"}
 	if len(c.removed) > 0 {
 		var b bytes.Buffer
@@ -54,7 +54,7 @@ func (r *listReply) add(fragment []byte, at *projection.Position, final bool) (b
 	r.buffer.Write(fragment)
 	size := r.buffer.Len() + r.rest
 	if !final {
-		size += cursorLength(*at) + len("false") - len("true")
+		size += r.query.cursorLength(*at) + len("false") - len("true")
 	}
 	switch {
 	case size <= r.maxBytes:
@@ -65,8 +65,9 @@ func (r *listReply) add(fragment []byte, at *projection.Position, final bool) (b
 		return true, nil
 	case before == len(listHead):
 		refused := tooLarge(at.ConversationID, size, r.maxBytes)
+		refused.Removed, refused.Reset, refused.SyncToken = r.changes.removed, r.changes.reset, r.changes.token
 		if !final {
-			refused.NextCursor = r.query.encodeCursor(*at)
+			refused.NextCursor = r.cursor(at)
 		}
 		return false, refused
 	default:
@@ -77,11 +78,20 @@ func (r *listReply) add(fragment []byte, at *projection.Position, final bool) (b
 
 // end ends the page.
 func (r *listReply) end() {
-	var cursor string
+	var next string
 	if r.last != nil {
-		cursor = r.query.encodeCursor(*r.last)
+		next = r.cursor(r.last)
 	}
-	r.buffer.WriteString(r.tail(cursor))
+	r.buffer.WriteString(r.tail(next))
+}
+
+// cursor goes on after a position.
+func (r *listReply) cursor(at *projection.Position) string {
+	c := cursor{Position: *at}
+	if r.query.syncs() {
+		c.of = r.changes.of()
+	}
+	return r.query.encodeCursor(c)
 }
 
 func (r *listReply) tail(cursor string) string {
@@ -102,8 +112,10 @@ func encodeUnread(total uint64) []byte {
 }
 
 func tooLarge(conversationID string, size, maxBytes int) *replyError {
-	return refusal(codeTooLarge, "conversation %s makes a reply of %d bytes: expected at most %d, the NATS server's maximum payload",
+	refused := refusal(codeTooLarge, "conversation %s makes a reply of %d bytes: expected at most %d, the NATS server's maximum payload",
 		quote(conversationID), size, maxBytes)
+	refused.ConversationID = conversationID
+	return refused
 }
 
 // encode appends v as JSON that shows text as it is: nothing here is HTML.

@@ -42,7 +42,7 @@ func (b listBody) IsSyncCompleted() bool { return b.Data.IsSyncCompleted }
 // pageOf adds items the first of which is items[from] until the page is full.
 func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, error) {
 	var page bytes.Buffer
-	r := newListReply(&page, q, changes{}, maxBytes)
+	r := newListReply(&page, q, &changes{}, maxBytes)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
 		fits, err := r.add(appendItem(nil, &items[i], nil), &at, i == len(items)-1)

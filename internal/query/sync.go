@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // A sync token is, as base64url: format (1 byte), checksum of app, user and
@@ -30,50 +32,88 @@ func hashOf(data []byte) itemHash {
 
 var syncEncoding = base64.RawURLEncoding
 
-// changes are what a request that syncs gets to see.
+// changes are what a request that syncs gets to see, on one page after the other.
 type changes struct {
 	list    []*row   // what is new to the client
 	removed []string // conversation IDs
-	reset   bool     // list is whole: throw away what you have
+	reset   bool     // the list begins anew with this page: throw away what you have
 	token   string
+
+	whole []*row // the list as it stands
+	since string // the token that it was compared with; "" for none
+}
+
+// listHash is of a list, and of what it was compared with.
+type listHash [hashSize]byte
+
+// of is what a cursor says of the list that its pages are of: of everything that a
+// page shows, and of the places, which change what is behind a cursor although no
+// item shows it: who has cleared a conversation moves it silently.
+func (c *changes) of() listHash {
+	since := sha256.Sum256([]byte(c.since))
+	hash := sha256.New()
+	hash.Write(since[:])
+	var entry [positionHead + syncEntry]byte
+	for _, r := range c.whole {
+		p, h := &r.is.listing.Position, r.hashes()
+		appendPosition(append(append(entry[:0], h.id[:]...), h.item[:]...), projection.Position{Pinned: p.Pinned, Time: p.Time})
+		hash.Write(entry[:])
+	}
+	return listHash(hash.Sum(nil))
 }
 
 // changes compares the whole list with what the client holds. Every item is shown.
-func (v *view) changes(list []*row) changes {
-	q, c := v.query, changes{list: list}
-	if q.sync && q.cursor == nil { // the token of the first page is that of all
-		c.token = q.encodeSync(list)
+// A later page goes on with what the first one has begun, the whole list or what
+// has changed in it; when the list is not that of the first page any more, it
+// begins anew.
+func (v *view) changes(list []*row, from *cursor) changes {
+	q := v.query
+	whole := changes{list: list, whole: list}
+	if from != nil && from.of == whole.of() {
+		return whole
 	}
-	if q.since == nil {
-		return c
+	if q.since != nil {
+		if c, ok := v.compared(list, from); ok {
+			return c
+		}
 	}
+	whole.reset = q.since != nil || from != nil
+	if q.sync {
+		whole.token = q.encodeSync(list)
+	}
+	return whole
+}
+
+// compared is what has changed since the request's token. It reports false when the
+// token cannot say so, or the list is not that of the first page.
+func (v *view) compared(list []*row, from *cursor) (c changes, ok bool) {
+	q := v.query
 	held, ok := q.decodeSync(*q.since)
 	if !ok {
-		c.reset = true
-		return c
+		return c, false
 	}
-	var changed []*row
+	c = changes{whole: list, since: *q.since}
+	if from != nil && from.of != c.of() {
+		return c, false
+	}
 	for _, r := range list {
 		h := r.hashes()
 		if item, known := held[h.id]; !known || item != h.item {
-			changed = append(changed, r)
+			c.list = append(c.list, r)
 		}
 		delete(held, h.id)
 	}
+	if from != nil {
+		return c, true
+	}
 	// What is left was in the client's list and is not in this one.
-	var removed []string
 	if len(held) > 0 {
-		removed = v.named(held)
+		c.removed = v.named(held)
 	}
-	if len(removed) < len(held) {
-		c.reset = true // somebody's name is gone
-		return c
+	if q.sync {
+		c.token = q.encodeSync(list)
 	}
-	c.list = changed
-	if q.cursor == nil { // said once
-		c.removed = removed
-	}
-	return c
+	return c, len(c.removed) == len(held) // else somebody's name is gone
 }
 
 // named are the conversations of the user whose IDs have these hashes, listed or not.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,67 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 )
+
+// client holds a list and keeps it up to date by what the pages of a sync say.
+type client struct {
+	token string
+	items map[string]string // by conversation ID
+}
+
+// take takes a page, and gives what is wrong with it.
+func (c *client) take(t *testing.T, page listBody, first bool) string {
+	if page.Data.Reset {
+		clear(c.items)
+	}
+	switch begins := first || page.Data.Reset; {
+	case begins && page.SyncToken == "":
+		return "no token where the list begins"
+	case begins:
+		c.token = page.SyncToken
+	case page.SyncToken != "" || len(page.Data.Removed) > 0:
+		return "a token or removed ones where the list goes on"
+	}
+	for _, id := range page.Data.Removed {
+		if _, held := c.items[id]; !held {
+			return "told to remove " + id + ", which it has not"
+		}
+		delete(c.items, id)
+	}
+	for i, id := range page.ids(t) {
+		if c.items[id] == string(page.Data.ConversationList[i]) {
+			return "sent again what it has: " + c.items[id]
+		}
+		c.items[id] = string(page.Data.ConversationList[i])
+	}
+	return ""
+}
+
+// isWhole holds that the token stands for what the client holds.
+func (c *client) isWhole(q *query) string {
+	held, ok := q.decodeSync(c.token)
+	if !ok {
+		return "a token that is none: " + c.token
+	}
+	for id, item := range c.items {
+		if of, ok := held[hashOf([]byte(id))]; !ok || of != hashOf([]byte(item)) {
+			return "the token does not stand for " + item
+		}
+	}
+	if len(held) != len(c.items) {
+		return fmt.Sprintf("the token stands for %d conversations, %d are held", len(held), len(c.items))
+	}
+	return ""
+}
+
+// differs holds that the client holds a list.
+func (c *client) differs(t *testing.T, list []byte) string {
+	want := map[string]string{}
+	whole := parseList(t, list)
+	for i, id := range whole.ids(t) {
+		want[id] = string(whole.Data.ConversationList[i])
+	}
+	return cmp.Diff(want, c.items)
+}
 
 func TestSync_OnlyWhatChanged(t *testing.T) {
 	f := start(t, newMemory())
@@ -65,6 +127,154 @@ func TestSync_Tokens(t *testing.T) {
 	}
 	if got := f.list(`{"userID":"ann","limit":1,"timeoutMs":5000,"since":"` + token + `"}`); got.Data.Reset || len(got.Data.ConversationList) != 0 {
 		t.Errorf("another limit: got %+v", got.Data)
+	}
+}
+
+// What happens between two pages, and is undone before the next sync, shows all the
+// same: the page after it begins the list anew.
+func TestSync_ListChangesBetweenPages(t *testing.T) {
+	aside := c2c("b", "ann", 2, "y")
+	aside.ExcludedFromLast = true // its conversation stays where it is
+	for _, c := range []struct {
+		name, filter       string
+		before             []events.Body
+		between, afterward events.Body
+		pages              []string // what each page has, from where it begins anew: !
+	}{
+		{
+			"moved before the cursor, and back", "", nil, pinned("ann", "C2Cb"),
+			&events.ConversationPinned{ConversationOf: of("ann", "C2Cb")},
+			[]string{"C2Ca", "!C2Cb", "C2Ca", "C2Cc"},
+		},
+		{
+			"passed the filter, and did not any more", `,"hasUnreadCount":true`,
+			[]events.Body{read("ann", "C2Cb", 1)},
+			aside, read("ann", "C2Cb", 2),
+			[]string{"C2Ca", "!C2Ca", "C2Cb", "C2Cc"},
+		},
+		{
+			"gone from behind the cursor, and back", "", nil, marked("ann", "C2Cb", 4), marked("ann", "C2Cb"),
+			[]string{"C2Ca", "!C2Ca", "C2Cc"},
+		},
+		{
+			"moved before the cursor without a sign", "",
+			[]events.Body{&events.ConversationCleared{ConversationOf: of("ann", "C2Cb"), ThroughSequence: 9}},
+			c2c("b", "ann", 2, "y"), nil,
+			[]string{"C2Ca", "!C2Cb", "C2Ca", "C2Cc"},
+		},
+		{"nothing", "", nil, nil, nil, []string{"C2Ca", "C2Cb", "C2Cc"}},
+	} {
+		for _, since := range []string{"no token", "a token", "no use of a token"} {
+			t.Run(c.name+", since "+since, func(t *testing.T) {
+				f := start(t, newMemory())
+				held := &client{items: map[string]string{}}
+				request := `{"userID":"ann"` + c.filter + `,"sync":true,"limit":1`
+				switch since {
+				case "a token":
+					held.token = f.list(request + "}").SyncToken // of an empty list
+					request += `,"since":"` + held.token + `"`
+				case "no use of a token":
+					request += `,"since":"of another list"`
+				}
+				for i, peer := range []string{"a", "b", "c"} {
+					f.fold(ago(time.Duration(i+2)*time.Hour), c2c(peer, "ann", 1, "x"))
+				}
+				f.fold(ago(90*time.Minute), c.before...)
+				var got []string
+				cursor := ""
+				for more := true; more; {
+					page := f.list(request + cursor + "}")
+					if fault := held.take(t, page, cursor == ""); fault != "" {
+						t.Fatal(fault)
+					}
+					ids := strings.Join(page.ids(t), " ")
+					if page.Data.Reset && cursor != "" {
+						ids = "!" + ids
+					}
+					got = append(got, ids)
+					if cursor == "" && c.between != nil {
+						f.fold(ago(time.Hour), c.between)
+					}
+					cursor, more = `,"cursor":"`+page.NextCursor+`"`, page.NextCursor != ""
+				}
+				if diff := cmp.Diff(c.pages, got); diff != "" {
+					t.Errorf("pages (-want +got)\n%s", diff)
+				}
+				q := listQuery(t, "demo", `{"userID":"ann"`+c.filter+"}")
+				if fault := held.isWhole(q); fault != "" {
+					t.Error(fault)
+				}
+				if c.afterward != nil {
+					f.fold(ago(time.Minute), c.afterward)
+				}
+				page := f.list(`{"userID":"ann"` + c.filter + `,"sync":true,"since":"` + held.token + `"}`)
+				if fault := held.take(t, page, true); fault != "" {
+					t.Fatal(fault)
+				}
+				_, list := f.ask("list", `{"userID":"ann"`+c.filter+"}")
+				if diff := held.differs(t, []byte(list)); diff != "" {
+					t.Errorf("what the client holds (-want +got)\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// A later page that is asked for with another token begins the list anew as well.
+func TestSync_AnotherTokenOnALaterPage(t *testing.T) {
+	f := start(t, newMemory())
+	older := f.list(`{"userID":"ann","sync":true}`).SyncToken
+	for i, peer := range []string{"a", "b", "c"} {
+		f.fold(ago(time.Duration(i+1)*time.Hour), c2c(peer, "ann", 1, "x"))
+	}
+	token := f.list(`{"userID":"ann","sync":true}`).SyncToken
+	cursor := f.list(`{"userID":"ann","since":"` + older + `","limit":1}`).NextCursor
+	page := f.list(`{"userID":"ann","since":"` + token + `","limit":1,"cursor":"` + cursor + `"}`)
+	if diff := cmp.Diff([]string{"C2Ca"}, page.ids(t)); diff != "" || !page.Data.Reset || page.SyncToken != "" {
+		t.Errorf("(-want +got), reset %t\n%s", page.Data.Reset, diff)
+	}
+}
+
+// What the first page has besides items is in a refusal, too, when its first item is
+// larger than a reply may be.
+func TestSync_TheFirstItemIsOverTheMaximumPayload(t *testing.T) {
+	f := start(t, newMemory())
+	for i, peer := range []string{"gone", "fat", "a"} {
+		f.fold(ago(time.Duration(i+1)*time.Hour), c2c(peer, "ann", 1, "x"))
+	}
+	token := f.list(`{"userID":"ann","sync":true}`).SyncToken
+	var names []string
+	for i := range 60 {
+		names = append(names, fmt.Sprintf("%02d", i)+strings.Repeat("\x01", 4094))
+	}
+	f.fold(ago(time.Hour), grouped("ann", "C2Cfat", names...),
+		&events.ConversationDeleted{ConversationOf: of("ann", "C2Cgone"), ThroughSequence: 1}, c2c("a", "ann", 2, "y"), pinned("ann", "C2Cfat"))
+	for _, c := range []struct {
+		since   string
+		removed []string
+		reset   bool
+	}{{token, []string{"C2Cgone"}, false}, {"of another list", nil, true}} {
+		request := `{"userID":"ann","sync":true,"since":"` + c.since + `"`
+		m, err := f.client.Request("convoview.v1.demo.conversation.list", []byte(request+"}"), 30*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refused replyError
+		if err := json.Unmarshal(m.Data, &refused); err != nil {
+			t.Fatal(err)
+		}
+		rest := f.list(request + `,"cursor":"` + refused.NextCursor + `"}`)
+		if diff := cmp.Diff([]string{"C2Ca"}, rest.ids(t)); diff != "" || rest.Data.Reset || rest.SyncToken != "" {
+			t.Errorf("the rest (-want +got), reset %t\n%s", rest.Data.Reset, diff)
+		}
+		if got := f.list(`{"userID":"ann","since":"` + refused.SyncToken + `"}`); got.Data.Reset || len(got.Data.ConversationList) != 0 {
+			t.Errorf("since its token: %+v", got.Data)
+		}
+		refused.Message, refused.NextCursor, refused.SyncToken = "", "", ""
+		want := replyError{Code: codeTooLarge, leftOut: leftOut{ConversationID: "C2Cfat", Removed: c.removed, Reset: c.reset}}
+		if diff := cmp.Diff(want, refused, cmp.AllowUnexported(replyError{})); diff != "" {
+			t.Errorf("the refusal (-want +got)\n%s", diff)
+		}
 	}
 }
 
