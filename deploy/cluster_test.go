@@ -1,11 +1,13 @@
 package deploy_test
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,19 +31,23 @@ import (
 // cluster is what an overlay asks a cluster for.
 type cluster struct {
 	pods        []pod
+	servers     []pod          // that operators and charts make
+	waves       map[string]int // in which Argo CD applies what: "Deployment projector"
+	credentials []credential
 	deployments map[string]*appsv1.Deployment
 	configMaps  map[string]*corev1.ConfigMap
 	services    map[string]*corev1.Service
 	policies    []*networkingv1.NetworkPolicy
+	budgets     []*policyv1.PodDisruptionBudget
 	monitors    []*monitoringv1.ServiceMonitor
 	targets     []target
 	topics      []topic
 	brokers     []broker
 	users       map[string][]acl
-	databases   []string
+	databases   []database
 }
 
-// pod is what a Deployment, a StatefulSet or a Job makes.
+// pod is what a Deployment, a StatefulSet, a Job or the like makes.
 type pod struct {
 	owner    string // "Deployment projector"
 	template corev1.PodTemplateSpec
@@ -62,9 +68,18 @@ type trigger struct {
 
 // broker is Strimzi's Kafka.
 type broker struct {
-	name  string
-	ports []int
+	name, version, metadata string
+	ports                   []int
 }
+
+// database is Altinity's ClickHouse.
+type database struct {
+	name  string
+	files map[string]string
+}
+
+// credential is a key of a Secret, and who takes it.
+type credential struct{ owner, secret, key string }
 
 // acl is what a KafkaUser may do.
 type acl struct {
@@ -98,10 +113,16 @@ type custom struct {
 		ScaleTargetRef  struct{ Name string }
 		MaxReplicaCount int
 		Triggers        []trigger
+		// TriggerAuthentication
+		SecretTargetRef []struct{ Name, Key string }
 		// Kafka
 		Kafka struct {
-			Listeners []struct{ Port int }
+			Version, MetadataVersion string
+			Listeners                []struct{ Port int }
 		}
+		// ClickHouseInstallation
+		Configuration struct{ Files map[string]string }
+		Templates     struct{ PodTemplates []corev1.PodTemplateSpec }
 		// KafkaTopic
 		Partitions int
 		Replicas   int
@@ -134,11 +155,18 @@ func (c *cluster) add(known schemas, manifest []byte) error {
 	case "ScaledObject":
 		c.targets = append(c.targets, target{"ScaledObject " + resource.Name, resource.Spec.ScaleTargetRef.Name, resource.Spec.MaxReplicaCount, resource.Spec.Triggers})
 	case "Kafka":
-		b := broker{name: resource.Name}
-		for _, l := range resource.Spec.Kafka.Listeners {
+		kafka := resource.Spec.Kafka
+		b := broker{name: resource.Name, version: kafka.Version, metadata: kafka.MetadataVersion}
+		for _, l := range kafka.Listeners {
 			b.ports = append(b.ports, l.Port)
 		}
 		c.brokers = append(c.brokers, b)
+		// As Strimzi labels them.
+		c.serve("Kafka "+b.name, map[string]string{"strimzi.io/cluster": b.name, "strimzi.io/kind": "Kafka"}, b.ports...)
+	case "TriggerAuthentication":
+		for _, ref := range resource.Spec.SecretTargetRef {
+			c.credentials = append(c.credentials, credential{"TriggerAuthentication " + resource.Name, ref.Name, ref.Key})
+		}
 	case "KafkaTopic":
 		t := topic{name: resource.Name, partitions: resource.Spec.Partitions, replicas: resource.Spec.Replicas, config: map[string]string{}}
 		for key, value := range resource.Spec.Config {
@@ -151,9 +179,31 @@ func (c *cluster) add(known schemas, manifest []byte) error {
 	case "KafkaUser":
 		c.users[resource.Name] = resource.Spec.Authorization.Acls
 	case "ClickHouseInstallation":
-		c.databases = append(c.databases, resource.Name)
+		c.databases = append(c.databases, database{resource.Name, resource.Spec.Configuration.Files})
+		owner := "ClickHouseInstallation " + resource.Name
+		for _, template := range resource.Spec.Templates.PodTemplates {
+			c.credentials = append(c.credentials, credentialsOf(owner, template.Spec)...)
+			// The operator adds the ports of ClickHouse's protocols.
+			server := &template.Spec.Containers[0]
+			server.Ports = append(server.Ports, portsOf(9000, 8123)...)
+			c.servers = append(c.servers, pod{owner, template})
+		}
 	}
 	return nil
+}
+
+// serve adds a pod that others make, by what of it is known.
+func (c *cluster) serve(owner string, labels map[string]string, ports ...int) {
+	c.servers = append(c.servers, pod{owner, corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Ports: portsOf(ports...)}}},
+	}})
+}
+
+func portsOf(numbers ...int) (all []corev1.ContainerPort) {
+	for _, number := range numbers {
+		all = append(all, corev1.ContainerPort{ContainerPort: int32(number)})
+	}
+	return all
 }
 
 func (c *cluster) addTyped(manifest []byte) error {
@@ -169,6 +219,10 @@ func (c *cluster) addTyped(manifest []byte) error {
 		c.pods = append(c.pods, pod{"StatefulSet " + o.Name, o.Spec.Template})
 	case *batchv1.Job:
 		c.pods = append(c.pods, pod{"Job " + o.Name, o.Spec.Template})
+	case *batchv1.CronJob:
+		c.pods = append(c.pods, pod{"CronJob " + o.Name, o.Spec.JobTemplate.Spec.Template})
+	case *policyv1.PodDisruptionBudget:
+		c.budgets = append(c.budgets, o)
 	case *corev1.ConfigMap:
 		c.configMaps[o.Name] = o
 	case *corev1.Service:
@@ -216,6 +270,7 @@ func build(t *testing.T, known schemas, overlay string, edits ...edit) (*cluster
 		configMaps:  map[string]*corev1.ConfigMap{},
 		services:    map[string]*corev1.Service{},
 		users:       map[string][]acl{},
+		waves:       map[string]int{},
 	}
 	var f faults
 	var typed []string
@@ -227,9 +282,25 @@ func build(t *testing.T, known schemas, overlay string, edits ...edit) (*cluster
 		if err != nil {
 			f.add("%s %s: %v", resource.GetKind(), resource.GetName(), err)
 		}
+		wave, err := strconv.Atoi(cmp.Or(resource.GetAnnotations()["argocd.argoproj.io/sync-wave"], "0"))
+		if err != nil {
+			f.add("%s %s: %v", resource.GetKind(), resource.GetName(), err)
+		}
+		c.waves[resource.GetKind()+" "+resource.GetName()] = wave
 		if group := resource.GetGvk().Group; !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io") {
 			typed = append(typed, string(manifest))
 		}
+	}
+	for _, p := range c.pods {
+		c.credentials = append(c.credentials, credentialsOf(p.owner, p.template.Spec)...)
+	}
+	if overlay == "production" {
+		release, err := natsOfChart()
+		if err != nil {
+			f.add("%s", err)
+		}
+		// As the chart labels them; the exporter's port is the last.
+		c.serve("chart "+release, map[string]string{"app.kubernetes.io/name": "nats", "app.kubernetes.io/instance": release}, 4222, 6222, 7777)
 	}
 	return c, append(f, lint(strings.Join(typed, "---\n"))...)
 }

@@ -34,33 +34,16 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer func() { _ = os.RemoveAll(binaries) }()
-		if err := buildAsImage(runtime.GOARCH, binaries); err != nil {
+		dockerfile, err := os.ReadFile("Dockerfile")
+		if err == nil {
+			err = buildAsImage(string(dockerfile), runtime.GOARCH, binaries)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()
 	}())
-}
-
-var buildCommand = regexp.MustCompile(`(?m)^\s+(CGO_ENABLED=\d.* go build .*)$`)
-
-// buildAsImage runs the build command of the Dockerfile for an architecture.
-func buildAsImage(arch, dir string) error {
-	dockerfile, err := os.ReadFile("Dockerfile")
-	if err != nil {
-		return err
-	}
-	found := buildCommand.FindSubmatch(dockerfile)
-	if found == nil {
-		return errors.New("the Dockerfile has no line that begins with CGO_ENABLED and builds")
-	}
-	build := exec.Command("sh", "-c", strings.ReplaceAll(string(found[1]), "/out/", dir+"/"))
-	build.Dir = ".."
-	build.Env = append(os.Environ(), "TARGETOS=linux", "TARGETARCH="+arch)
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", found[1], err, out)
-	}
-	return nil
 }
 
 // faults are what is wrong with something, each a sentence for whoever mends it.
@@ -79,21 +62,41 @@ func (f faults) expect(t *testing.T, want string) {
 	}
 }
 
-// edit is a change of one place of a file, which makes it wrong.
+// edit is a change of one place of a file, which makes it wrong. Where the place is one of
+// several alike, before says what it comes after, and … between the two.
 type edit struct{ file, before, after string }
 
 func (e edit) apply(t *testing.T, content string) string {
 	t.Helper()
-	if strings.Count(content, e.before) != 1 {
-		t.Fatalf("%s has %q %d times, want once", e.file, e.before, strings.Count(content, e.before))
+	var start int
+	before := e.before
+	if marker, rest, ok := strings.Cut(e.before, "…"); ok {
+		start, before = e.only(t, content, marker)+len(marker), rest
+		found := strings.Index(content[start:], before)
+		if found < 0 {
+			t.Fatalf("%s has no %q", e.file, e.before)
+		}
+		start += found
+	} else {
+		start = e.only(t, content, before)
 	}
-	return strings.Replace(content, e.before, e.after, 1)
+	return content[:start] + e.after + content[start+len(before):]
+}
+
+// only is where the content has a text, which it has once.
+func (e edit) only(t *testing.T, content, text string) int {
+	t.Helper()
+	if strings.Count(content, text) != 1 {
+		t.Fatalf("%s has %q %d times, want once", e.file, text, strings.Count(content, text))
+	}
+	return strings.Index(content, text)
 }
 
 // command is one of ours as a manifest runs it.
 type command struct {
-	args []string
-	env  map[string]string
+	args   []string
+	env    map[string]string
+	others [][]string // what is run with the same settings, too
 }
 
 func (c command) String() string { return strings.Join(c.args, " ") }
@@ -103,6 +106,7 @@ const (
 	kafkaBrokers        = "CONVOVIEW_KAFKA_BROKERS"
 	clickhouseAddresses = "CONVOVIEW_CLICKHOUSE_ADDRESSES"
 	natsURL             = "CONVOVIEW_NATS_URL"
+	otlpEndpoint        = "CONVOVIEW_OTLP_ENDPOINT"
 	adminAddr           = "CONVOVIEW_ADMIN_ADDR"
 )
 
@@ -121,13 +125,15 @@ var helpSetting = regexp.MustCompile(`(?m)^ {6}(CONVOVIEW_\w+)(?:, default (.+))
 
 // settings are all that the command has, with their values here.
 func (c command) settings() (map[string]string, error) {
-	out, err := command{args: append(slices.Clone(c.args), "--help")}.process(context.Background()).Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s --help: %w", c, err)
-	}
 	all := map[string]string{}
-	for _, m := range helpSetting.FindAllStringSubmatch(string(out), -1) {
-		all[m[1]] = m[2]
+	for _, args := range append([][]string{c.args}, c.others...) {
+		out, err := command{args: append(slices.Clone(args), "--help")}.process(context.Background()).Output()
+		if err != nil {
+			return nil, fmt.Errorf("%s --help: %w", c, err)
+		}
+		for _, m := range helpSetting.FindAllStringSubmatch(string(out), -1) {
+			all[m[1]] = m[2]
+		}
 	}
 	maps.Copy(all, c.env)
 	return all, nil
@@ -137,10 +143,13 @@ func (c command) settings() (map[string]string, error) {
 func (c command) addresses() ([]string, error) {
 	settings, err := c.settings()
 	var all []string
-	for _, name := range []string{kafkaBrokers, clickhouseAddresses, natsURL} {
+	for _, name := range []string{kafkaBrokers, clickhouseAddresses, natsURL, otlpEndpoint, "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
 		if settings[name] != "" {
 			for address := range strings.SplitSeq(settings[name], ",") {
-				all = append(all, strings.TrimPrefix(strings.TrimPrefix(address, "nats://"), "tls://"))
+				if _, rest, ok := strings.Cut(address, "://"); ok {
+					address, _, _ = strings.Cut(rest, "/")
+				}
+				all = append(all, address)
 			}
 		}
 	}
@@ -150,19 +159,26 @@ func (c command) addresses() ([]string, error) {
 // goSettings are those of Go's runtime that may be set besides.
 var goSettings = []string{"GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GODEBUG"}
 
+// operatorCommands are what operators run by hand.
+var operatorCommands = [][]string{{"projector", "rebuild"}, {"projector", "verify", "2"}, {"projector", "switch", "2"}, {"projector", "rollback"}, {"projector", "generations", "list"}}
+
 // check holds the command's settings against what it has, and has it check their values.
 func (c command) check() (f faults) {
-	known, err := command{args: c.args}.settings()
+	known, err := command{args: c.args, others: c.others}.settings()
 	if err != nil {
 		return faults{err.Error()}
 	}
+	_, traces := known[otlpEndpoint]
 	for _, name := range slices.Sorted(maps.Keys(c.env)) {
-		if _, ok := known[name]; !ok && !slices.Contains(goSettings, name) {
+		if _, ok := known[name]; !ok && !slices.Contains(goSettings, name) && (!traces || !strings.HasPrefix(name, "OTEL_")) {
 			f.add("%s has no setting %s: mend its name, or remove it", c, name)
 		}
 	}
-	if out, err := c.process(context.Background(), "CONVOVIEW_CHECK=true").CombinedOutput(); err != nil {
-		f.add("%s --check: %s", c, bytes.TrimSpace(out))
+	for _, args := range append([][]string{c.args}, c.others...) {
+		one := command{args: args, env: c.env}
+		if out, err := one.process(context.Background(), "CONVOVIEW_CHECK=true").CombinedOutput(); err != nil {
+			f.add("%s --check: %s", one, bytes.TrimSpace(out))
+		}
 	}
 	return f
 }

@@ -2,13 +2,11 @@ package deploy_test
 
 import (
 	"context"
-	"encoding/xml"
-	"errors"
-	"io"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +26,7 @@ func loadCompose(content string) (*types.Project, error) {
 		ConfigFiles: []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(content)}},
 		Environment: types.Mapping{},
 	}
-	return loader.LoadWithContext(context.Background(), details)
+	return loader.LoadWithContext(context.Background(), details, loader.WithProfiles([]string{"*"}))
 }
 
 func readFile(t *testing.T, name string) string {
@@ -54,9 +52,16 @@ func TestCompose_Refuse(t *testing.T) {
 		{"    mem_limit: 1g", "    mem_limit: 512m", "512 MiB of memory"},
 		{"image: apache/kafka:4.4.0\n    restart: unless", "image: apache/kafka\n    restart: unless", "no version"},
 		{"  stop_grace_period: 30s", "  stop_grace_period: 20s", "20s to stop"},
-		{"CONVOVIEW_KAFKA_BROKERS: kafka:19092", "CONVOVIEW_KAFKA_BROKERS: kafka:9091", "kafka:9091"},
-		{"CONVOVIEW_KAFKA_BROKERS: kafka:19092", "CONVOVIEW_KAFKA_BROKER: kafka:19092", "no setting CONVOVIEW_KAFKA_BROKER:"},
-		{"command: [projector, migrate]", "command: [projector, migration]", "migration"},
+		{"  projector:\n…kafka:19092", "kafka:9091", "kafka:9091"},
+		{"  projector:\n…CONVOVIEW_KAFKA_BROKERS:", "CONVOVIEW_KAFKA_BROKER:", "no setting CONVOVIEW_KAFKA_BROKER:"},
+		{"command: [projector, migrate, --roles=false]", "command: [projector, migration]", "migration"},
+		{"command: [projector, migrate, --roles=false]", "command: [projector, migrate]", "migrate would make roles"},
+		{"CONVOVIEW_CLICKHOUSE_USERNAME: convoview_query", "CONVOVIEW_CLICKHOUSE_USERNAME: convoview_projector", "query connects to ClickHouse as convoview_projector"},
+		{"{source: clickhouse-query, target: /etc/convoview/secrets/clickhouse/password}", "{source: clickhouse-projector, target: /etc/convoview/secrets/clickhouse/password}", "query has the password of clickhouse projector"},
+		{"{source: clickhouse-query, target: /etc/convoview/secrets/clickhouse/password}", "{source: clickhouse-query, target: /etc/convoview/secrets/clickhouse}", "/etc/convoview/secrets/clickhouse/password, which is not mounted"},
+		{"GF_SECURITY_ADMIN_PASSWORD__FILE: /etc/convoview/secrets/grafana-admin", "GF_SECURITY_ADMIN_PASSWORD: convoview", "grafana has GF_SECURITY_ADMIN_PASSWORD in its environment"},
+		{"GF_PLUGINS_PREINSTALL: grafana-clickhouse-datasource@4.20.0", "GF_PLUGINS_PREINSTALL: grafana-clickhouse-datasource", "no version of grafana-clickhouse-datasource"},
+		{"{source: clickhouse-analyst, target: /etc/convoview/secrets/clickhouse-analyst}", "{source: clickhouse-operator, target: /etc/convoview/secrets/clickhouse-analyst}", "has the password of clickhouse operator"},
 		{"127.0.0.1:9092:9092", "0.0.0.0:9092:9092", "expected 127.0.0.1"},
 		{"127.0.0.1:8081:8081", "127.0.0.1:8081:8080", "query publishes no port 8081"},
 		{"test: [CMD, query, --ready]", "test: [CMD, query, --check]", "healthcheck"},
@@ -110,17 +115,23 @@ func checkCompose(project *types.Project) (f faults) {
 				f.add("%s waits for %s with %s: expected %s", other, name, d.Condition, ready)
 			}
 		}
+		for key := range service.Environment {
+			if strings.HasSuffix(key, "_PASSWORD") {
+				f.add("%s has %s in its environment: expected a file", name, key)
+			}
+		}
 		if service.Build != nil {
 			f = append(f, checkService(project, service)...)
 		}
 	}
-	for waits, needs := range map[string][]string{"projector": {"topics", "migrate", "nats"}, "query": {"migrate", "nats"}, "topics": {"kafka"}, "migrate": {"clickhouse"}} {
+	for waits, needs := range map[string][]string{"projector": {"topics", "migrate", "nats"}, "query": {"migrate", "nats"}, "operator": {"migrate"}, "topics": {"kafka"}, "migrate": {"clickhouse"}} {
 		for _, need := range needs {
 			if _, ok := project.Services[waits].DependsOn[need]; !ok {
 				f.add("%s does not wait for %s", waits, need)
 			}
 		}
 	}
+	f = append(f, checkDataSources(project)...)
 	projector := commandOfService(project.Services["projector"])
 	partitions, _ := strconv.Atoi(*project.Services["topics"].Environment["PARTITIONS"])
 	return append(f, checkTopics(projector, scriptTopics(partitions))...)
@@ -128,16 +139,30 @@ func checkCompose(project *types.Project) (f faults) {
 
 func commandOfService(service types.ServiceConfig) command {
 	c := command{args: service.Command, env: map[string]string{}}
+	if service.Name == "operator" {
+		c.others = operatorCommands
+	}
 	for key, value := range service.Environment {
 		c.env[key] = *value
 	}
 	return c
 }
 
+// secretsOf are the files of a service's secrets, each with what it is of.
+func secretsOf(service types.ServiceConfig) files {
+	mounted := files{}
+	for _, s := range service.Secrets {
+		mounted[s.Target] = strings.Replace(s.Source, "-", " ", 1)
+	}
+	return mounted
+}
+
 // checkService holds a service of ours against its command.
 func checkService(project *types.Project, service types.ServiceConfig) (f faults) {
-	run := commandOfService(service)
-	if f = run.check(); len(f) > 0 {
+	run, mounted := commandOfService(service), secretsOf(service)
+	f = checkAccount(service.Name, run, mounted)
+	run, missing := mounted.put(run)
+	if f = append(f, append(missing, run.check()...)...); len(f) > 0 {
 		return f
 	}
 	addresses, err := run.addresses()
@@ -172,6 +197,70 @@ func checkService(project *types.Project, service types.ServiceConfig) (f faults
 	f = append(f, faults...)
 	return append(f, memoryFits(service.Name, int64(service.MemLimit), memory)...)
 }
+
+// dataSource is one of Grafana's, as it is provisioned.
+type dataSource struct {
+	Type, URL string
+	JSONData  struct {
+		Host, Username string
+		Port           int
+	}
+	SecureJSONData struct{ Password string }
+}
+
+// checkDataSources holds that each dashboard has a data source, which is there.
+func checkDataSources(project *types.Project) (f faults) {
+	grafana := project.Services["grafana"]
+	provisioned := map[string]bool{}
+	names, _ := filepath.Glob("grafana/provisioning/datasources/*.yaml")
+	for _, name := range names {
+		var file struct{ DataSources []dataSource }
+		content, err := os.ReadFile(name)
+		if err == nil {
+			err = yaml.Unmarshal(content, &file)
+		}
+		if err != nil {
+			f.add("%s: %v", name, err)
+		}
+		for _, source := range file.DataSources {
+			provisioned[source.Type] = true
+			address := strings.TrimPrefix(source.URL, "http://")
+			if source.Type != "prometheus" { // which comes with Grafana
+				address = net.JoinHostPort(source.JSONData.Host, strconv.Itoa(source.JSONData.Port))
+				if plugin := grafana.Environment["GF_PLUGINS_PREINSTALL"]; plugin == nil || !strings.HasPrefix(*plugin, source.Type+"@") {
+					f.add("grafana: GF_PLUGINS_PREINSTALL has no version of %s", source.Type)
+				}
+				secret := strings.TrimSuffix(strings.TrimPrefix(source.SecureJSONData.Password, "$__file{"), "}")
+				if got, want := secretsOf(grafana)[secret], "clickhouse analyst"; got != want || source.JSONData.Username != "convoview_analyst" {
+					f.add("%s: %s has the password of %s: expected %s", name, source.JSONData.Username, got, want)
+				}
+			}
+			if !isOpen(project, address) {
+				f.add("%s asks %s, where nothing listens", name, address)
+			}
+		}
+	}
+	dashboards, _ := filepath.Glob("grafana/dashboards/*.json")
+	for _, name := range dashboards {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			f.add("%s", err)
+		}
+		asked := dataSourceType.FindAllSubmatch(content, -1)
+		if len(asked) == 0 {
+			f.add("%s asks nobody", name)
+		}
+		for _, m := range asked {
+			if !provisioned[string(m[1])] {
+				f.add("%s asks a %s, which is not provisioned", name, m[1])
+				break
+			}
+		}
+	}
+	return f
+}
+
+var dataSourceType = regexp.MustCompile(`"datasource": \{\s*"type": "([^"]+)"`)
 
 // isOpen says whether a service listens at an address.
 func isOpen(project *types.Project, address string) bool {
@@ -211,15 +300,6 @@ func TestConfigurations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"clickhouse/config.xml", "clickhouse/users.xml"} {
-		if err := wellFormed(readFile(t, name)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if err := wellFormed("<a><b></a>"); err == nil {
-		t.Error("what is not well-formed is")
-	}
-
 	nats, err := server.ProcessConfigFile("nats/local.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -259,17 +339,6 @@ func TestConfigurations(t *testing.T) {
 	for _, name := range prometheus.RuleFiles {
 		if _, err := os.Stat(filepath.Join("prometheus", name)); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-func wellFormed(content string) error {
-	d := xml.NewDecoder(strings.NewReader(content))
-	for {
-		if _, err := d.Token(); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
 		}
 	}
 }

@@ -19,8 +19,8 @@ import (
 // secretsDir is where secrets are mounted.
 const secretsDir = "/etc/convoview/secrets"
 
-// files are those that are mounted in a container.
-type files map[string]bool
+// files are those that are mounted in a container, each with the secret that it has.
+type files map[string]string
 
 // put makes the files that the command's settings name, and has the settings name these. A
 // file that is not mounted is a fault.
@@ -32,7 +32,7 @@ func (m files) put(c command) (command, faults) {
 		if !strings.HasPrefix(path, secretsDir) {
 			continue
 		}
-		if !m[path] {
+		if m[path] == "" {
 			f.add("%s of %s is %s, which is not mounted", name, c, path)
 			continue
 		}

@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"cmp"
 	"flag"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -14,9 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // crds is a directory with the definitions of Strimzi's and Altinity's resources.
@@ -70,8 +69,34 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"a setting that there is not", "small", edit{base + "kustomization.yaml", "CONVOVIEW_NATS_URL", "CONVOVIEW_NATS_URLS"}, "query has no setting CONVOVIEW_NATS_URLS"},
 		{"a value that is refused", "production", edit{production + "kustomization.yaml", "CONVOVIEW_KAFKA_TLS=true", "CONVOVIEW_KAFKA_TLS=perhaps"}, "projector run --check"},
 		{"a host that there is not", "small", edit{base + "kustomization.yaml", "nats://nats:4222", "nats://nets:4222"}, "nets:4222"},
-		{"a port that is closed", "production", edit{production + "kafka.yaml", "port: 9093", "port: 9094"}, "chat-kafka-bootstrap:9093"},
-		{"a policy without the port", "small", edit{base + "networkpolicies.yaml", "        - {port: 9092, protocol: TCP} # Kafka\n", ""}, "port 9092"},
+		{"a port that is closed", "production", edit{production + "kafka.yaml", "port: 9093", "port: 9094"}, "chat-kafka-bootstrap:9093, where nothing listens"},
+		{"a policy without the port", "small", edit{base + "networkpolicies.yaml", "  name: query\n…port: 9000", "port: 9001"}, "no NetworkPolicy lets Deployment query reach clickhouse:9000"},
+		{"a policy without DNS", "small", edit{base + "networkpolicies.yaml", "{port: 53, protocol: UDP}", "{port: 54, protocol: UDP}"}, "no NetworkPolicy lets Job migrate out to DNS"},
+		{"a monitoring of another name", "small", edit{base + "networkpolicies.yaml", "  name: projector\n…name: monitoring", "name: monitorin"}, "Prometheus reaches port 8080 of Deployment projector: false"},
+		{"a service that is open", "small", edit{base + "networkpolicies.yaml", "  name: projector\n…            matchLabels:\n              kubernetes.io/metadata.name: monitoring\n", "            {}\n"}, "a stranger reaches port 8080 of Deployment projector: true"},
+		{"Kafka without backends", "small", edit{small + "networkpolicies.yaml", "  name: kafka\n…convoview/backend:", "convoview/backends:"}, "a backend reaches port 9092 of StatefulSet kafka: false"},
+		{"NATS that is open", "small", edit{small + "networkpolicies.yaml", "  name: nats\n…{matchLabels: {convoview/backend: \"true\"}}", "{}"}, "a stranger reaches port 4222 of StatefulSet nats: true"},
+		{"ClickHouse that is closed", "small", edit{small + "networkpolicies.yaml", "        - {port: native, protocol: TCP}\n", ""}, "no NetworkPolicy lets Deployment query reach clickhouse:9000"},
+		{"topics that do not reach Kafka", "small", edit{small + "networkpolicies.yaml", "  name: topics\n…port: kafka", "port: kafkas"}, "no NetworkPolicy lets Job topics reach kafka:9092"},
+		{"ClickHouse without its operator", "production", edit{production + "networkpolicies.yaml", "name: clickhouse-operator}", "name: kube-system}"}, "ClickHouse's operator reaches port 8123 of ClickHouseInstallation convoview: false"},
+		{"ClickHouse without metrics", "production", edit{production + "networkpolicies.yaml", "port: 9363", "port: 9364"}, "Prometheus reaches port 9363 of ClickHouseInstallation convoview: false"},
+		{"NATS for strangers", "production", edit{production + "networkpolicies.yaml", "        - namespaceSelector: {matchLabels: {convoview/backend: \"true\"}}\n", "        - namespaceSelector: {}\n"}, "a stranger reaches port 4222 of chart nats: true"},
+		{"NATS without routes", "production", edit{production + "networkpolicies.yaml", "  name: nats\n…port: 6222", "port: 6223"}, "chart nats does not reach itself at port 6222"},
+		{"a budget for a Job's pod", "small", edit{base + "operator.yaml", "          labels:\n            app.kubernetes.io/name: operator", "          labels:\n            app.kubernetes.io/name: projector"}, "PodDisruptionBudget projector selects the pod of CronJob operator"},
+		{"a migration before its servers", "small", edit{base + "migrate.yaml", "sync-wave: \"1\"", "sync-wave: \"-1\""}, "StatefulSet clickhouse is applied in wave 0: expected it before Job migrate"},
+		{"a service before the migration", "production", edit{base + "query.yaml", "sync-wave: \"2\"", "sync-wave: \"1\""}, "Deployment query is applied in wave 1: expected it after Job migrate"},
+		{"another role's account", "small", edit{base + "query.yaml", "value: convoview_query", "value: convoview_projector"}, "Deployment query connects to ClickHouse as convoview_projector: expected convoview_query"},
+		{"another role's password", "small", edit{base + "migrate.yaml", "key: operator", "key: query"}, "Job migrate has the password of clickhouse query: expected clickhouse operator"},
+		{"a password in the environment", "production", edit{base + "projector.yaml", "name: CONVOVIEW_CLICKHOUSE_PASSWORD_FILE", "name: CONVOVIEW_CLICKHOUSE_PASSWORD"}, "Deployment projector has CONVOVIEW_CLICKHOUSE_PASSWORD in its environment"},
+		{"roles that a server without a store would have to make", "small", edit{base + "migrate.yaml", ", --roles=false]", "]"}, "Job migrate would make roles"},
+		{"a password that the server has not", "small", edit{small + "clickhouse.yaml", "{name: CLICKHOUSE_ANALYST_PASSWORD, valueFrom: {secretKeyRef: {name: clickhouse, key: analyst}}}", "{name: CLICKHOUSE_ANALYST_PASSWORD, value: analyst}"}, "StatefulSet clickhouse takes CLICKHOUSE_ANALYST_PASSWORD from"},
+		{"a password that is another's", "production", edit{production + "clickhouse.yaml", "key: operator", "key: projector"}, "ClickHouseInstallation convoview takes CLICKHOUSE_OPERATOR_PASSWORD from clickhouse projector"},
+		{"accounts that are not there", "production", edit{production + "kustomization.yaml", "users.d/convoview.xml", "user.d/convoview.xml"}, "ClickHouseInstallation convoview has other accounts"},
+		{"a setting of traces where there are none", "small", edit{base + "migrate.yaml", "          env:\n", "          env:\n            - {name: OTEL_SERVICE_NAME, value: migrate}\n"}, "has no setting OTEL_SERVICE_NAME"},
+		{"traces that nobody lets out", "small", edit{base + "query.yaml", "          env:\n", "          env:\n            - {name: CONVOVIEW_OTLP_ENDPOINT, value: \"http://collector.tracing.svc:4318\"}\n"}, "no NetworkPolicy lets Deployment query reach collector.tracing.svc:4318"},
+		{"a scaler with a secret that nobody makes", "production", edit{production + "scaling.yaml", "      name: keda\n      key: user.crt", "      name: kedda\n      key: user.crt"}, "TriggerAuthentication kafka takes user.crt of the Secret kedda"},
+		{"a scaler with a key that there is not", "production", edit{production + "scaling.yaml", "key: user.key", "key: user.pem"}, "TriggerAuthentication kafka takes user.pem of the Secret keda"},
+		{"a key that nobody has made", "small", edit{base + "query.yaml", "key: query", "key: queries"}, "Deployment query takes queries of the Secret clickhouse"},
 		{"a port of another number", "small", edit{base + "query.yaml", "containerPort: 8081", "containerPort: 8080"}, "expected 8081"},
 		{"a path that there is not", "small", edit{base + "projector.yaml", "path: /readyz", "path: /ready"}, "answers /ready with 404"},
 		{"a path that says nothing", "small", edit{base + "projector.yaml", "path: /readyz", "path: /metrics"}, "although it is not ready"},
@@ -81,8 +106,8 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"too little memory", "small", edit{base + "query.yaml", "memory: 1Gi", "memory: 800Mi"}, "800 MiB of memory"},
 		{"more projectors than partitions", "production", edit{production + "scaling.yaml", "maxReplicaCount: 24", "maxReplicaCount: 25"}, "has 25 projectors at most: expected 24"},
 		{"another group's lag", "production", edit{production + "scaling.yaml", "consumerGroup: convoview-projector", "consumerGroup: projector"}, "consumerGroup"},
-		{"a secret that nobody makes", "production", edit{production + "secrets-projector.yaml", "name: chat-cluster-ca-cert", "name: chat-ca"}, "chat-ca"},
-		{"a file that is not mounted", "production", edit{production + "secrets-projector.yaml", "path: kafka/user.key", "path: kafka/key"}, "/etc/convoview/secrets/kafka/user.key"},
+		{"a secret that nobody makes", "production", edit{production + "kustomization.yaml", "kind: CronJob…name: chat-cluster-ca-cert", "name: chat-ca"}, "chat-ca"},
+		{"a file that is not mounted", "production", edit{production + "kustomization.yaml", "kind: Deployment, name: projector}\n    patch: |\n      - op: add\n        path: /spec/template…path: kafka/user.key", "path: kafka/key"}, "/etc/convoview/secrets/kafka/user.key"},
 		{"messages that go too soon", "production", edit{production + "topics.yaml", "retention.ms: 777600000", "retention.ms: 604800000"}, "chat.messages"},
 		{"a topic that is missing", "production", edit{production + "topics.yaml", "name: chat.dead", "name: chat.deaf"}, "no topic chat.dead"},
 		{"as few replicas as are needed to write", "production", edit{production + "topics.yaml", "replicas: 3\n  config:\n    cleanup.policy: compact", "replicas: 2\n  config:\n    cleanup.policy: compact"}, "chat.state has 2 replicas"},
@@ -100,33 +125,44 @@ func TestOverlays_Refuse(t *testing.T) {
 	}
 }
 
+// TestOverlays_Traces holds that traces can be had, as docs/DEPLOY.md says.
+func TestOverlays_Traces(t *testing.T) {
+	page := readFile(t, "../docs/DEPLOY.md")
+	variable := regexp.MustCompile(`value: (\{name: CONVOVIEW_OTLP_ENDPOINT, value: .*\})\n`).FindStringSubmatch(page)
+	if variable == nil {
+		t.Fatal("docs/DEPLOY.md does not say how to have traces")
+	}
+	added := "          env:\n            - " + variable[1] + "\n            - {name: OTEL_TRACES_SAMPLER, value: parentbased_always_off}\n"
+	c, f := build(t, resourceSchemas(t), "small",
+		edit{"k8s/base/projector.yaml", "          env:\n", added}, edit{"k8s/base/query.yaml", "          env:\n", added})
+	if c != nil {
+		f = append(f, c.check("small")...)
+	}
+	f.expect(t, "")
+}
+
 // check holds an overlay against our commands and against itself.
 func (c *cluster) check(overlay string) (f faults) {
-	provided := c.provided()
-	if overlay == "production" {
-		provided = append(provided, natsOfChart())
-	}
-	secrets := c.secrets()
 	var ours []string
 	for _, p := range c.pods {
 		for _, container := range p.template.Spec.Containers {
 			f = append(f, c.isolated(p, container)...)
 			if strings.HasPrefix(container.Image, "convoview:") {
 				ours = append(ours, p.owner)
-				f = append(f, c.checkOurs(p, container, provided)...)
-			}
-		}
-		for _, name := range secretsOf(p.template.Spec) {
-			if !slices.Contains(secrets, name) {
-				f.add("%s takes the Secret %s, which nothing here makes and docs/DEPLOY.md does not name", p.owner, name)
+				f = append(f, c.checkOurs(p, container)...)
 			}
 		}
 	}
 	slices.Sort(ours)
-	if want := []string{"Deployment projector", "Deployment query", "Job migrate"}; !slices.Equal(ours, want) {
+	if want := []string{"CronJob operator", "Deployment projector", "Deployment query", "Job migrate"}; !slices.Equal(ours, want) {
 		f.add("our image is in %q: expected it in %q", ours, want)
 		return f
 	}
+	f = append(f, c.checkSecrets(overlay)...)
+	f = append(f, c.checkPolicies()...)
+	f = append(f, c.checkBudgets()...)
+	f = append(f, c.checkWaves()...)
+	f = append(f, c.checkClickHouse()...)
 	projector, _ := c.commandOf("projector")
 	topics := c.topics
 	if len(topics) == 0 {
@@ -137,7 +173,7 @@ func (c *cluster) check(overlay string) (f faults) {
 		f = append(f, checkUser(projector, c.users["projector"])...)
 	}
 	for _, scaler := range c.targets {
-		f = append(f, c.checkScaler(scaler, projector, topics, provided)...)
+		f = append(f, c.checkScaler(scaler, projector, topics)...)
 	}
 	for _, m := range c.monitors {
 		for _, name := range []string{"projector", "query"} {
@@ -150,10 +186,11 @@ func (c *cluster) check(overlay string) (f faults) {
 }
 
 // checkOurs holds one of our containers against its command.
-func (c *cluster) checkOurs(p pod, container corev1.Container, provided []string) (f faults) {
+func (c *cluster) checkOurs(p pod, container corev1.Container) (f faults) {
 	run, mounted := c.command(p, container)
+	f = checkAccount(p.owner, run, mounted)
 	run, missing := mounted.put(run)
-	f = append(missing, run.check()...)
+	f = append(f, append(missing, run.check()...)...)
 	if len(f) > 0 {
 		return f // what it is like when it runs does not matter then
 	}
@@ -162,18 +199,16 @@ func (c *cluster) checkOurs(p pod, container corev1.Container, provided []string
 		f.add("%s", err)
 	}
 	for _, address := range addresses {
-		if !slices.Contains(provided, address) {
-			f.add("%s connects to %s, where nothing listens: there are %s", p.owner, address, strings.Join(provided, ", "))
-		}
-		_, port, _ := net.SplitHostPort(address)
-		if !c.mayReach(p, port) {
-			f.add("no NetworkPolicy lets %s out to port %s", p.owner, port)
+		if to, port, found := c.find(address); !found {
+			f.add("%s connects to %s, where nothing listens", p.owner, address)
+		} else if !c.reaches(p.peer(), to, port) {
+			f.add("no NetworkPolicy lets %s reach %s", p.owner, address)
 		}
 	}
-	if !c.mayReach(p, "53") {
+	if !c.resolves(p.peer()) {
 		f.add("no NetworkPolicy lets %s out to DNS", p.owner)
 	}
-	if strings.HasPrefix(p.owner, "Job ") {
+	if !strings.HasPrefix(p.owner, "Deployment ") {
 		return f
 	}
 
@@ -190,9 +225,6 @@ func (c *cluster) checkOurs(p pod, container corev1.Container, provided []string
 	_, port, _ := net.SplitHostPort(settings[adminAddr])
 	if got := containerPort(container, "admin"); strconv.Itoa(int(got)) != port {
 		f.add("%s has its port admin at %d: expected %s, %s", p.owner, got, port, adminAddr)
-	}
-	if !c.mayBeReached(p, "admin") {
-		f.add("no NetworkPolicy lets Prometheus reach %s", p.owner)
 	}
 	alive, ready := container.LivenessProbe.HTTPGet, container.ReadinessProbe.HTTPGet
 	for _, probe := range []*corev1.HTTPGetAction{alive, ready, container.StartupProbe.HTTPGet} {
@@ -235,6 +267,9 @@ func (c *cluster) isolated(p pod, container corev1.Container) (f faults) {
 // command is what a container runs, and the files that it finds there.
 func (c *cluster) command(p pod, container corev1.Container) (command, files) {
 	run := command{args: append(slices.Clone(container.Command), container.Args...), env: map[string]string{}}
+	if p.owner == "CronJob operator" {
+		run.others = operatorCommands
+	}
 	for _, from := range container.EnvFrom {
 		if from.ConfigMapRef != nil && c.configMaps[from.ConfigMapRef.Name] != nil {
 			maps.Copy(run.env, c.configMaps[from.ConfigMapRef.Name].Data)
@@ -254,7 +289,7 @@ func (c *cluster) command(p pod, container corev1.Container) (command, files) {
 			}
 			for _, source := range volume.Projected.Sources {
 				for _, item := range source.Secret.Items {
-					mounted[mount.MountPath+"/"+item.Path] = true
+					mounted[mount.MountPath+"/"+item.Path] = source.Secret.Name + " " + item.Key
 				}
 			}
 		}
@@ -272,68 +307,131 @@ func (c *cluster) commandOf(deployment string) (command, files) {
 	return command{}, nil
 }
 
-// provided are the addresses at which something listens.
-func (c *cluster) provided() (all []string) {
-	for _, s := range c.services {
-		for _, port := range s.Spec.Ports {
-			all = append(all, s.Name+":"+strconv.Itoa(int(port.Port)))
-		}
-	}
-	for _, b := range c.brokers {
-		for _, port := range b.ports {
-			all = append(all, b.name+"-kafka-bootstrap:"+strconv.Itoa(port))
-		}
-	}
-	for _, name := range c.databases {
-		all = append(all, "clickhouse-"+name+":9000")
-	}
-	slices.Sort(all)
-	return all
-}
-
-var helmRelease = regexp.MustCompile(`helm install (\S+) nats/nats --namespace convoview`)
-
-// natsOfChart is the address that the NATS chart gives with our values.
-func natsOfChart() string {
-	values, err := os.ReadFile("k8s/overlays/production/nats-values.yaml")
-	if found := helmRelease.FindSubmatch(values); err == nil && found != nil {
-		return string(found[1]) + ":4222"
-	}
-	return "no NATS"
-}
-
-// secrets are those that operators make, and those that the operator of convoview is told to.
-func (c *cluster) secrets() []string {
-	all := slices.Collect(maps.Keys(c.users))
-	for _, b := range c.brokers {
-		all = append(all, b.name+"-cluster-ca-cert")
-	}
+// section is the part of docs/DEPLOY.md about an overlay, with its commands on one line each.
+func section(overlay string) (string, error) {
 	page, err := os.ReadFile("../docs/DEPLOY.md")
 	if err != nil {
-		return all
+		return "", err
 	}
-	for _, m := range regexp.MustCompile(`create secret generic (\S+)`).FindAllStringSubmatch(string(page), -1) {
-		all = append(all, m[1])
+	title := map[string]string{"small": "\n### A small cluster\n", "production": "\n### Production\n"}[overlay]
+	_, text, found := strings.Cut(string(page), title)
+	if !found {
+		return "", fmt.Errorf("docs/DEPLOY.md has no section %q", title)
 	}
-	return all
+	text, _, _ = strings.Cut(text, "\n## ")
+	text, _, _ = strings.Cut(text, "\n### ")
+	return strings.ReplaceAll(text, "\\\n", " "), nil
 }
 
-func secretsOf(spec corev1.PodSpec) (all []string) {
+var helmInstall = regexp.MustCompile(`(?m)^helm install (\S+) nats/nats --version '~([\d.]+)' --namespace convoview --values deploy/k8s/overlays/production/nats-values.yaml$`)
+
+// natsOfChart is the release of the NATS chart that docs/DEPLOY.md installs: its Service has
+// that name, since it contains the chart's.
+func natsOfChart() (release string, err error) {
+	text, err := section("production")
+	if err != nil {
+		return "", err
+	}
+	found := helmInstall.FindStringSubmatch(text)
+	if found == nil || !strings.Contains(found[1], "nats") {
+		return "", fmt.Errorf("docs/DEPLOY.md does not install NATS by %s", helmInstall)
+	}
+	return found[1], nil
+}
+
+var (
+	createSecret = regexp.MustCompile(`create secret generic (\S+)(.*)`)
+	fromLiteral  = regexp.MustCompile(`--from-literal=([\w.-]+)=`)
+)
+
+// checkSecrets holds the keys that somebody takes against those that operators make, and those
+// that docs/DEPLOY.md has made.
+func (c *cluster) checkSecrets(overlay string) (f faults) {
+	made := map[string][]string{}
+	for user := range c.users {
+		made[user] = []string{"user.crt", "user.key"}
+	}
+	for _, b := range c.brokers {
+		made[b.name+"-cluster-ca-cert"] = []string{"ca.crt"}
+	}
+	text, err := section(overlay)
+	if err != nil {
+		f.add("%s", err)
+	}
+	for _, m := range createSecret.FindAllStringSubmatch(text, -1) {
+		for _, literal := range fromLiteral.FindAllStringSubmatch(m[2], -1) {
+			made[m[1]] = append(made[m[1]], literal[1])
+		}
+	}
+	for _, taken := range c.credentials {
+		if !slices.Contains(made[taken.secret], taken.key) {
+			f.add("%s takes %s of the Secret %s, which nothing here makes and docs/DEPLOY.md does not have made", taken.owner, taken.key, taken.secret)
+		}
+	}
+	return f
+}
+
+// credentialsOf are the keys of Secrets that a pod takes.
+func credentialsOf(owner string, spec corev1.PodSpec) (all []credential) {
 	for _, container := range spec.Containers {
+		for _, from := range container.EnvFrom {
+			if from.SecretRef != nil {
+				all = append(all, credential{owner, from.SecretRef.Name, "*"})
+			}
+		}
 		for _, v := range container.Env {
 			if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef != nil {
-				all = append(all, v.ValueFrom.SecretKeyRef.Name)
+				all = append(all, credential{owner, v.ValueFrom.SecretKeyRef.Name, v.ValueFrom.SecretKeyRef.Key})
 			}
 		}
 	}
 	for _, volume := range spec.Volumes {
-		if volume.Projected != nil {
-			for _, source := range volume.Projected.Sources {
-				all = append(all, source.Secret.Name)
+		if volume.Secret != nil {
+			all = append(all, credential{owner, volume.Secret.SecretName, "*"})
+		}
+		if volume.Projected == nil {
+			continue
+		}
+		for _, source := range volume.Projected.Sources {
+			for _, item := range source.Secret.Items {
+				all = append(all, credential{owner, source.Secret.Name, item.Key})
 			}
 		}
 	}
 	return all
+}
+
+// checkBudgets holds that no PodDisruptionBudget selects the pod of a Job: Kubernetes would
+// not know how many there ought to be, and would evict none.
+func (c *cluster) checkBudgets() (f faults) {
+	for _, budget := range c.budgets {
+		for _, p := range c.pods {
+			if selects(budget.Spec.Selector, p.template.Labels) && !strings.HasPrefix(p.owner, "Deployment ") && !strings.HasPrefix(p.owner, "StatefulSet ") {
+				f.add("PodDisruptionBudget %s selects the pod of %s", budget.Name, p.owner)
+			}
+		}
+	}
+	return f
+}
+
+// checkWaves holds that Argo CD applies what the migration needs before it, and what needs the
+// migration after it.
+func (c *cluster) checkWaves() (f faults) {
+	migration := c.waves["Job migrate"]
+	for _, name := range slices.Sorted(maps.Keys(c.waves)) {
+		wave := c.waves[name]
+		kind, _, _ := strings.Cut(name, " ")
+		switch {
+		case name == "Job migrate":
+		case slices.Contains([]string{"Deployment", "ScaledObject", "HorizontalPodAutoscaler"}, kind):
+			if wave <= migration {
+				f.add("%s is applied in wave %d: expected it after Job migrate, %d", name, wave, migration)
+			}
+		case wave >= migration:
+			f.add("%s is applied in wave %d: expected it before Job migrate, %d", name, wave, migration)
+		}
+	}
+	return f
 }
 
 func containerPort(container corev1.Container, name string) int32 {
@@ -343,47 +441,6 @@ func containerPort(container corev1.Container, name string) int32 {
 		}
 	}
 	return 0
-}
-
-// mayReach says whether some NetworkPolicy lets a pod out to a port.
-func (c *cluster) mayReach(p pod, port string) bool {
-	for _, policy := range c.policiesOf(p) {
-		for _, rule := range policy.Spec.Egress {
-			if hasPort(rule.Ports, port) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (c *cluster) mayBeReached(p pod, port string) bool {
-	for _, policy := range c.policiesOf(p) {
-		for _, rule := range policy.Spec.Ingress {
-			if hasPort(rule.Ports, port) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (c *cluster) policiesOf(p pod) (all []*networkingv1.NetworkPolicy) {
-	for _, policy := range c.policies {
-		if selects(&policy.Spec.PodSelector, p.template.Labels) {
-			all = append(all, policy)
-		}
-	}
-	return all
-}
-
-func hasPort(ports []networkingv1.NetworkPolicyPort, port string) bool {
-	return slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.String() == port })
-}
-
-func selects(selector *metav1.LabelSelector, of map[string]string) bool {
-	s, err := metav1.LabelSelectorAsSelector(selector)
-	return err == nil && s.Matches(labels.Set(of))
 }
 
 func (c *cluster) monitored(selector metav1.LabelSelector, port, service string) bool {
@@ -431,7 +488,7 @@ func checkUser(projector command, acls []acl) (f faults) {
 }
 
 // checkScaler holds what scales a Deployment against it.
-func (c *cluster) checkScaler(s target, projector command, topics []topic, provided []string) (f faults) {
+func (c *cluster) checkScaler(s target, projector command, topics []topic) (f faults) {
 	deployment := c.deployments[s.deployment]
 	if deployment == nil {
 		f.add("%s scales %s, which there is not", s.scaler, s.deployment)
@@ -461,8 +518,9 @@ func (c *cluster) checkScaler(s target, projector command, topics []topic, provi
 			f.add("%s looks at the consumerGroup %s: expected %s", s.scaler, t.Metadata["consumerGroup"], group)
 		}
 		// KEDA is in a namespace of its own.
-		if server := strings.Replace(t.Metadata["bootstrapServers"], ".convoview.svc:", ":", 1); !slices.Contains(provided, server) {
-			f.add("%s asks %s, where no Kafka listens", s.scaler, t.Metadata["bootstrapServers"])
+		server := t.Metadata["bootstrapServers"]
+		if _, _, found := c.find(server); !found || !strings.Contains(server, ".convoview.svc:") {
+			f.add("%s asks %s, where no Kafka listens", s.scaler, server)
 		}
 	}
 	return f
