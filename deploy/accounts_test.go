@@ -257,6 +257,9 @@ func TestSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if out, err := exec.Command("sh", "clickhouse/with-passwords.sh", "env").CombinedOutput(); err == nil {
+		t.Errorf("ClickHouse's server would start without passwords: %s", out)
+	}
 	run := exec.Command("sh", "clickhouse/with-passwords.sh", "env")
 	run.Env = append(os.Environ(), "SECRETS="+server)
 	out, err := run.CombinedOutput()

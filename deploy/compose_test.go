@@ -131,7 +131,7 @@ func checkCompose(project *types.Project) (f faults) {
 			}
 		}
 	}
-	f = append(f, checkDataSources(project)...)
+	f = append(f, checkDataSources(project, "grafana/provisioning/datasources")...)
 	projector := commandOfService(project.Services["projector"])
 	partitions, _ := strconv.Atoi(*project.Services["topics"].Environment["PARTITIONS"])
 	return append(f, checkTopics(projector, scriptTopics(partitions))...)
@@ -198,6 +198,27 @@ func checkService(project *types.Project, service types.ServiceConfig) (f faults
 	return append(f, memoryFits(service.Name, int64(service.MemLimit), memory)...)
 }
 
+// TestCompose_DataSources shows what is found where a dashboard asks nobody.
+func TestCompose_DataSources(t *testing.T) {
+	project, err := loadCompose(readFile(t, "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "clickhouse.yaml"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := readFile(t, "grafana/provisioning/datasources/clickhouse.yaml")
+	write(edit{"clickhouse.yaml", "port: 9000", "port: 9440"}.apply(t, file))
+	checkDataSources(project, dir).expect(t, "clickhouse:9440, where nothing listens")
+	checkDataSources(project, dir).expect(t, "asks a prometheus, which is not provisioned")
+	write(edit{"clickhouse.yaml", "username: convoview_analyst", "username: convoview_operator"}.apply(t, file))
+	checkDataSources(project, dir).expect(t, "convoview_operator has the password of clickhouse analyst")
+}
+
 // dataSource is one of Grafana's, as it is provisioned.
 type dataSource struct {
 	Type, URL string
@@ -209,10 +230,10 @@ type dataSource struct {
 }
 
 // checkDataSources holds that each dashboard has a data source, which is there.
-func checkDataSources(project *types.Project) (f faults) {
+func checkDataSources(project *types.Project, provisioning string) (f faults) {
 	grafana := project.Services["grafana"]
 	provisioned := map[string]bool{}
-	names, _ := filepath.Glob("grafana/provisioning/datasources/*.yaml")
+	names, _ := filepath.Glob(filepath.Join(provisioning, "*.yaml"))
 	for _, name := range names {
 		var file struct{ DataSources []dataSource }
 		content, err := os.ReadFile(name)
@@ -271,15 +292,44 @@ func isOpen(project *types.Project, address string) bool {
 	}))
 }
 
-// TestCompose_Ports holds that what is published is what commands on this machine expect.
-func TestCompose_Ports(t *testing.T) {
-	project, err := loadCompose(readFile(t, "compose.yaml"))
+// TestConfigurations holds that what commands on this machine expect is published, and that
+// the servers' own configurations fit the services.
+func TestConfigurations(t *testing.T) {
+	checkConfigurations(t).expect(t, "")
+	for _, c := range []struct {
+		edit
+		want string
+	}{
+		{edit{"compose.yaml", `"127.0.0.1:9000:9000", `, ""}, "127.0.0.1:9000, a default of the projector, is not published"},
+		{edit{"nats/local.conf", "port: 4222", "port: 4223"}, "local.conf: nats:4223 is not published"},
+		{edit{"nats/local.conf", "http_port", "http_ports"}, "http_ports"},
+		{edit{"prometheus/prometheus.yml", "query:8081", "query:8080"}, "prometheus.yml reads query:8080"},
+		{edit{"prometheus/prometheus.yml", "job_name: projector", "job_name: project"}, "prometheus.yml does not read projector"},
+		{edit{"prometheus/prometheus.yml", "alerts.yaml", "alert.yaml"}, "alert.yaml"},
+	} {
+		checkConfigurations(t, c.edit).expect(t, c.want)
+	}
+}
+
+// checkConfigurations holds the files of servers, of which one has a mistake.
+func checkConfigurations(t *testing.T, edits ...edit) (f faults) {
+	t.Helper()
+	read := func(name string) string {
+		content := readFile(t, name)
+		for _, e := range edits {
+			if e.file == name {
+				content = e.apply(t, content)
+			}
+		}
+		return content
+	}
+	project, err := loadCompose(read("compose.yaml"))
 	if err != nil {
-		t.Fatal(err)
+		return faults{err.Error()}
 	}
 	addresses, err := command{args: []string{"projector", "run"}}.addresses()
 	if err != nil {
-		t.Fatal(err)
+		return faults{err.Error()}
 	}
 	published := map[string]bool{}
 	for _, service := range project.Services {
@@ -289,23 +339,18 @@ func TestCompose_Ports(t *testing.T) {
 	}
 	for _, address := range addresses {
 		if _, port, _ := net.SplitHostPort(address); !published[port] {
-			t.Errorf("%s, a default of the projector, is not published", address)
+			f.add("%s, a default of the projector, is not published", address)
 		}
 	}
-}
 
-// TestConfigurations holds that the servers' own configurations can be read.
-func TestConfigurations(t *testing.T) {
-	project, err := loadCompose(readFile(t, "compose.yaml"))
-	if err != nil {
+	local := filepath.Join(t.TempDir(), "local.conf")
+	if err := os.WriteFile(local, []byte(read("nats/local.conf")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nats, err := server.ProcessConfigFile("nats/local.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if address := "nats:" + strconv.Itoa(nats.Port); !isOpen(project, address) {
-		t.Errorf("local.conf: %s is not published", address)
+	if nats, err := server.ProcessConfigFile(local); err != nil {
+		f.add("%s", err)
+	} else if address := "nats:" + strconv.Itoa(nats.Port); !isOpen(project, address) {
+		f.add("local.conf: %s is not published", address)
 	}
 
 	var prometheus struct {
@@ -319,26 +364,27 @@ func TestConfigurations(t *testing.T) {
 			StaticConfigs []struct{ Targets []string } `json:"static_configs"`
 		} `json:"scrape_configs"`
 	}
-	if err := yaml.UnmarshalStrict([]byte(readFile(t, "prometheus/prometheus.yml")), &prometheus); err != nil {
-		t.Fatal(err)
+	if err := yaml.UnmarshalStrict([]byte(read("prometheus/prometheus.yml")), &prometheus); err != nil {
+		f.add("%s", err)
 	}
 	scraped := map[string]bool{}
 	for _, job := range prometheus.ScrapeConfigs {
 		for _, target := range job.StaticConfigs[0].Targets {
 			scraped[job.JobName] = true
 			if !isOpen(project, target) {
-				t.Errorf("prometheus.yml reads %s, where nothing listens", target)
+				f.add("prometheus.yml reads %s, where nothing listens", target)
 			}
 		}
 	}
 	for _, service := range []string{"projector", "query"} {
 		if !scraped[service] {
-			t.Errorf("prometheus.yml does not read %s", service)
+			f.add("prometheus.yml does not read %s", service)
 		}
 	}
 	for _, name := range prometheus.RuleFiles {
 		if _, err := os.Stat(filepath.Join("prometheus", name)); err != nil {
-			t.Error(err)
+			f.add("%s", err)
 		}
 	}
+	return f
 }

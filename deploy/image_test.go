@@ -3,8 +3,6 @@ package deploy_test
 import (
 	"debug/buildinfo"
 	"debug/elf"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -170,40 +168,55 @@ func TestImage_IsStatic(t *testing.T) {
 			}
 		}
 		for _, name := range []string{"projector", "query"} {
-			program := filepath.Join(dir, name)
-			f, err := elf.Open(program)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if f.Machine != machine {
-				t.Errorf("%s for %s is for %v", name, arch, f.Machine)
-			}
-			for _, p := range f.Progs {
-				if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
-					t.Errorf("%s for %s is not static: it has %v", name, arch, p.Type)
-				}
-			}
-			if err := f.Close(); err != nil {
-				t.Error(err)
-			}
-			info, err := buildinfo.ReadFile(program)
-			if err != nil {
-				t.Fatal(err)
-			}
-			settings := map[string]string{}
-			for _, s := range info.Settings {
-				settings[s.Key] = s.Value
-			}
-			if settings["CGO_ENABLED"] != "0" || settings["GOARCH"] != arch || settings["-trimpath"] != "true" {
-				t.Errorf("%s for %s is built with %v", name, arch, settings)
-			}
+			checkProgram(filepath.Join(dir, name), arch, machine).expect(t, "")
 		}
 	}
+	checkProgram(filepath.Join(binaries, "query"), "s390x", elf.EM_S390).expect(t, "is for EM_")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkProgram(self, runtime.GOARCH, elf.EM_X86_64).expect(t, "is built with")
+}
+
+// checkProgram holds that a program needs no library, and says what it is built of.
+func checkProgram(program, arch string, machine elf.Machine) (f faults) {
+	file, err := elf.Open(program)
+	if err != nil {
+		return faults{err.Error()}
+	}
+	defer func() { _ = file.Close() }()
+	if file.Machine != machine {
+		f.add("%s for %s is for %v", program, arch, file.Machine)
+	}
+	for _, p := range file.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			f.add("%s for %s is not static: it has %v", program, arch, p.Type)
+		}
+	}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return append(f, err.Error())
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["CGO_ENABLED"] != "0" || settings["GOARCH"] != arch || settings["-trimpath"] != "true" {
+		f.add("%s for %s is built with %v", program, arch, settings)
+	}
+	return f
 }
 
 // TestImage_Stages holds what the Dockerfile is made of.
 func TestImage_Stages(t *testing.T) {
 	dockerfile := readFile(t, "Dockerfile")
+	checkStages(dockerfile).expect(t, "")
+	checkStages(edit{"Dockerfile", "USER 65532:65532", "USER root"}.apply(t, dockerfile)).expect(t, "USER 65532")
+	checkStages(edit{"Dockerfile", ":nonroot", ""}.apply(t, dockerfile)).expect(t, "distroless")
+}
+
+func checkStages(dockerfile string) (f faults) {
 	for _, want := range []string{
 		`(?m)^FROM --platform=\$BUILDPLATFORM golang:[\d.]+-\w+ AS build$`,
 		`(?m)^FROM gcr\.io/distroless/static-debian\d+:nonroot$`,
@@ -211,27 +224,46 @@ func TestImage_Stages(t *testing.T) {
 		`(?m)^USER 65532:65532$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(dockerfile) {
-			t.Errorf("the Dockerfile has no %s", want)
+			f.add("the Dockerfile has no %s", want)
 		}
 	}
+	return f
 }
 
 // TestVersions holds that what is deployed is what is tested with.
 func TestVersions(t *testing.T) {
-	var pom struct {
-		Dependencies []struct {
-			Artifact string `xml:"artifactId"`
-			Version  string `xml:"version"`
-		} `xml:"dependencies>dependency"`
+	checkVersions(t).expect(t, "")
+	for _, c := range []struct {
+		edit
+		want string
+	}{
+		{edit{"compose.yaml", "  topics:\n…apache/kafka:4.4.0", "apache/kafka:4.3.0"}, "compose.yaml has apache/kafka 4.3.0"},
+		{edit{"k8s/overlays/small/clickhouse.yaml", "clickhouse-server:26.7", "clickhouse-server:26.6"}, "small/clickhouse.yaml has clickhouse/clickhouse-server 26.6"},
+		{edit{"k8s/overlays/small/nats.yaml", "image: nats:2", "image: nats:1"}, "small/nats.yaml has nats 1."},
+		{edit{"k8s/overlays/production/clickhouse.yaml", "image: clickhouse/", "image: elsewhere/clickhouse/"}, "found 8 images"},
+		{edit{"k8s/overlays/production/nats-values.yaml", "tag: 2", "tag: 1"}, "nats-values.yaml has NATS 1."},
+		{edit{"k8s/overlays/production/kafka.yaml", "version: 4.3.1", "version: 4.5.0"}, "Kafka 4.5.0: expected 4.0 to"},
+		{edit{"k8s/overlays/production/kafka.yaml", "version: 4.3.1", "version: 3.9.1"}, "Kafka 3.9.1: expected 4.0 to"},
+		{edit{"k8s/overlays/production/kafka.yaml", "metadataVersion: 4.3", "metadataVersion: 4.4"}, "has the metadata version 4.4-IV0"},
+		{edit{"Dockerfile", "golang:1.", "golang:2."}, "builds with Go 2."},
+	} {
+		checkVersions(t, c.edit).expect(t, c.want)
 	}
-	if err := xml.Unmarshal([]byte(readFile(t, "../tools/kafka/pom.xml")), &pom); err != nil {
-		t.Fatal(err)
+}
+
+// checkVersions holds the versions in files, of which one has a mistake, against those of the
+// tests.
+func checkVersions(t *testing.T, edits ...edit) (f faults) {
+	t.Helper()
+	read := func(name string) string {
+		content := readFile(t, name)
+		for _, e := range edits {
+			if e.file == name {
+				content = e.apply(t, content)
+			}
+		}
+		return content
 	}
-	var packages struct{ Dependencies map[string]string }
-	if err := json.Unmarshal([]byte(readFile(t, "../package.json")), &packages); err != nil {
-		t.Fatal(err)
-	}
-	module := readFile(t, "../go.mod")
 	pinned := func(pattern, text string) string {
 		found := regexp.MustCompile(pattern).FindStringSubmatch(text)
 		if found == nil {
@@ -239,50 +271,47 @@ func TestVersions(t *testing.T) {
 		}
 		return found[1]
 	}
-	kafka := ""
-	for _, d := range pom.Dependencies {
-		if strings.HasPrefix(d.Artifact, "kafka_") {
-			kafka = d.Version
-		}
-	}
-	engine := pinned(`^(\d+\.\d+)\.`, packages.Dependencies["@chdb/lib-linux-x64-gnu"])
+	kafka := pinned(`<artifactId>kafka_[\d.]+</artifactId>\s*<version>([\d.]+)<`, read("../tools/kafka/pom.xml"))
+	engine := pinned(`"@chdb/lib-linux-x64-gnu": "(\d+\.\d+)\.`, read("../package.json"))
+	module := read("../go.mod")
 	nats := pinned(`nats-server/v2 v([\d.]+)`, module)
-	language := pinned(`(?m)^go (\d+\.\d+)`, module)
-	var images []string
+
+	images := 0
 	for _, file := range []string{"compose.yaml", "k8s/overlays/small/kafka.yaml", "k8s/overlays/small/clickhouse.yaml", "k8s/overlays/small/nats.yaml", "k8s/overlays/production/clickhouse.yaml"} {
-		for _, m := range regexp.MustCompile(`image: (apache/kafka|clickhouse/clickhouse-server|nats):(\S+)`).FindAllStringSubmatch(readFile(t, file), -1) {
-			images = append(images, m[1])
+		for _, m := range regexp.MustCompile(`image: (apache/kafka|clickhouse/clickhouse-server|nats):(\S+)`).FindAllStringSubmatch(read(file), -1) {
+			images++
 			if want := map[string]string{"apache/kafka": kafka, "clickhouse/clickhouse-server": engine, "nats": nats + "-alpine"}[m[1]]; m[2] != want {
-				t.Errorf("%s has %s %s, want %s, which the tests run", file, m[1], m[2], want)
+				f.add("%s has %s %s: expected %s, which the tests run", file, m[1], m[2], want)
 			}
 		}
 	}
-	if len(images) != 9 {
-		t.Errorf("found the images %q, want those of compose.yaml and both overlays", images)
+	if images != 9 {
+		f.add("found %d images: expected 9, of compose.yaml and both overlays", images)
 	}
-	if got := pinned(`FROM .*golang:(\d+\.\d+)`, readFile(t, "Dockerfile")); got != language {
-		t.Errorf("the Dockerfile builds with Go %s, want %s", got, language)
+	if got, want := pinned(`FROM .*golang:(\d+\.\d+)`, read("Dockerfile")), pinned(`(?m)^go (\d+\.\d+)`, module); got != want {
+		f.add("the Dockerfile builds with Go %s: expected %s", got, want)
 	}
 
-	// The chart is of the server's minor version or the one before, and runs the server.
+	// Of NATS' chart.
 	var values struct {
 		Container struct{ Image struct{ Tag string } }
 	}
-	if err := yaml.Unmarshal([]byte(readFile(t, "k8s/overlays/production/nats-values.yaml")), &values); err != nil {
-		t.Fatal(err)
+	if err := yaml.Unmarshal([]byte(read("k8s/overlays/production/nats-values.yaml")), &values); err != nil {
+		f.add("%s", err)
 	}
 	if got := values.Container.Image.Tag; got != nats+"-alpine" {
-		t.Errorf("nats-values.yaml has NATS %s, want %s-alpine, which the tests run", got, nats)
+		f.add("nats-values.yaml has NATS %s: expected %s-alpine, which the tests run", got, nats)
 	}
 	// Strimzi says which versions of Kafka there are; none may be newer than what the tests run.
-	c, f := build(t, resourceSchemas(t), "production")
-	f.expect(t, "")
+	c, built := build(t, resourceSchemas(t), "production", edits...)
+	f = append(f, built...)
+	if c == nil {
+		return f
+	}
 	for _, b := range c.brokers {
-		checkKafkaVersion(b, kafka).expect(t, "")
+		f = append(f, checkKafkaVersion(b, kafka)...)
 	}
-	for _, wrong := range []broker{{version: "4.5.0", metadata: "4.5-IV0"}, {version: "3.9.1", metadata: "3.9-IV0"}, {version: "4.3.1", metadata: "4.4-IV0"}} {
-		checkKafkaVersion(wrong, kafka).expect(t, "Kafka")
-	}
+	return f
 }
 
 // checkKafkaVersion holds a version of Kafka against that of the tests.
