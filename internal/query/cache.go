@@ -98,7 +98,7 @@ func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
 				len(e.Recall.Value.Reason) + len(e.Modification.Payload) + len(e.Modification.MessageForShow) +
 				len(e.Modification.PayloadText) + len(e.Modification.CloudCustomData)
 		},
-		func(_ projection.EditKey, e, change *projection.Edit) bool { return mergeEdit(e, change) })
+		c.mergeEdit)
 	c.senders = newShared(c, loads.senders.get,
 		func(k projection.MentionKey, s *projection.Register[string]) int {
 			return senderBytes + len(k.App) + len(k.GroupID) + len(s.ID) + len(s.Value)

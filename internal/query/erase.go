@@ -51,6 +51,14 @@ func (c *cache) mergePerson(k projection.UserKey, p *person, change *projection.
 	return !among(c.erased(k.App))(k.UserID) && p.merge(change)
 }
 
+func (c *cache) mergeEdit(k projection.EditKey, e, change *projection.Edit) bool {
+	if among(c.erased(k.App))(change.Recall.Value.Revoker) { // of another's message: the recall and its reason stay
+		without := *change
+		without.Recall.Value.Revoker, change = projection.ErasedUser, &without
+	}
+	return mergeEdit(e, change)
+}
+
 func (c *cache) mergeSender(k projection.MentionKey, s *projection.Register[string], change projection.Register[string]) bool {
 	if among(c.erased(k.App))(change.Value) {
 		change.Value = projection.ErasedUser
@@ -119,6 +127,12 @@ func (c *cache) forget(app string) {
 	c.senders.each(func(k projection.MentionKey) bool { return k.App == app }, func(_ projection.MentionKey, e *entry[projection.Register[string]]) {
 		if erased(e.value.Value) {
 			e.value.Value = projection.ErasedUser
+			e.version.Store(c.versions.Add(1))
+		}
+	})
+	c.edits.each(func(k projection.EditKey) bool { return k.App == app }, func(_ projection.EditKey, e *entry[projection.Edit]) {
+		if recall := &e.value.Recall; erased(recall.Value.Revoker) {
+			recall.Value.Revoker = projection.ErasedUser
 			e.version.Store(c.versions.Add(1))
 		}
 	})

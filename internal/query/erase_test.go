@@ -86,6 +86,48 @@ func TestCache_ForgetsErasedUsers(t *testing.T) {
 	}
 }
 
+// TestCache_ForgetsWhoRecalled has an erased user be the one who has recalled another's
+// message, in every way in which that comes into memory.
+func TestCache_ForgetsWhoRecalled(t *testing.T) {
+	said := []events.Body{joined("ann", "g1", 0), group("cid", "g1", 1, "hi")}
+	recalledBy := func(user string) events.Body {
+		return &events.MessageRecalled{Conversation: events.Group("g1"), Sequence: 1, Revoker: user, Reason: "spam"}
+	}
+	erased := &events.UserErased{UserID: "ben"}
+	for _, c := range []struct {
+		name          string
+		stored, heard []events.Body
+	}{
+		{"was in memory", []events.Body{recalledBy("ben")}, []events.Body{erased}},
+		{"is loaded", []events.Body{recalledBy("ben"), erased}, nil},
+		{"is heard of", []events.Body{recalledBy("cid"), erased}, []events.Body{recalledBy("ben")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory()
+				m.fold(ago(time.Hour), append(c.stored, said...)...)
+				w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+				w.Follow(always{})
+				q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+				if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
+					t.Fatal(err)
+				}
+				w.cache().done(q)
+				w.Apply(modelOf(ago(time.Minute), c.heard...), nil)
+				synctest.Wait() // until it is forgotten
+				e, held := w.cache().edits.find(projection.EditKey{App: "demo", Conversation: events.Group("g1"), Sequence: 1})
+				if !held {
+					t.Fatal("the recall is not in memory")
+				}
+				edit, _ := e.read()
+				if want := (projection.Recall{Revoker: projection.ErasedUser, Reason: "spam"}); edit.Recall.Value != want {
+					t.Errorf("it is %+q, want %+q", edit.Recall.Value, want)
+				}
+			})
+		})
+	}
+}
+
 // TestCache_NamesWhatAnErasureRemoves holds that a client which syncs is told that a
 // conversation is gone, although nothing else of it is left in memory.
 func TestCache_NamesWhatAnErasureRemoves(t *testing.T) {

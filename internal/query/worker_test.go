@@ -522,7 +522,9 @@ func TestWorker_Several(t *testing.T) {
 func TestWorker_RefusesASmallMaximumPayload(t *testing.T) {
 	s := startServer(t, 1<<20-1)
 	w := New(DefaultConfig(), connect(t, s), Only(newMemory()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	err := w.Run(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := w.Run(ctx)
 	if err == nil || !strings.HasSuffix(err.Error(), "takes messages of up to 1048575 bytes: expected at least 1048576 (max_payload)") {
 		t.Errorf("got %v", err)
 	}
