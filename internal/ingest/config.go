@@ -168,8 +168,13 @@ func (c Config) Validate() error {
 	if err := c.SASL.Validate(); err != nil {
 		wrong("%w", err)
 	}
-	if len(c.Brokers) == 0 || slices.Contains(c.Brokers, "") {
-		wrong("brokers %q: want at least one host:port", c.Brokers)
+	if len(c.Brokers) == 0 {
+		wrong("kafka brokers: none given, want host:port (--kafka-brokers)")
+	}
+	for _, broker := range c.Brokers {
+		if _, port, err := net.SplitHostPort(broker); err != nil || port == "" {
+			wrong("kafka brokers: %q, want host:port (--kafka-brokers)", broker)
+		}
 	}
 	if c.GroupID == "" {
 		wrong("group ID is empty")

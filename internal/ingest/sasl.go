@@ -93,8 +93,8 @@ func (s SASL) make() (sasl.Mechanism, error) {
 	case SASLScramSHA512:
 		m, err = scram.Mechanism(scram.SHA512, username, password)
 	}
-	if err != nil { // names and passwords that SASLprep forbids
-		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: %w", username, len(password), err)
+	if err != nil { // which has the password in it
+		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: one of them has characters that SASLprep forbids, such as control characters", username, len(password))
 	}
 	return m, nil
 }

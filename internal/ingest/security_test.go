@@ -91,6 +91,7 @@ func TestSASL_Validate(t *testing.T) {
 		{SASL{SASLPlain, account("ann", "")}, "password of 0 bytes"},
 		{SASL{SASLScramSHA256, account("", "secret")}, `username ""`},
 		{SASL{SASLScramSHA256, account("ann\x00", "secret")}, `username "ann\x00"`},
+		{SASL{SASLScramSHA512, account("ann", "secret\t")}, "characters that SASLprep forbids"},
 		{SASL{SASLPlain, &lifecycle.Account{Username: "ann", PasswordFile: "nowhere"}}, "nowhere"},
 	} {
 		err := c.sasl.Validate()
