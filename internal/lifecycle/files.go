@@ -33,6 +33,13 @@ func (f *files[T]) read(parse func(content ...[]byte) (T, error), names ...strin
 	return f.last, err
 }
 
+// held is what was read last.
+func (f *files[T]) held() T {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
 // stale tells why what was read last is not what is in the files.
 func (f *files[T]) stale() error {
 	f.mu.Lock()

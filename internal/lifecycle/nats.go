@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // NATSConfig is where the NATS servers are, and who we are to them: at most one of an
@@ -29,6 +30,8 @@ type NATSConfig struct {
 	NKeyFile string
 	// CredentialsFile has a user's JWT and the seed of its NKey, as nsc writes them (.creds).
 	CredentialsFile string
+
+	user files[natsUser]
 }
 
 // DefaultNATSConfig is a server on this machine.
@@ -41,6 +44,7 @@ func (c *NATSConfig) Register(f *Flags) {
 	c.Account.Register(f, "nats", "NATS")
 	f.String(&c.NKeyFile, "nats-nkey-file", "Seed of the NKey that says who we are, instead of a name and a password; read again for each connection.")
 	f.String(&c.CredentialsFile, "nats-credentials-file", "JWT and seed that say who we are (.creds), instead of a name and a password; read again for each connection.")
+	f.files = append(f.files, c.user.stale)
 }
 
 // Validate reports what is wrong with the configuration. It shows no password.
@@ -68,12 +72,9 @@ func (c *NATSConfig) Validate() error {
 		errs = append(errs, errors.New("more than one says who we are: expected a name and a password (in the url, given or in files), an nkey file, or a credentials file"))
 	}
 	errs = append(errs, c.Account.Validate())
-	if c.NKeyFile != "" {
-		_, err := nkey(c.NKeyFile)
+	if c.NKeyFile != "" || c.CredentialsFile != "" {
+		_, err := c.signer()
 		errs = append(errs, err)
-	}
-	if c.CredentialsFile != "" {
-		errs = append(errs, credentials(c.CredentialsFile))
 	}
 	for i, err := range errs {
 		if err != nil {
@@ -103,38 +104,36 @@ func parseServer(server string) (*url.URL, error) {
 	return url.Parse(server)
 }
 
-// nkey is what the client needs of the seed in a file. It reads it again to sign.
-func nkey(file string) (o nats.Options, err error) {
-	if _, err = readFile(file); err == nil { // a bound on what the client reads
-		var option nats.Option
-		if option, err = nats.NkeyOptionFromSeed(file); err == nil {
-			err = option(&o)
-		}
-	}
-	if err != nil {
-		return o, fmt.Errorf("nkey file %s: %w", file, err)
-	}
-	return o, nil
+// natsUser is who we are by a key, which signs.
+type natsUser struct {
+	public string
+	jwt    string // "": the server knows the key itself
+	key    nkeys.KeyPair
 }
 
-// credentials reports whether a file has some.
-func credentials(file string) error {
-	var o nats.Options
-	_, err := readFile(file)
-	if err == nil {
-		err = nats.UserCredentials(file)(&o)
+// signer reads who we are in the file of a seed or of credentials.
+func (c *NATSConfig) signer() (natsUser, error) {
+	kind, file := "nkey", c.NKeyFile
+	if c.CredentialsFile != "" {
+		kind, file = "credentials", c.CredentialsFile
 	}
-	if err == nil {
-		_, err = o.UserJWT()
-	}
-	if err == nil {
-		_, err = o.SignatureCB(nil)
-	}
+	u, err := c.user.read(func(content ...[]byte) (u natsUser, err error) {
+		if u.key, err = nkeys.ParseDecoratedUserNKey(content[0]); err == nil {
+			u.public, err = u.key.PublicKey()
+		}
+		if err == nil && c.CredentialsFile != "" {
+			u.jwt, err = nkeys.ParseDecoratedJWT(content[0])
+		}
+		return u, err
+	}, file)
 	if err != nil {
-		return fmt.Errorf("credentials file %s: %w", file, err)
+		return u, fmt.Errorf("%s file %s: %w", kind, file, err)
 	}
-	return nil
+	return u, nil
 }
+
+// sign signs as who the server was told that we are: what was read then.
+func (c *NATSConfig) sign(nonce []byte) ([]byte, error) { return c.user.held().key.Sign(nonce) }
 
 // connect connects as the configuration says.
 func (c *NATSConfig) connect(name string, options ...nats.Option) (*nats.Conn, error) {
@@ -149,15 +148,18 @@ func (c *NATSConfig) connect(name string, options ...nats.Option) (*nats.Conn, e
 		}))
 	}
 	if c.CredentialsFile != "" {
-		options = append(options, nats.UserCredentials(c.CredentialsFile))
+		options = append(options, nats.UserJWT(func() (string, error) {
+			u, err := c.signer()
+			return u.jwt, err
+		}, c.sign))
 	}
-	key := &nkeyDialer{file: c.NKeyFile}
+	key := &nkeyDialer{config: c}
 	if c.NKeyFile != "" {
-		o, err := nkey(c.NKeyFile)
+		u, err := c.signer()
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, nats.Nkey(o.Nkey, o.SignatureCB), nats.SetCustomDialer(key))
+		options = append(options, nats.Nkey(u.public, c.sign), nats.SetCustomDialer(key))
 	}
 	nc, err := nats.Connect(c.URL, options...)
 	if err != nil {
@@ -192,18 +194,18 @@ func (c *NATSConfig) secured(o *nats.Options) error {
 // nkeyDialer has a connection made with the key that is in the file then. The client takes
 // the public key from its options when it has dialled, and holds its lock all the while.
 type nkeyDialer struct {
-	file string
-	conn atomic.Pointer[nats.Conn] // nil while it is made for the first time
+	config *NATSConfig
+	conn   atomic.Pointer[nats.Conn] // nil while it is made for the first time
 }
 
 // Dial implements nats.CustomDialer.
 func (d *nkeyDialer) Dial(network, address string) (net.Conn, error) {
 	if nc := d.conn.Load(); nc != nil {
-		o, err := nkey(d.file)
+		u, err := d.config.signer()
 		if err != nil {
 			return nil, err
 		}
-		nc.Opts.Nkey = o.Nkey
+		nc.Opts.Nkey = u.public
 	}
 	return (&net.Dialer{Timeout: nats.DefaultTimeout}).Dial(network, address)
 }

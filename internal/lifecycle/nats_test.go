@@ -2,11 +2,14 @@ package lifecycle_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -266,6 +269,42 @@ func TestNATS_WhoWeAreIsReplaced(t *testing.T) {
 				if strings.Contains(log.String(), secret) {
 					t.Errorf("%q is in what was said: %s", secret, log)
 				}
+			}
+		})
+	}
+}
+
+// TestNATS_FilesAreBeingReplaced holds that who we are stays so while a file has something
+// else in it, and that this is told until it is right again.
+func TestNATS_FilesAreBeingReplaced(t *testing.T) {
+	for _, id := range identities(t) {
+		t.Run(id.name, func(t *testing.T) {
+			t.Parallel() // they wait
+			s := natsServer(t, id.first)
+			c := lifecycle.DefaultNATSConfig()
+			flags := lifecycle.NewFlags("test", "", func(string) string { return "" }, io.Discard)
+			c.Register(flags)
+			c.URL = s.ClientURL()
+			id.say(&c, false)
+			_, log := connect(t, &c)
+			log.await(t, "nats connected", 1)
+
+			file := cmp.Or(c.NKeyFile, c.CredentialsFile, c.Account.PasswordFile, c.TLS.CertFile)
+			right, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, file, "")
+			s = again(t, s, id.first)
+			log.await(t, "nats connected again", 1)
+			if err := flags.Stale(t.Context()); err == nil {
+				t.Errorf("nothing is told of %s", file)
+			}
+			put(t, file, string(right))
+			again(t, s, id.first)
+			log.await(t, "nats connected again", 2)
+			if err := flags.Stale(t.Context()); err != nil {
+				t.Errorf("it is right again, and told is %v", err)
 			}
 		})
 	}
