@@ -14,12 +14,14 @@ type Account struct {
 	// UsernameFile and PasswordFile have them instead, on one line.
 	UsernameFile, PasswordFile string
 
+	usual              string // the name where none is given
 	username, password files[string]
 }
 
 // Register binds the settings to --NAME-username and --NAME-password, and to the same with
 // -file.
 func (a *Account) Register(f *Flags, name, server string) {
+	a.usual = a.Username
 	f.String(&a.Username, name+"-username", "Who we tell "+server+" that we are.")
 	f.Secret(&a.Password, name+"-password", "Our password.")
 	f.String(&a.UsernameFile, name+"-username-file", "File that has the name instead; read again for each connection.")
@@ -37,6 +39,9 @@ func (a *Account) Given() bool {
 // Validate reports what is wrong with the settings and the files that they name. It never
 // shows a password.
 func (a *Account) Validate() error {
+	if a.Username != a.usual && a.UsernameFile != "" {
+		return fmt.Errorf("a username and a username file %s: expected one of them", a.UsernameFile)
+	}
 	if a.Password != "" && a.PasswordFile != "" {
 		return fmt.Errorf("a password and a password file %s: expected one of them", a.PasswordFile)
 	}

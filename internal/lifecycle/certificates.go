@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,7 +49,7 @@ func (c *certificates) Collect(to chan<- prometheus.Metric) {
 
 // firstExpiry is when the first of the certificates in a file expires.
 func firstExpiry(file string) (first time.Time, err error) {
-	rest, err := os.ReadFile(file)
+	rest, err := readFile(file)
 	if err != nil {
 		return first, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,15 @@ func TestFlags_ExportCertificates(t *testing.T) {
 	if left := time.Until(time.Unix(int64(got.GetGauge().GetValue()), 0)); left <= 0 || left > time.Hour {
 		t.Errorf("it expires in %v, want within the hour that tlstest gives", left)
 	}
+
+	certificate, err := os.ReadFile(files.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, files.Cert, string(certificate)+strings.Repeat("\n", lifecycle.MaxFileBytes))
+	if families, err := registry.Gather(); err != nil || len(families) > 0 {
+		t.Errorf("of a file that is too large: %v, %v", families, err)
+	}
 }
 
 func TestOpenTracing_Decides(t *testing.T) {
@@ -97,7 +107,30 @@ func TestOpenTracing_Decides(t *testing.T) {
 			t.Errorf("%+v: end: %v", c, err)
 		}
 	}
-	if err := (lifecycle.TracingConfig{Endpoint: "localhost:4318"}).Validate(); err == nil || !strings.Contains(err.Error(), `"localhost:4318"`) {
-		t.Errorf("an endpoint that is no URL: %v", err)
+	for _, endpoint := range []string{"localhost:4318", "ann:hush@localhost:4318", "ftp://ann:hush@localhost", "http://ann:hush%zz@localhost:4318"} {
+		err := lifecycle.TracingConfig{Endpoint: endpoint}.Validate()
+		if err == nil || !strings.Contains(err.Error(), "expected one such as http://localhost:4318") || strings.Contains(err.Error(), "hush") {
+			t.Errorf("an endpoint that is no URL: %v", err)
+		}
+	}
+}
+
+// TestOpenTracing_HidesValues holds that settings which OpenTelemetry finds fault with are
+// told of in our log, and that what is in them is not.
+func TestOpenTracing_HidesValues(t *testing.T) {
+	log := newSaid()
+	for _, headers := range []string{"authorization hush", "authorization=%zzhush", "auth hush=x"} {
+		t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+		if _, err := lifecycle.OpenTracing(t.Context(), lifecycle.TracingConfig{Endpoint: "http://127.0.0.1:1"}, "test", os.Getenv, slog.New(slog.NewTextHandler(log, nil))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"parse headers", "escape header value"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("nothing is said of %q: %s", want, log)
+		}
+	}
+	if strings.Contains(log.String(), "hush") {
+		t.Errorf("it says %s", log)
 	}
 }

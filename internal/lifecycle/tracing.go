@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -38,10 +39,13 @@ func (c TracingConfig) Validate() error {
 		return nil
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("otlp endpoint %q: expected a URL such as http://localhost:4318", c.Endpoint)
+		return errEndpoint
 	}
 	return nil
 }
+
+// errEndpoint does not show the endpoint: it may have a password in it.
+var errEndpoint = errors.New("otlp endpoint: it is no URL, expected one such as http://localhost:4318 (--otlp-endpoint)")
 
 // The standard variables that say whether there are traces, and how they are sent.
 // Those of the sampler, batches and time limits are the SDK's and the exporter's own affair.
@@ -79,10 +83,11 @@ func OpenTracing(ctx context.Context, c TracingConfig, service string, getenv fu
 	if c.Endpoint != "" {
 		u, err := url.Parse(c.Endpoint)
 		if err != nil {
-			return nil, fmt.Errorf("otlp endpoint: %w", err)
+			return nil, errEndpoint
 		}
 		options = append(options, otlptracehttp.WithEndpointURL(u.JoinPath("v1/traces").String()))
 	}
+	otel.SetLogger(logr.New(faults{log}))
 	sender, err := otlptracehttp.New(ctx, options...)
 	if err != nil {
 		return nil, fmt.Errorf("send traces: %w", err)
@@ -100,6 +105,33 @@ func OpenTracing(ctx context.Context, c TracingConfig, service string, getenv fu
 	log.Info("traces are made", "service", service)
 	return &Tracing{trace.NewTracerProvider(trace.WithBatcher(sender), trace.WithResource(about))}, nil
 }
+
+// faults tells what OpenTelemetry finds wrong with its settings, without their values: its
+// own logger writes them out, and there are passwords among them (OTEL_EXPORTER_OTLP_HEADERS).
+type faults struct{ log *slog.Logger }
+
+// The levels of OpenTelemetry's messages: warnings, and below them what need not be told.
+const otelWarning = 1
+
+// Init implements logr.LogSink.
+func (faults) Init(logr.RuntimeInfo) {}
+
+// Enabled implements logr.LogSink.
+func (faults) Enabled(level int) bool { return level <= otelWarning }
+
+// Info implements logr.LogSink.
+func (f faults) Info(_ int, message string, _ ...any) {
+	f.log.Warn("OpenTelemetry finds a fault", "error", message)
+}
+
+// Error implements logr.LogSink. The error has the value in it, too.
+func (f faults) Error(_ error, message string, _ ...any) { f.Info(0, message) }
+
+// WithValues implements logr.LogSink.
+func (f faults) WithValues(...any) logr.LogSink { return f }
+
+// WithName implements logr.LogSink.
+func (f faults) WithName(string) logr.LogSink { return f }
 
 // Tracer gives what makes spans.
 func (t *Tracing) Tracer() oteltrace.Tracer { return t.provider.Tracer(tracerName) }
