@@ -40,6 +40,9 @@ func (c *rebuildConfig) register(f *lifecycle.Flags) {
 }
 
 func (c *rebuildConfig) validate() error {
+	if c.admin.AskReady { // as projector run
+		return c.admin.Validate()
+	}
 	return errors.Join(notStuck(c.admin, c.rebuild.Ingest, c.store), c.readIDs(), c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
 }
 

@@ -152,6 +152,9 @@ func registerLimits(f *lifecycle.Flags, limits *events.Limits) {
 }
 
 func (c *config) validate() error {
+	if c.admin.AskReady { // whoever runs has its own settings, and may be ready while a file is replaced
+		return c.admin.Validate()
+	}
 	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.sweep.Validate(), c.nats.Validate(), c.admin.Validate(), c.traces.Validate(), c.log.Validate()}
 	if c.observeInterval <= 0 {
 		errs = append(errs, fmt.Errorf("observe interval %v: expected more than 0", c.observeInterval))

@@ -73,6 +73,9 @@ func (c *config) register(f *lifecycle.Flags) {
 }
 
 func (c *config) validate() error {
+	if c.admin.AskReady { // whoever runs has its own settings, and may be ready while a file is replaced
+		return c.admin.Validate()
+	}
 	errs := []error{c.nats.Validate(), c.feed.Validate(), c.query.Validate(), c.store.Validate(), c.admin.Validate(), c.traces.Validate(), c.log.Validate()}
 	if c.query.DrainTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("drain timeout %v: expected less than %v, the time of a whole stop", c.query.DrainTimeout, stopBudget))

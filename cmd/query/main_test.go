@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +47,22 @@ func TestRun_Arguments(t *testing.T) {
 		}
 		if !strings.Contains(out.String(), c.out) {
 			t.Errorf("%q: no %q in %q", c.args, c.out, out.String())
+		}
+	}
+}
+
+// TestRun_Ready asks the one that runs, whatever is in the files that its settings name.
+func TestRun_Ready(t *testing.T) {
+	ready := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "it is") }))
+	defer ready.Close()
+	for args, want := range map[string]string{
+		"--nats-password-file nowhere --admin-addr " + ready.Listener.Addr().String(): "",
+		"--admin-addr x": `admin address "x"`,
+	} {
+		var out strings.Builder
+		err := run(t.Context(), append(strings.Fields(args), "--ready"), func(string) string { return "" }, &out)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && out.String() != "it is" {
+			t.Errorf("%s: got %v, %q", args, err, out.String())
 		}
 	}
 }
