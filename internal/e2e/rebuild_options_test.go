@@ -21,7 +21,8 @@ import (
 )
 
 // TestRebuild_From begins in the middle, is broken off, and goes on without being told
-// again where it began: the new generation has what comes after, and nothing else.
+// again where it began: the new generation has what comes after, and nothing else but who
+// was erased before.
 func TestRebuild_From(t *testing.T) {
 	rng := newRand(t)
 	chat := drawChat(t, rng)
@@ -30,6 +31,21 @@ func TestRebuild_From(t *testing.T) {
 	s.serve(func() time.Time { return now })
 	s.project()
 	third := len(chat) / 3
+	var erasures []events.Event
+	for i, e := range chat {
+		if _, is := e.Body.(*events.UserErased); is {
+			early := rng.IntN(third)
+			chat[early], chat[i] = chat[i], chat[early]
+		}
+	}
+	for _, e := range chat[:third] {
+		if _, is := e.Body.(*events.UserErased); is {
+			erasures = append(erasures, e)
+		}
+	}
+	if len(erasures) == 0 {
+		t.Fatal("nobody is erased")
+	}
 	s.send(chat[:third]...)
 	s.settle()
 	var from []string
@@ -56,7 +72,7 @@ func TestRebuild_From(t *testing.T) {
 	s.settle()
 	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
 	s.switchTo(2)
-	compareAll(t, peopleOf(chat), bruteforce.New(chat[third:], events.MicrosOf(now)), s)
+	compareAll(t, peopleOf(chat), bruteforce.New(append(erasures, chat[third:]...), events.MicrosOf(now)), s)
 }
 
 // based is a rebuild that begins with the rows of the live generation.

@@ -36,6 +36,13 @@ type MentionKey struct {
 	Mention
 }
 
+// Erasure is an event that has erased a user. Which one it was matters only to who leaves
+// it out.
+type Erasure struct {
+	UserKey
+	ID string
+}
+
 // App is what concerns all conversations of an app.
 type App struct {
 	Plan   Plan
@@ -78,7 +85,7 @@ type Model struct {
 	Users    map[UserKey]*UserProfile
 	Groups   map[GroupKey]*GroupProfile
 	Plans    map[string]*Plan
-	Erased   map[UserKey]struct{}
+	Erased   map[Erasure]struct{}
 	// Conflicts are the places at which folding has seen a second, different message: a
 	// producer's fault. They are what was seen, not a register.
 	Conflicts []EditKey
@@ -111,7 +118,7 @@ func NewModelFor(n int) *Model {
 		Users:    map[UserKey]*UserProfile{},
 		Groups:   map[GroupKey]*GroupProfile{},
 		Plans:    map[string]*Plan{},
-		Erased:   map[UserKey]struct{}{},
+		Erased:   map[Erasure]struct{}{},
 		sides:    make(map[place]*sides, n/2),
 	}
 }
@@ -219,7 +226,7 @@ func (m *Model) Fold(e events.Event) {
 	case *events.AppPlanChanged:
 		at(m.Plans, e.App).Merge(Plan{v, *b}, comparePlans)
 	case *events.UserErased:
-		m.Erased[UserKey{e.App, b.UserID}] = struct{}{}
+		m.Erased[Erasure{UserKey{e.App, b.UserID}, e.ID}] = struct{}{}
 	}
 }
 

@@ -248,7 +248,7 @@ func TestCluster_CopiesAndCompares(t *testing.T) {
 		t.Errorf("activity (-want +got):\n%s", diff)
 	}
 	m := projection.NewModel()
-	m.Erased[projection.UserKey{App: "demo", UserID: "u1"}] = struct{}{}
+	m.Erased[projection.Erasure{UserKey: projection.UserKey{App: "demo", UserID: "u1"}}] = struct{}{}
 	if err := other.Write(ctx, m); err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,9 @@ func TestStore_Ranges(t *testing.T) {
 	m, others := projection.NewModel(), projection.NewModel()
 	for i := range users {
 		key := projection.UserKey{App: fmt.Sprintf("app '%d\\", i%3), UserID: fmt.Sprintf("user '%d\\", i)}
-		m.Erased[key] = struct{}{}
-		others.Erased[projection.UserKey{App: key.App, UserID: "other " + key.UserID}] = struct{}{}
+		m.Erased[projection.Erasure{UserKey: key}] = struct{}{}
+		key.UserID = "other " + key.UserID
+		others.Erased[projection.Erasure{UserKey: key}] = struct{}{}
 	}
 	for store, m := range map[*readmodel.Store]*projection.Model{ours: m, theirs: others} {
 		if err := store.Write(t.Context(), m); err != nil {

@@ -40,6 +40,16 @@ func (s *Store) Messages(ctx context.Context, apps []string) (map[projection.Mes
 	return m.Messages, err
 }
 
+// Erasures reads which events of apps have erased users.
+func (s *Store) Erasures(ctx context.Context, apps []string) (map[projection.Erasure]struct{}, error) {
+	m := projection.NewModel()
+	err := load(ctx, s, &erasedTable, &appKey, apps, true, func(r *projection.Erasure) error {
+		m.Erased[*r] = struct{}{}
+		return nil
+	})
+	return m.Erased, err
+}
+
 // Over gives the store over another connection.
 func (s *Store) Over(conn driver.Conn) *Store {
 	server := *s.Server

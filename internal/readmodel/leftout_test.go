@@ -115,7 +115,7 @@ func TestLive_LeavesOut(t *testing.T) {
 	}
 	has(first, "a b c d it's\\\n\x00\xff m")
 	has(third, "c d it's\\\n\x00\xff m")
-	has(fifth, "")
+	has(fifth, "a b c it's\\\n\x00\xff m")
 
 	// Dropping the generations ends it.
 	for number := 3; number <= 5; number++ {
@@ -127,6 +127,65 @@ func TestLive_LeavesOut(t *testing.T) {
 	if live.LeftOut() != nil {
 		t.Errorf("nothing leaves %v out any more", live.LeftOut())
 	}
+}
+
+// TestAdd_KnowsWhoWasErased has a new generation know from the start whom the one that is
+// read knows to be erased, and in the end whom it has heard of meanwhile, but for the
+// erasures that it leaves out.
+func TestAdd_KnowsWhoWasErased(t *testing.T) {
+	first := open(t)
+	write := func(id, user string) {
+		t.Helper()
+		m := projection.NewModel()
+		m.Fold(event(id, &events.UserErased{UserID: user}))
+		if err := first.Write(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(s *readmodel.Store, want string) {
+		t.Helper()
+		if got := erased(t, s); got != want {
+			t.Errorf("generation %d has %s, want %s", s.Number(), got, want)
+		}
+	}
+	write("1", "ann")
+	write("2", "bob")
+	write("another", "bob")
+	second, err := first.Add(t.Context(), readmodel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(second, "ann bob")
+	write("3", "cid") // by who does not write to the second yet
+	has(second, "ann bob")
+	if err := first.Filled(t.Context(), second.Number()); err != nil {
+		t.Fatal(err)
+	}
+	has(second, "ann bob cid")
+
+	var options readmodel.Options
+	if err := first.LeaveOut(t.Context(), setOf("1", "2", "4"), &options); err != nil {
+		t.Fatal(err)
+	}
+	third, err := first.Add(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(third, "bob cid")
+	write("4", "dan")
+	write("5", "eve")
+	if err := first.Filled(t.Context(), third.Number()); err != nil {
+		t.Fatal(err)
+	}
+	has(third, "bob cid eve")
+	if err := first.Switch(t.Context(), third.Number(), t.Name()); err != nil {
+		t.Fatal(err)
+	}
+	fourth, err := first.Add(t.Context(), readmodel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(fourth, "bob cid eve") // what is read now knows no others
 }
 
 // TestLeftOut_Damaged does not write to a generation of which nobody knows what it

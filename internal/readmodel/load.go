@@ -194,8 +194,8 @@ func (s *Store) Apps(ctx context.Context, apps []string) (map[string]*projection
 	})
 	erased := map[projection.UserKey]struct{}{}
 	g.Go(func() error {
-		return load(gctx, s, &erasedTable, &appKey, apps, true, func(r *projection.UserKey) error {
-			erased[*r] = struct{}{}
+		return load(gctx, s, &erasedTable, &appKey, apps, false, func(r *projection.Erasure) error {
+			erased[r.UserKey] = struct{}{}
 			return nil
 		})
 	})

@@ -25,6 +25,7 @@ const (
 	Dropped                  // it is gone
 )
 
+// String names the state.
 func (s State) String() string {
 	switch s {
 	case Filling:
@@ -293,7 +294,32 @@ func (s *Server) Add(ctx context.Context, options Options) (*Store, error) {
 	if err := store.migrate(ctx); err != nil {
 		return nil, err
 	}
+	if err := store.takeErased(ctx, r.Current, options); err != nil {
+		return nil, err
+	}
 	return store, s.register(ctx, g)
+}
+
+// takeErased has a generation know whom the one that is read knows to be erased, but for
+// the erasures that it leaves out: the topics may not have them any more, and until all of
+// them are read a sweep would leave what is the users'.
+func (s *Store) takeErased(ctx context.Context, current int, options Options) error {
+	if current == s.number {
+		return nil
+	}
+	where := ""
+	if options.Without != "" {
+		if err := s.catchUp(ctx, "left_out"); err != nil {
+			return fmt.Errorf("find what generation %d leaves out: %w", s.number, s.notMigrated(ctx, err))
+		}
+		where = fmt.Sprintf(" WHERE id GLOBAL NOT IN (SELECT id FROM %s.left_out WHERE list = %s)", s.database, quoted(options.Without))
+	}
+	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.erased_users (app, user_id, id) SELECT app, user_id, id FROM %s.erased_users%s %s",
+		s.db, s.Generation(current).db, where, copySettings))
+	if err != nil {
+		return fmt.Errorf("tell generation %d who was erased: %w", s.number, classify(ctx, err))
+	}
+	return nil
 }
 
 // OtherOptionsError says that somebody has begun a generation with other options.
@@ -421,6 +447,20 @@ func (s *Store) Retention(ctx context.Context) (time.Duration, error) {
 
 // Filled says that a generation has everything.
 func (s *Server) Filled(ctx context.Context, generation int) error {
+	r, err := s.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	if g, ok := r.Find(generation); ok && g.Kept() {
+		options, err := g.Options()
+		if err != nil {
+			return err
+		}
+		// Again: until projectors knew of it they wrote to the others alone.
+		if err := s.Generation(generation).takeErased(ctx, r.Current, options); err != nil {
+			return err
+		}
+	}
 	return s.register(ctx, Generation{Number: generation, State: Filled})
 }
 

@@ -285,7 +285,7 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 		number++
 		user := "user-" + string(rune('a'+number))
 		m := projection.NewModel()
-		m.Erased[projection.UserKey{App: "demo", UserID: user}] = struct{}{}
+		m.Fold(event("of "+user, &events.UserErased{UserID: user}))
 		return user, live.Write(t.Context(), m)
 	}
 	has := func(generation int, user string) bool {

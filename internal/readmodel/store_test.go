@@ -185,8 +185,12 @@ func readBack(t *testing.T, rt rapid.TB, store *readmodel.Store, names *projecti
 		if v.Plan.Written() {
 			got.Plans[app] = &v.Plan
 		}
-		for u := range v.Erased {
-			got.Erased[projection.UserKey{App: app, UserID: u}] = struct{}{}
+	}
+	got.Erased, err = store.Erasures(ctx, apps)
+	check(err)
+	for k := range got.Erased {
+		if _, is := found[k.App].Erased[k.UserID]; !is {
+			rt.Errorf("%v is not erased", k)
 		}
 	}
 	return got

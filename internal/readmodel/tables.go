@@ -230,7 +230,8 @@ var plansTable = table[planRow]{into: "plans_in", from: "plans", columns: column
 	field("retention", "plan.retention", func(r *planRow) *uint64 { return &r.Plan.Value.Retention }),
 )}
 
-var erasedTable = table[projection.UserKey]{into: "erased_users", from: "erased_users", columns: columns[projection.UserKey](
-	field("app", "app", func(r *projection.UserKey) *string { return &r.App }),
-	field("user_id", "user_id", func(r *projection.UserKey) *string { return &r.UserID }),
+var erasedTable = table[projection.Erasure]{into: "erased_users", from: "erased_users", columns: columns[projection.Erasure](
+	field("app", "app", func(r *projection.Erasure) *string { return &r.App }),
+	field("user_id", "user_id", func(r *projection.Erasure) *string { return &r.UserID }),
+	fullField("id", "id", func(r *projection.Erasure) *string { return &r.ID }),
 )}

@@ -138,9 +138,9 @@ func planRows(models []*projection.Model) iter.Seq[*planRow] {
 		func(app string, p *projection.Plan) planRow { return planRow{App: app, Plan: *p} })
 }
 
-func erasedRows(models []*projection.Model) iter.Seq[*projection.UserKey] {
-	return rowsOf(models, func(m *projection.Model) map[projection.UserKey]struct{} { return m.Erased },
-		func(k projection.UserKey, _ struct{}) projection.UserKey { return k })
+func erasedRows(models []*projection.Model) iter.Seq[*projection.Erasure] {
+	return rowsOf(models, func(m *projection.Model) map[projection.Erasure]struct{} { return m.Erased },
+		func(k projection.Erasure, _ struct{}) projection.Erasure { return k })
 }
 
 // rowsOf yields a row for each key of a part of the models.

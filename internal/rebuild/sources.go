@@ -141,7 +141,7 @@ func (r *recorder) Apps(ctx context.Context, apps []string) (map[string]*project
 			plan := of.Plan
 			m.Plans[app] = &plan
 			for user := range of.Erased {
-				m.Erased[projection.UserKey{App: app, UserID: user}] = struct{}{}
+				m.Erased[projection.Erasure{UserKey: projection.UserKey{App: app, UserID: user}}] = struct{}{}
 			}
 		}
 		return m

@@ -255,8 +255,9 @@ FROM {db}.plans_in;
 CREATE TABLE IF NOT EXISTS {db}.erased_users
 (
     app String COMMENT 'The tenant',
-    user_id String COMMENT 'The user whose data counts for nothing'
+    user_id String COMMENT 'The user whose data counts for nothing',
+    id String COMMENT 'The event that says so; it names the row for who leaves the event out'
 )
 ENGINE = ReplacingMergeTree
-ORDER BY (app, user_id)
+ORDER BY (app, user_id, id)
 COMMENT 'Users who were erased';

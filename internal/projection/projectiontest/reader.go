@@ -22,10 +22,13 @@ func NewReader(app string, model *projection.Model, now events.Micros) Reader {
 	if p := model.Plans[app]; p != nil {
 		plan = *p
 	}
-	return Reader{app: app, model: model, rules: projection.NewRules(plan, now, func(userID string) bool {
-		_, ok := model.Erased[projection.UserKey{App: app, UserID: userID}]
-		return ok
-	})}
+	erased := map[string]bool{}
+	for k := range model.Erased {
+		if k.App == app {
+			erased[k.UserID] = true
+		}
+	}
+	return Reader{app: app, model: model, rules: projection.NewRules(plan, now, func(userID string) bool { return erased[userID] })}
 }
 
 // conversation gathers what a user sees of a conversation.

@@ -344,10 +344,11 @@ FROM convoview_g1.plans_in_local;
 CREATE TABLE IF NOT EXISTS convoview_g1.erased_users_local ON CLUSTER 'convoview'
 (
     app String COMMENT 'The tenant',
-    user_id String COMMENT 'The user whose data counts for nothing'
+    user_id String COMMENT 'The user whose data counts for nothing',
+    id String COMMENT 'The event that says so; it names the row for who leaves the event out'
 )
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/convoview_g1/erased_users', '{replica}')
-ORDER BY (app, user_id)
+ORDER BY (app, user_id, id)
 COMMENT 'Users who were erased';
 
 CREATE TABLE IF NOT EXISTS convoview_g1.erased_users ON CLUSTER 'convoview' AS convoview_g1.erased_users_local

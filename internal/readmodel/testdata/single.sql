@@ -272,10 +272,11 @@ FROM convoview_g1.plans_in;
 CREATE TABLE IF NOT EXISTS convoview_g1.erased_users
 (
     app String COMMENT 'The tenant',
-    user_id String COMMENT 'The user whose data counts for nothing'
+    user_id String COMMENT 'The user whose data counts for nothing',
+    id String COMMENT 'The event that says so; it names the row for who leaves the event out'
 )
 ENGINE = ReplacingMergeTree
-ORDER BY (app, user_id)
+ORDER BY (app, user_id, id)
 COMMENT 'Users who were erased';
 
 CREATE OR REPLACE VIEW convoview_g1.messages_view
