@@ -92,7 +92,7 @@ func (a *sweptAll) tell(stdout io.Writer, found []erasure.Swept, took time.Durat
 	var err error
 	switch rows := a.Deleted + a.Blanked; {
 	case !a.DryRun:
-		_, err = fmt.Fprintf(stdout, "nothing is left of %d erased users; it took %v\n", a.ErasedUsers, took.Round(time.Millisecond))
+		_, err = fmt.Fprintf(stdout, "swept; what was found of %d erased users is gone; it took %v\n", a.ErasedUsers, took.Round(time.Millisecond))
 	case rows > 0:
 		_, err = fmt.Fprintf(stdout, "%d rows have something of %d erased users\n", rows, a.ErasedUsers)
 	default:

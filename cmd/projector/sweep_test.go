@@ -14,7 +14,7 @@ import (
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
-// TestSweep says what is left, takes it out, and says that nothing is.
+// TestSweep says what is left, takes it out, and says what it has taken.
 func TestSweep(t *testing.T) {
 	config := readmodel.DefaultConfig()
 	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
@@ -53,11 +53,11 @@ func TestSweep(t *testing.T) {
 		{"--dry-run --json", `{"generation":1,"table":"user_profiles","deleted":1,"blanked":0}` + "\n"},
 		{"--dry-run --json", `{"erased_users":1,"deleted":1,"blanked":0,"dry_run":true}` + "\n"},
 		{"", "\n1           user_profiles   1             0\n"},
-		{"", "\nnothing is left of 1 erased users; it took "},
+		{"", "\nswept; what was found of 1 erased users is gone; it took "},
 		{"--dry-run", "\nno row has anything of 1 erased users\n"},
 		{"--json", `{"erased_users":1,"deleted":0,"blanked":0,"dry_run":false}` + "\n"},
 	} {
-		if c.want == "\nnothing is left of 1 erased users; it took " { // was run by the one before
+		if c.want == "\nswept; what was found of 1 erased users is gone; it took " { // was run by the one before
 			if err := server.Generation(1).Write(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}

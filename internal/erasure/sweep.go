@@ -98,21 +98,20 @@ func (s *Sweeper) sweepDue(ctx context.Context) (wait time.Duration, err error) 
 		return lookAtMost, err
 	}
 	wait = s.config.Interval
+	var errs []error // one that is stuck does not keep the others from being swept
 	swept := false
 	for _, g := range kept {
 		if left := time.Until(lastOf(g, last).Add(s.config.Interval)); left > 0 {
 			wait = min(wait, left)
 			continue
 		}
-		if err := s.sweepNow(ctx, g); err != nil {
-			return 0, err
-		}
+		errs = append(errs, s.sweepNow(ctx, g))
 		swept = true
 	}
 	if swept {
 		_, _, err = s.observe(ctx)
 	}
-	return wait, err
+	return wait, errors.Join(append(errs, err)...)
 }
 
 // sweepNow sweeps a generation, and logs what came of it.
@@ -202,19 +201,17 @@ func (s *Sweeper) Sweep(ctx context.Context, progress func(Progress)) (all []Swe
 	if err != nil {
 		return nil, err
 	}
+	var errs []error
 	for _, g := range kept {
 		swept, err := s.generation(ctx, g, progress)
-		if err != nil {
-			return all, err
-		}
+		errs = append(errs, err)
 		all = append(all, swept...)
 	}
 	for _, g := range kept {
-		if _, err := s.awaitParts(ctx, g.Number, 0, func(n int) { progress(Progress{Generation: g.Number, OldParts: n}) }); err != nil {
-			return all, err
-		}
+		_, err := s.awaitParts(ctx, g.Number, 0, func(n int) { progress(Progress{Generation: g.Number, OldParts: n}) })
+		errs = append(errs, err)
 	}
-	return all, nil
+	return all, errors.Join(errs...)
 }
 
 // generation sweeps one generation, and says so in the registry. One that is dropped

@@ -159,10 +159,23 @@ func TestSweeper_Several(t *testing.T) {
 	server := open(t)
 	broken, stop := context.WithCancel(t.Context())
 	first, _, _ := sweeper(server, 0)
-	_, err := first.Sweep(broken, func(Progress) { stop() })
-	if err == nil {
-		t.Log("the sweep was over before it could be broken off")
+	conn, err := clickhouse.Open(sandboxtest.Options(t, "default"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer func() { _ = conn.Close() }()
+	merges := func(does string) { // with which the engine also rewrites parts
+		t.Helper()
+		if err := conn.Exec(t.Context(), "SYSTEM "+does+" MERGES "+server.Generation(1).Database()+".registers"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merges("STOP")
+	begun := false
+	if _, err := first.Sweep(broken, func(Progress) { begun = true; stop() }); err == nil || !begun {
+		t.Fatalf("it was not broken off in the middle: %v", err)
+	}
+	merges("START")
 	errs := make(chan error)
 	for range 3 {
 		s, _, _ := sweeper(server, 0)
@@ -178,6 +191,40 @@ func TestSweeper_Several(t *testing.T) {
 	}
 	if n := rows(t, first); n > 0 {
 		t.Errorf("%d rows are left", n)
+	}
+}
+
+// TestSweeper_OneIsStuck sweeps the others, and says which one could not be.
+func TestSweeper_OneIsStuck(t *testing.T) {
+	for name, sweep := range map[string]func(*Sweeper, context.Context) error{
+		"by hand": func(s *Sweeper, ctx context.Context) error {
+			_, err := s.Sweep(ctx, func(Progress) {})
+			return err
+		},
+		"daily": func(s *Sweeper, ctx context.Context) error {
+			_, err := s.sweepDue(ctx)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := open(t)
+			conn, err := clickhouse.Open(sandboxtest.Options(t, "default"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if err := conn.Exec(t.Context(), "DROP TABLE "+server.Generation(1).Database()+".registers"); err != nil {
+				t.Fatal(err)
+			}
+			s, _, _ := sweeper(server, time.Nanosecond)
+			if err := sweep(s, t.Context()); err == nil || !strings.Contains(err.Error(), "generation 1: ") {
+				t.Errorf("got %v", err)
+			}
+			left, err := server.Generation(2).Unswept(t.Context())
+			if n := deleted(of(2, left)) + blanked(of(2, left)); err != nil || n > 0 {
+				t.Errorf("%d rows are left of generation 2, %v", n, err)
+			}
+		})
 	}
 }
 
