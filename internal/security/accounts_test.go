@@ -1,6 +1,7 @@
 package security
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -134,21 +135,57 @@ func TestAccounts(t *testing.T) {
 		}
 	}
 
-	// Not what was refused, but what can be heard: nothing of another account, whatever the subject.
+	// Not what was refused, but what can be heard: nothing of another account, whatever
+	// subject somebody chooses for the reply.
 	overhear := shop.hears("_INBOX.shop.>")
-	if _, err := demo.Request("convoview.v1.demo.conversation.unread", []byte(`{"userID":"ann"}`), patience); err != nil {
-		t.Error(err)
-	}
 	if shop.wasRefused() {
 		t.Error("shop cannot hear its own inbox")
 	}
+	before := w.answered()
+	if err := demo.PublishRequest("convoview.v1.demo.conversation.unread", "_INBOX.shop.demo", []byte(`{"userID":"ann"}`)); err != nil || demo.wasRefused() {
+		t.Fatalf("demo cannot ask: %v", err)
+	}
+	for deadline := time.Now().Add(patience); w.answered() == before; {
+		if time.Now().After(deadline) {
+			t.Fatal("demo is not answered")
+		}
+	}
+	if err := shop.PublishRequest("convoview.v1.shop.conversation.unread", "_INBOX.shop.shop", []byte(`{"userID":"ann"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := overhear.NextMsg(patience); err != nil || reply.Subject != "_INBOX.shop.shop" {
+		t.Errorf("shop heard %+v, %v", reply, err)
+	}
 	if n, _, err := overhear.Pending(); err != nil || n > 0 {
-		t.Errorf("shop heard %d replies, %v", n, err)
+		t.Errorf("shop heard %d replies more, %v", n, err)
 	}
 	stats, err := w.client("operator").Request("$SRV.STATS.convoview", nil, patience)
 	if err != nil || !strings.Contains(string(stats.Data), `"name":"convoview"`) {
 		t.Errorf("the operator is told %v, %v", stats, err)
 	}
+}
+
+// answered is how many requests the query worker has answered.
+func (w *world) answered() (n int) {
+	w.t.Helper()
+	reply, err := w.client("operator").Request("$SRV.STATS.convoview", nil, patience)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var stats struct {
+		Endpoints []struct {
+			Data struct {
+				NumRequests int `json:"num_requests"`
+			}
+		}
+	}
+	if err := json.Unmarshal(reply.Data, &stats); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range stats.Endpoints {
+		n += e.Data.NumRequests
+	}
+	return n
 }
 
 // TestAccounts_Mapping holds that the mapping for many workers goes into their account, and

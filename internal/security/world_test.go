@@ -273,7 +273,7 @@ func (w *world) startNATS() {
 	w.t.Setenv("NATS_TLS_CERT_FILE", w.natsFiles.Cert)
 	w.t.Setenv("NATS_TLS_KEY_FILE", w.natsFiles.Key)
 	for _, name := range natsAccounts {
-		w.t.Setenv("NATS_"+strings.ToUpper(name)+"_PASSWORD", w.secrets["nats-"+name])
+		w.t.Setenv("NATS_"+strings.ToUpper(name)+"_PASSWORD", `"`+w.secrets["nats-"+name]+`"`)
 	}
 	options, err := server.ProcessConfigFile(w.natsConfig)
 	if err != nil {
