@@ -142,6 +142,65 @@ func TestSweep_AnyTime(t *testing.T) {
 	}
 }
 
+// TestSweep_WhileItIsFilled sweeps a generation between any two steps of what fills it, a
+// copy of another one and events that come again. It is that one as a sweep leaves it.
+func TestSweep_WhileItIsFilled(t *testing.T) {
+	base := open(t)
+	write := func(list []events.Event, stores ...*readmodel.Store) {
+		t.Helper()
+		m := projection.NewModel()
+		for _, e := range list {
+			m.Fold(e)
+		}
+		for _, s := range stores {
+			if err := s.Write(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	chat := chatOf("dave", "a secret")
+	write(append(chat, event("erased", &events.UserErased{UserID: "dave"})), base)
+	filled, err := base.Add(t.Context(), readmodel.Options{Base: base.Number()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var swept uint64
+	sweep := func() {
+		t.Helper()
+		list, err := filled.Sweep(t.Context(), func(readmodel.Sweeping) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range list {
+			swept += u.Deleted + u.Blanked
+		}
+	}
+	rows := filled.CopyOf(base)
+	for more := true; more; {
+		if _, more, err = rows.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sweep()
+	}
+	copied := swept
+	for batch := range slices.Chunk(chat, 1+len(chat)/3) {
+		write(batch, filled, base)
+		sweep()
+	}
+	if copied == 0 || swept == copied {
+		t.Errorf("swept %d rows of the copy and %d of what came again, want some of each", copied, swept-copied)
+	}
+	left, err := filled.Unswept(t.Context())
+	for _, u := range left {
+		if u.Deleted+u.Blanked > 0 {
+			t.Errorf("left are %+v", u)
+		}
+	}
+	if found, _ := differences(t, filled, base); err != nil || len(found) > 0 {
+		t.Errorf("%v, differs in\n%s", err, strings.Join(found, "\n"))
+	}
+}
+
 var drawnChats = rapid.Custom(func(t *rapid.T) []events.Event {
 	all := projectiontest.Events(t, 60)
 	for i, user := range rapid.SliceOfN(rapid.SampledFrom(projectiontest.Users), 1, 2).Draw(t, "erased") {
