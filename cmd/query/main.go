@@ -63,7 +63,6 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Duration(&c.query.GenerationInterval, "generation-interval", "How often is looked which generation of the read model is read.")
 	f.Int(&c.query.WarmUpUsers, "warm-up-users", "Users whose lists are loaded at start, before they are asked for, as far as memory goes: of those who have sent a message most recently; 0: none.")
 	f.Duration(&c.feed.Silence, "feed-silence", "How long nothing may be heard of a partition before what is in memory is not relied on.")
-	f.Duration(&c.feed.Discovery, "feed-discovery", "How long projectors may take to see that a partition was added; until then a request may wait for it in vain.")
 	f.Bytes(&c.feed.PendingBytes, "feed-pending-bytes", "How much of what projectors announce may wait to be applied.")
 	f.Strings(&c.query.AffinityTokens, "affinity-tokens", "Last tokens of the subjects that this worker serves besides those without one; * is every token.")
 	f.Duration(&c.query.DrainTimeout, "drain-timeout", "Longest time to answer the requests in hand when stopping.")

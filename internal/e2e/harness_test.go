@@ -205,9 +205,7 @@ func (s *system) serve(clock func() time.Time) {
 		Store:   func(number int) query.Store { return s.readModel.Generation(number) },
 		LeftOut: s.readModel.LeftOutOf,
 	}, clock, s.log(), prometheus.NewRegistry())
-	following := feed.DefaultConfig()
-	following.Discovery = time.Second
-	s.feed = feed.NewFollower(following, s.nc, worker, s.log(), prometheus.NewRegistry())
+	s.feed = feed.NewFollower(feed.DefaultConfig(), s.nc, worker, s.log(), prometheus.NewRegistry())
 	worker.Follow(s.feed)
 	if s.tracer != nil {
 		worker.TraceWith(s.tracer)

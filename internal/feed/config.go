@@ -11,16 +11,13 @@ type Config struct {
 	// Silence is how long nothing may be heard of a partition, whose owner
 	// speaks every second, before what is in memory is not relied on.
 	Silence time.Duration
-	// Discovery is how long projectors may take to see that a partition was added: twice
-	// their metadata interval and what it takes to say so.
-	Discovery time.Duration
 	// PendingBytes is how much may wait to be applied. Past it NATS drops, which is a gap.
 	PendingBytes int
 }
 
 // DefaultConfig is what a follower runs with when nothing else is said.
 func DefaultConfig() Config {
-	return Config{Silence: 5 * time.Second, Discovery: 15 * time.Second, PendingBytes: 64 << 20}
+	return Config{Silence: 5 * time.Second, PendingBytes: 64 << 20}
 }
 
 // Validate gives all that is wrong with c.
@@ -28,9 +25,6 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.Silence <= 0 {
 		errs = append(errs, fmt.Errorf("feed silence %v: expected more than 0", c.Silence))
-	}
-	if c.Discovery <= 0 {
-		errs = append(errs, fmt.Errorf("feed discovery %v: expected more than 0", c.Discovery))
 	}
 	if c.PendingBytes < 1 {
 		errs = append(errs, fmt.Errorf("feed pending bytes %d: expected at least 1", c.PendingBytes))

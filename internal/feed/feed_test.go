@@ -194,7 +194,7 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 func TestFollower_Await(t *testing.T) {
 	s := startServer(t, -1)
 	f := follow(t, connect(t, s), feed.DefaultConfig(), newMemory())
-	for _, unknown := range []feed.Partition{{Topic: "t", ID: -1}, {Topic: "u"}} {
+	for _, unknown := range []feed.Partition{{Topic: "t", ID: 1}, {Topic: "t", ID: -1}, {Topic: "u"}} {
 		if err := f.Await(t.Context(), unknown, 0); !errors.Is(err, feed.ErrUnknownPartition) {
 			t.Errorf("%s: got %v", unknown, err)
 		}
@@ -214,46 +214,30 @@ func TestFollower_Await(t *testing.T) {
 	}
 }
 
-// A partition may have been added that no projector has seen yet: it is waited for,
-// and unknown when it would have been seen if it were there.
-func TestFollower_AwaitsPartitionsThatMayHaveBeenAdded(t *testing.T) {
+// TestFollower_KnowsTheMostPartitions hears of an added partition from one projector, and
+// from another one that has not seen it.
+func TestFollower_KnowsTheMostPartitions(t *testing.T) {
 	s := startServer(t, -1)
-	config := feed.DefaultConfig()
-	config.Discovery = time.Hour
-	f := follow(t, connect(t, s), config, newMemory())
-	late := errors.New("late")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, late)
-	defer cancel()
-	if err := f.Await(ctx, feed.Partition{Topic: "t", ID: 2}, 0); !errors.Is(err, late) {
-		t.Errorf("what nobody has seen: got %v", err)
-	}
-	p := feed.NewPublisher(connect(t, s))
+	f := follow(t, connect(t, s), feed.DefaultConfig(), newMemory())
+	sees, other := feed.NewPublisher(connect(t, s)), feed.NewPublisher(connect(t, s))
 	added := []events.Range{{Topic: "t", Partition: 1, To: 1}}
-	if err := p.Announce(t.Context(), nil, nil, added, map[string]int{"t": 2}); err != nil {
+	if err := sees.Announce(t.Context(), nil, nil, added, map[string]int{"t": 2}); err != nil {
 		t.Fatal(err)
 	}
-	if err := feed.NewPublisher(connect(t, s)).Announce(t.Context(), nil, nil, nil, map[string]int{"t": 1}); err != nil { // has not seen it
+	for { // until that is heard
+		if err := f.Await(t.Context(), feed.Partition{Topic: "t", ID: 1}, 0); err == nil {
+			break
+		} else if !errors.Is(err, feed.ErrUnknownPartition) {
+			t.Fatal(err)
+		}
+	}
+	also := []events.Range{{Topic: "t", To: 1}}
+	if err := other.Announce(t.Context(), nil, nil, also, map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Await(t.Context(), feed.Partition{Topic: "t", ID: 1}, 0); err != nil {
-		t.Errorf("what one has seen: %v", err)
-	}
-
-	config.Discovery = time.Nanosecond
-	f = follow(t, connect(t, s), config, newMemory())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Await(t.Context(), feed.Partition{Topic: "t", ID: 9}, 0) }()
-	for {
-		select {
-		case err := <-ended:
-			if !errors.Is(err, feed.ErrUnknownPartition) {
-				t.Errorf("what is not there: got %v", err)
-			}
-			return
-		default:
-			if err := p.Announce(t.Context(), nil, nil, added, map[string]int{"t": 2}); err != nil {
-				t.Fatal(err)
-			}
+	for _, id := range []int32{0, 1} { // what the other one said is heard with the first
+		if err := f.Await(t.Context(), feed.Partition{Topic: "t", ID: id}, 0); err != nil {
+			t.Errorf("partition %d: %v", id, err)
 		}
 	}
 }
@@ -376,7 +360,7 @@ func TestConfig_Validate(t *testing.T) {
 		t.Error(err)
 	}
 	err := feed.Config{}.Validate()
-	for _, want := range []string{"feed silence 0s", "feed discovery 0s", "feed pending bytes 0"} {
+	for _, want := range []string{"feed silence 0s", "feed pending bytes 0"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to name %q", err, want)
 		}

@@ -34,7 +34,6 @@ type Follower struct {
 	mu      sync.Mutex
 	topics  map[string]int32
 	applied map[Partition]int64 // after the handler has applied it
-	doubts  doubts
 	changed chan struct{} // closed and made anew when something was applied
 
 	fault atomic.Pointer[error] // why memory is not relied on; nil: it is
@@ -51,7 +50,7 @@ func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger
 	f := &Follower{
 		config: config, nc: nc, handler: handler, log: log, metrics: newMetrics(r),
 		beat: beat.New(0), receiver: NewReceiver(handler),
-		topics: map[string]int32{}, applied: map[Partition]int64{}, doubts: doubts{}, changed: make(chan struct{}),
+		topics: map[string]int32{}, applied: map[Partition]int64{}, changed: make(chan struct{}),
 	}
 	f.fault.Store(&ErrNotHeard)
 	return f
@@ -70,20 +69,14 @@ func (f *Follower) Check() error {
 }
 
 // Await waits until everything up to and including an offset is applied. The
-// error is ErrUnknownPartition or the context's. A partition that no projector knows
-// of may just have been added to its topic: it is unknown when it has been waited
-// for as long as projectors take to see that.
+// error is ErrUnknownPartition or the context's.
 func (f *Follower) Await(ctx context.Context, p Partition, offset int64) error {
 	for {
 		f.mu.Lock()
 		partitions, known := f.topics[p.Topic]
 		applied, changed, heard := f.applied[p], f.changed, len(f.topics) > 0
-		unknown := heard && !known || p.ID < 0
-		if known && p.ID >= partitions {
-			unknown = f.doubts.lasts(p, time.Now(), f.config.Discovery)
-		}
 		f.mu.Unlock()
-		if unknown {
+		if heard && (!known || p.ID < 0 || p.ID >= partitions) {
 			return fmt.Errorf("%w: %s", ErrUnknownPartition, p)
 		}
 		if known && applied > offset {

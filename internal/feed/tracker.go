@@ -47,9 +47,8 @@ func newTracker() *tracker {
 	}
 }
 
-// forgetAfter is how long a silent projector is remembered, and a partition that
-// nobody asks for any more. A projector that speaks again is taken for a new one,
-// which costs a gap and nothing else.
+// forgetAfter is how long a silent projector is remembered. One that speaks
+// again is taken for a new one, which costs a gap and nothing else.
 const forgetAfter = time.Minute
 
 // outdatedAfter is how long it counts that a topic had more partitions than are said

@@ -129,34 +129,6 @@ func TestTracker_PartitionsOfTopics(t *testing.T) {
 	}
 }
 
-func TestDoubts(t *testing.T) {
-	d := doubts{}
-	p := Partition{"t", 7}
-	for _, c := range []struct {
-		at   time.Duration
-		want bool
-	}{
-		{0, false},
-		{4 * time.Second, false},
-		{9 * time.Second, false},
-		{10 * time.Second, true},
-		{19 * time.Second, true},
-		{time.Hour, false},
-		{time.Hour + 9*time.Second, false},
-		{time.Hour + 10*time.Second, true},
-	} {
-		if got := d.lasts(p, begin.Add(c.at), 10*time.Second); got != c.want {
-			t.Errorf("after %s: %t", c.at, got)
-		}
-	}
-	for i := range int32(10 * maxDoubts) {
-		d.lasts(Partition{"t", i}, begin, time.Second)
-	}
-	if len(d) > maxDoubts {
-		t.Errorf("%d are remembered", len(d))
-	}
-}
-
 func TestTracker_ForgetsProjectors(t *testing.T) {
 	tr := newTracker()
 	for i := range 100 {
