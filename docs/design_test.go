@@ -1,0 +1,70 @@
+package docs_test
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mostLines is how long a package may be without a reason.
+const mostLines = 2500
+
+// generated is what Go tools know generated code by.
+var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+
+// TestDesign_LargePackages holds that the packages of more lines are those of which
+// DESIGN.md says why.
+func TestDesign_LargePackages(t *testing.T) {
+	page, err := os.ReadFile("DESIGN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "| package | why it is one |\n|---|---|\n")
+	if !found {
+		t.Fatal("DESIGN.md has no table of large packages")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	var said []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| .").FindAllStringSubmatch(table, -1) {
+		said = append(said, row[1])
+	}
+	if large := largePackages(t, os.DirFS("..")); !slices.Equal(said, large) {
+		t.Errorf("packages of more than %d lines are %q, and DESIGN.md says why of %q", mostLines, large, said)
+	}
+}
+
+// largePackages are the packages of more than mostLines lines, tests and generated code aside.
+func largePackages(t *testing.T, root fs.FS) (large []string) {
+	t.Helper()
+	lines := map[string]int{}
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || len(d.Name()) > 1 && strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case d.IsDir() || path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		code, err := fs.ReadFile(root, name)
+		if !generated.Match(code) {
+			lines[path.Dir(name)] += bytes.Count(code, []byte("\n"))
+		}
+		return err //nolint:wrapcheck // it names the file
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range lines {
+		if n > mostLines {
+			large = append(large, name)
+		}
+	}
+	slices.Sort(large)
+	return large
+}
