@@ -18,6 +18,7 @@ import (
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/generate"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
@@ -53,8 +54,8 @@ func analyzedChat() (list []events.Event) {
 // analyzed makes a read model of a chat, and gives its database.
 func analyzed(t *testing.T, list []events.Event) (database string) {
 	t.Helper()
-	database = sandboxtest.Database(t)
-	server := openServer(t, database)
+	config := readmodeltest.Config(t)
+	server := readmodeltest.New(t, config)
 	for batch := range slices.Chunk(list, 1000) {
 		model := projection.NewModel()
 		for _, e := range batch {
@@ -64,7 +65,7 @@ func analyzed(t *testing.T, list []events.Event) (database string) {
 			t.Fatal(err)
 		}
 	}
-	return database
+	return config.Database
 }
 
 // ask asks ClickHouse, over HTTP, as analysts do.
@@ -93,8 +94,8 @@ func ask(t *testing.T, query string) (names []string, rows [][]string, err error
 // TestContract_Views finds the views that the contract names, with the columns that it names
 // in their order, each with a comment.
 func TestContract_Views(t *testing.T) {
-	database := sandboxtest.Database(t)
-	openServer(t, database)
+	config := readmodeltest.Config(t)
+	readmodeltest.New(t, config)
 	var views int
 	for _, b := range readPage(t, "CONTRACT.md").section(analyticsSection, afterAnalytics) {
 		if b.kind != row {
@@ -102,7 +103,7 @@ func TestContract_Views(t *testing.T) {
 		}
 		views++
 		view := strings.Trim(b.cell("view"), "`")
-		_, columns, err := ask(t, "SELECT name, type, comment FROM system.columns WHERE database = '"+database+"' AND table = '"+view+"' ORDER BY position")
+		_, columns, err := ask(t, "SELECT name, type, comment FROM system.columns WHERE database = '"+config.Database+"' AND table = '"+view+"' ORDER BY position")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +124,7 @@ func TestContract_Views(t *testing.T) {
 			t.Errorf("columns of %s (-contract +there):\n%s", view, diff)
 		}
 	}
-	_, all, err := ask(t, "SELECT name FROM system.tables WHERE database = '"+database+"' AND engine = 'View'")
+	_, all, err := ask(t, "SELECT name FROM system.tables WHERE database = '"+config.Database+"' AND engine = 'View'")
 	if err != nil || len(all) != views {
 		t.Errorf("there are %d views, %v, and the contract has %d: %v", len(all), err, views, all)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 	"github.com/convoview/convoview/schemas/schematest"
 )
@@ -34,7 +35,7 @@ var asked = recordTime.Add(time.Hour)
 // makes a conversation which no reply can hold.
 func newStore(t *testing.T) *readmodel.Store {
 	t.Helper()
-	store := openServer(t, sandboxtest.Database(t)).Generation(1)
+	store := readmodeltest.New(t, readmodeltest.Config(t)).Generation(1)
 	model := projection.NewModel()
 	for _, e := range exampleEvents(t) {
 		model.Fold(e)
@@ -46,28 +47,6 @@ func newStore(t *testing.T) *readmodel.Store {
 		t.Fatal(err)
 	}
 	return store
-}
-
-// openServer gives an empty read model in a database.
-func openServer(t *testing.T, database string) *readmodel.Server {
-	t.Helper()
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = database
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return server
 }
 
 // largeGroups has as many bytes as an event may in Protobuf; JSON takes six for each.

@@ -1,34 +1,20 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 // TestGenerations_List shows how each generation was made.
 func TestGenerations_List(t *testing.T) {
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = sandboxtest.Database(t)
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	config := readmodeltest.Config(t)
+	server := readmodeltest.New(t, config)
 	options := readmodel.Options{From: "2026-11-23T03:00:00Z", Base: 1}
 	if err := server.LeaveOut(t.Context(), map[string]struct{}{"a": {}, "b": {}}, &options); err != nil {
 		t.Fatal(err)

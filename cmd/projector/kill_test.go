@@ -19,6 +19,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
@@ -44,18 +45,8 @@ type operatorOf struct {
 func newOperator(t *testing.T) *operatorOf {
 	t.Helper()
 	box := sandboxtest.Start(t)
-	config := readmodel.DefaultConfig()
-	config.Addresses, config.Database = []string{box.ClickHouseAddr()}, sandboxtest.Database(t)
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
+	config := readmodeltest.Config(t)
+	server := readmodeltest.Open(t, config)
 	messages := sandboxtest.Topic(t, 3)
 	state := sandboxtest.Topic(t, 2, "cleanup.policy", "compact")
 	dead := sandboxtest.Topic(t, 1, "max.message.bytes", "2000000")

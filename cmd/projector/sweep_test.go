@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -10,28 +9,14 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
-	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 // TestSweep says what is left, takes it out, and says what it has taken.
 func TestSweep(t *testing.T) {
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = sandboxtest.Database(t)
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	config := readmodeltest.Config(t)
+	server := readmodeltest.New(t, config)
 	conn, err := clickhouse.Open(sandboxtest.Options(t, config.Database+"_g1"))
 	if err != nil {
 		t.Fatal(err)

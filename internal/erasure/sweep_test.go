@@ -15,6 +15,7 @@ import (
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
@@ -25,22 +26,7 @@ func TestMain(m *testing.M) { sandboxtest.Main(m, sandbox.ClickHouse) }
 // which dave has said something and was erased.
 func open(t *testing.T) *readmodel.Server {
 	t.Helper()
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = sandboxtest.Database(t)
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server := readmodeltest.New(t, readmodeltest.Config(t))
 	if _, err := server.Add(t.Context(), readmodel.Options{}); err != nil {
 		t.Fatal(err)
 	}

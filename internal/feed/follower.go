@@ -34,7 +34,7 @@ type Follower struct {
 	mu      sync.Mutex
 	topics  map[string]int32
 	applied map[Partition]int64 // after the handler has applied it
-	changed chan struct{} // closed and made anew when something was applied
+	changed chan struct{}       // closed and made anew when something was applied
 
 	fault atomic.Pointer[error] // why memory is not relied on; nil: it is
 }

@@ -1,7 +1,6 @@
 package readmodel_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/projection/projectiontest"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
@@ -33,27 +33,11 @@ func open(t testing.TB) *readmodel.Store {
 // openIn gives one in a cluster; "": on one server.
 func openIn(t testing.TB, cluster string) *readmodel.Store {
 	t.Helper()
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database, config.Cluster = sandboxtest.Database(t), cluster
+	config := readmodeltest.Config(t)
 	if cluster != "" {
-		config.Database += "_registry" // one that migrations make
+		config = readmodeltest.InCluster(config, cluster)
 	}
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := server.Generation(1)
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return store
+	return readmodeltest.New(t, config).Generation(1)
 }
 
 // inBothForms runs a test on one server and in a cluster, as far as there is one: its hosts

@@ -13,6 +13,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/rebuild"
 )
 
@@ -97,7 +98,7 @@ func TestBegin_From(t *testing.T) {
 				s.forget(t, s.messages, 0, c.forget)
 			}
 			named := strings.NewReplacer("{m}", s.messages, "{s}", s.state)
-			server, config := openServer(t), s.config(t)
+			server, config := readmodeltest.New(t, readmodeltest.Config(t)), s.config(t)
 			from := named.Replace(c.from)
 			if c.at != 0 {
 				from = time.Now().Add(c.at).UTC().Format(time.RFC3339)
@@ -149,7 +150,7 @@ func TestBegin_From(t *testing.T) {
 // leave out what its base leaves out.
 func TestBegin_Without(t *testing.T) {
 	s := newTopics(t, 5)
-	server := openServer(t)
+	server := readmodeltest.New(t, readmodeltest.Config(t))
 	begin := func(change func(*rebuild.Config)) error {
 		config := s.config(t)
 		change(&config)
@@ -215,7 +216,7 @@ func TestBegin_Without(t *testing.T) {
 // TestBegin_GoesOnWithTheSameOptions or says which others a generation was begun with.
 func TestBegin_GoesOnWithTheSameOptions(t *testing.T) {
 	s := newTopics(t, 5)
-	server, config := openServer(t), s.config(t)
+	server, config := readmodeltest.New(t, readmodeltest.Config(t)), s.config(t)
 	config.Incomplete = true
 	begin := func(from string) error {
 		if err := config.From.Set(from); err != nil {

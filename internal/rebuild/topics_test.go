@@ -1,7 +1,6 @@
 package rebuild_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
-	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/rebuild"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
@@ -106,28 +105,6 @@ func (s *topics) names(e *rebuild.IncompleteError) string {
 	return strings.Join(parts, ", ")
 }
 
-// openServer makes a read model of the test's own.
-func openServer(t *testing.T) *readmodel.Server {
-	t.Helper()
-	config := readmodel.DefaultConfig()
-	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
-	config.Database = sandboxtest.Database(t)
-	server, err := readmodel.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.DropAll(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
-	if err := server.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return server
-}
-
 // TestBegin_NamesWhatTheTopicsLack refuses a rebuild that would lack what may matter,
 // before it makes anything.
 func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
@@ -159,7 +136,7 @@ func TestBegin_NamesWhatTheTopicsLack(t *testing.T) {
 					s.forget(t, s.state, 0, before)
 				}
 			}
-			server := openServer(t)
+			server := readmodeltest.New(t, readmodeltest.Config(t))
 			if len(c.forget) > 0 {
 				m := projection.NewModel()
 				m.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.AppPlanChanged{MaxConversations: 100, Retention: c.retention}})
@@ -217,7 +194,7 @@ func TestBegin_LooksAtWhatTopicsKeep(t *testing.T) {
 			defaults := []string{"retention.ms", "694800000"}
 			s := &topics{messages: sandboxtest.Topic(t, 1, append(defaults, c.messages...)...), state: sandboxtest.Topic(t, 1, c.state...)}
 			var log strings.Builder
-			_, err := rebuild.Begin(t.Context(), s.config(t), openServer(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+			_, err := rebuild.Begin(t.Context(), s.config(t), readmodeltest.New(t, readmodeltest.Config(t)), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 			lacking := (*rebuild.IncompleteError)(nil)
 			if errors.As(err, &lacking) != c.compacted || !c.compacted && err != nil {
 				t.Fatalf("got %v", err)
