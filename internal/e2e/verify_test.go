@@ -99,7 +99,7 @@ func TestVerify_NamesWhatDiffers(t *testing.T) {
 			"registers", "'draft')", "zzz", "(0,",
 		},
 		{
-			"INSERT INTO {db}.sequences SELECT app, owner, conversation_id, day, kind, bitmapBuild([toUInt64(4000000000)]) FROM {db}.sequences WHERE kind = 'counted' AND " + notErased("owner", "substring(conversation_id, 4)") + " LIMIT 1",
+			"INSERT INTO {db}.sequences SELECT app, owner, conversation_id, day, kind, bitmapBuild([toUInt64(4000000000)]) FROM {db}.sequences WHERE kind = 'counted' AND " + notErased("owner", "substring(conversation_id, 4)") + " ORDER BY day DESC LIMIT 1", // old days may be dropped
 			"sequences", ")", "4000000000", "(1,[",
 		},
 		{
@@ -127,7 +127,7 @@ func TestVerify_NamesWhatDiffers(t *testing.T) {
 			"group_profiles", "= ('demo','nobody')", "(1,'e','name')", "",
 		},
 		{"INSERT INTO {db}.plans SELECT 'third', (1, 'e', 5, 6)", "plans", "= ('third')", "(1,'e',5,6)", ""},
-		{"INSERT INTO {db}.erased_users SELECT 'demo', 'somebody'", "erased_users", "= ('demo','somebody')", "1", ""},
+		{"INSERT INTO {db}.erased_users SELECT 'demo', 'somebody', 'e'", "erased_users", "= ('demo','somebody')", "1", ""},
 	} {
 		exec(c.change)
 		found := s.verify(now, true, 100)
@@ -228,7 +228,7 @@ func TestVerify_ByReplies(t *testing.T) {
 		{"INSERT INTO {db}.group_profiles SELECT app, group_id, (profile.1, profile.2, 'x' || profile.3) FROM {db}.group_profiles WHERE startsWith(group_id, 'hi')", "member GROUPhi 'ke groupProfile.name", 0},
 		{greatest("register = 'head' AND owner = 'ann' AND conversation_id = 'C2Cbob'", "(g.1, g.2 + 1, g.3, g.4)"), "ann C2Cbob order", 0},
 		{"INSERT INTO {db}.plans SELECT 'demo', (plan.1 + 1, plan.2, 200, plan.4) FROM {db}.plans", "plans", 0},
-		{"INSERT INTO {db}.erased_users SELECT 'demo', 'eve'", "erased_users", 0},
+		{"INSERT INTO {db}.erased_users SELECT 'demo', 'eve', 'e'", "erased_users", 0},
 	} {
 		change := func(generation string) {
 			t.Helper()

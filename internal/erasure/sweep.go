@@ -221,17 +221,17 @@ func (s *Sweeper) generation(ctx context.Context, g readmodel.Generation, progre
 	list, err := store.Sweep(ctx, func(at readmodel.Sweeping) {
 		progress(Progress{Generation: g.Number, Sweeping: at})
 	})
+	if err == nil {
+		err = s.server.Swept(ctx, g.Number, begin)
+	}
 	if err == nil && g.State == readmodel.Filled { // else it may not know the plans of apps yet
-		err = s.dropExpired(ctx, store)
+		err = s.dropExpired(ctx, store) // once it is known that it was swept; see readmodel.Compare
 	}
 	if err != nil {
 		if gone := (*readmodel.GoneError)(nil); errors.As(s.server.Kept(ctx, g.Number), &gone) {
 			return nil, nil
 		}
 		return nil, fmt.Errorf("generation %d: %w", g.Number, err)
-	}
-	if err := s.server.Swept(ctx, g.Number, begin); err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
 	}
 	swept := of(g.Number, list)
 	s.metrics.deleted.Add(float64(deleted(swept)))

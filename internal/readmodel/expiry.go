@@ -84,10 +84,17 @@ func expiredFor(table string, days int64, plans map[string]*projection.Plan, app
 }
 
 // dropped is the condition that a row of a table may have been dropped from either of two
-// generations, or may be within a day.
+// generations, or may be within a day. Nothing has been of one that was never swept.
 func (s *Store) dropped(ctx context.Context, with *Store, table string, at time.Time) (string, error) {
+	swept, err := s.LastSweeps(ctx)
+	if err != nil {
+		return "", err
+	}
 	conditions := []string{"0"}
 	for _, store := range []*Store{s, with} {
+		if _, is := swept[store.number]; !is {
+			continue
+		}
 		plans, err := store.plans(ctx)
 		if err != nil {
 			return "", err

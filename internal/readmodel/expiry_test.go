@@ -131,6 +131,12 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 		}
 		return found
 	}
+	if found := compare(); found == 0 {
+		t.Error("what was dropped is not missed in a generation that was never swept")
+	}
+	if err := dropped.Swept(t.Context(), dropped.Number(), now); err != nil {
+		t.Fatal(err)
+	}
 	if found := compare(); found > 0 {
 		t.Errorf("%d rows differ", found)
 	}
