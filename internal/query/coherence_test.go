@@ -440,7 +440,7 @@ func (w *world) blind(t *testing.T, q *query) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.cursor = new(q.encodeCursor(cursor{at.Position, of.of}))
+	q.cursor = new(q.encodeCursor(cursor{at.Position, at.synced, of.of}))
 }
 
 // page asks for a page of a list while nothing else happens.

@@ -12,7 +12,7 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// A cursor is, as base64url: format (1 byte), checksum (16), if the request syncs
+// A cursor is, as base64url: format (1 byte), checksum (16), if the request synced
 // the hash of the list that it is of (8), pinned (1), time (8), conversation ID. It
 // is a place in the order of the list, not in the list, so that a list that changes
 // between two pages neither repeats nor skips what did not change. The checksum
@@ -20,7 +20,8 @@ import (
 // forgery: whoever may ask for a page may ask for any other page of that list, too.
 type cursor struct {
 	projection.Position
-	of listHash // see changes; zero unless the request syncs
+	synced bool     // the request did that made it
+	of     listHash // if so; see changes
 }
 
 const (
@@ -33,9 +34,9 @@ const (
 
 var cursorEncoding = base64.RawURLEncoding
 
-// positionAt is where in the request's cursors the position is.
-func (q *query) positionAt() int {
-	if q.syncs() {
+// positionAt is where in a cursor the position is.
+func positionAt(synced bool) int {
+	if synced {
 		return cursorHead + hashSize
 	}
 	return cursorHead
@@ -43,7 +44,7 @@ func (q *query) positionAt() int {
 
 func (q *query) encodeCursor(c cursor) string {
 	bound := make([]byte, 0, 1+hashSize+positionHead+len(c.ConversationID)) // what the checksum is of
-	if !q.syncs() {
+	if !c.synced {
 		bound = appendPosition(bound, c.Position)
 		return cursorEncoding.EncodeToString(slices.Concat([]byte{cursorFormat}, q.checksum(bound), bound))
 	}
@@ -60,18 +61,18 @@ func appendPosition(dst []byte, p projection.Position) []byte {
 	return append(dst, p.ConversationID...)
 }
 
-// cursorLength is the length of the cursor of a position.
+// cursorLength is the length of the request's cursor of a position.
 func (q *query) cursorLength(p projection.Position) int {
-	return cursorEncoding.EncodedLen(q.positionAt() + positionHead + len(p.ConversationID))
+	return cursorEncoding.EncodedLen(positionAt(q.syncs()) + positionHead + len(p.ConversationID))
 }
 
-// decodeCursor gives a cursor that encodeCursor made for the same app, user and
-// filters, and as this request does or does not sync.
+// decodeCursor gives a cursor that encodeCursor made for the same app, user and filters.
 func (q *query) decodeCursor(text string) (*cursor, error) {
 	raw, err := cursorEncoding.DecodeString(text)
-	if at := q.positionAt(); err == nil && len(raw) >= at+positionHead {
+	synced := len(raw) > 0 && raw[0] == syncCursorFormat
+	if at := positionAt(synced); err == nil && len(raw) >= at+positionHead {
 		position := raw[at:]
-		c := &cursor{Position: projection.Position{
+		c := &cursor{synced: synced, Position: projection.Position{
 			Pinned:         position[0] == 1,
 			Time:           events.Micros(binary.BigEndian.Uint64(position[1:])), //nolint:gosec // see appendPosition
 			ConversationID: string(position[positionHead:]),

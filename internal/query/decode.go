@@ -34,7 +34,7 @@ const (
 	expectType           = "expected C2C, GROUP or " + events.SystemConversationID
 	expectText           = "expected a text"
 	expectBool           = "expected true or false"
-	expectCursor         = "expected the nextCursor of the page before, with that page's userID, filters, sync and since; the first page has none"
+	expectCursor         = "expected the nextCursor of the page before, with that page's userID and filters; the first page has none"
 )
 
 // query is a decoded request. Each endpoint has its own part of the fields.

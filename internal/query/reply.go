@@ -87,8 +87,8 @@ func (r *listReply) end() {
 
 // cursor goes on after a position.
 func (r *listReply) cursor(at *projection.Position) string {
-	c := cursor{Position: *at}
-	if r.query.syncs() {
+	c := cursor{Position: *at, synced: r.query.syncs()}
+	if c.synced {
 		c.of = r.changes.of()
 	}
 	return r.query.encodeCursor(c)

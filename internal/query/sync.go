@@ -65,7 +65,7 @@ func (c *changes) of() listHash {
 // changes compares the whole list with what the client holds. Every item is shown.
 // A later page goes on with what the first one has begun, the whole list or what
 // has changed in it; when the list is not that of the first page any more, it
-// begins anew.
+// begins anew. So it does when the page before was of a request that did not sync.
 func (v *view) changes(list []*row, from *cursor) changes {
 	q := v.query
 	whole := changes{list: list, whole: list}

@@ -235,6 +235,25 @@ func TestSync_AnotherTokenOnALaterPage(t *testing.T) {
 	}
 }
 
+// A later page that does not sync is of the list as it is, with no word of what has changed;
+// one that begins to sync begins the list, too.
+func TestSync_OnSomePagesOnly(t *testing.T) {
+	f := start(t, newMemory())
+	for i, peer := range []string{"a", "b", "c"} {
+		f.fold(ago(time.Duration(i+1)*time.Hour), c2c(peer, "ann", 1, "x"))
+	}
+	synced := f.list(`{"userID":"ann","sync":true,"limit":1}`).NextCursor
+	f.fold(ago(time.Minute), c2c("c", "ann", 2, "y"))
+	page := f.list(`{"userID":"ann","limit":1,"cursor":"` + synced + `"}`)
+	if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
+		t.Errorf("without sync: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
+	}
+	page = f.list(`{"userID":"ann","sync":true,"limit":1,"cursor":"` + f.list(`{"userID":"ann","limit":1}`).NextCursor + `"}`)
+	if diff := cmp.Diff([]string{"C2Cc"}, page.ids(t)); diff != "" || !page.Data.Reset || page.SyncToken == "" {
+		t.Errorf("with sync from then on: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
+	}
+}
+
 // What the first page has besides items is in a refusal, too, when its first item is
 // larger than a reply may be.
 func TestSync_TheFirstItemIsOverTheMaximumPayload(t *testing.T) {
