@@ -84,9 +84,13 @@ func (p *projectors) kill() {
 	p.s.t.Helper()
 	victim := &p.running[p.killed%len(p.running)]
 	owned := p.midway((*victim).client)
-	// A commit was just seen. The kill comes anywhere between two of them.
+	// A commit was just seen. The kill comes anywhere between two of them, but before that
+	// of its last batch.
+	ends := p.s.ends()
 	for range p.s.rng.IntN(maxDelay) {
-		p.s.committed()
+		if p.s.committed().behind(ends, owned) <= int64(2*p.batch) {
+			break
+		}
 	}
 	(*victim).kill()
 	p.killed++
