@@ -208,7 +208,7 @@ func TestContract_Errors(t *testing.T) {
 		"413": {store: store, subject: "convoview.v1.large.conversation.list", request: `{"userID":"ann","type":"C2C"}`},
 		"429": {
 			store: brokenStore{Store: store}, subject: subject + "list", request: `{"userID":"ann"}`,
-			change: func(c *query.Config) { c.MaxRunning, c.MaxQueued, c.DrainTimeout = 1, 0, time.Second },
+			change: func(c *query.Config) { c.MaxRunning, c.MaxQueued, c.MaxWaiting, c.DrainTimeout = 1, 0, 1, time.Second }, // wherever the first one is
 			before: func(c client) {
 				c.ask(subject+"list", `{}`) // it has started
 				if err := c.nc.PublishRequest(subject+"list", c.nc.NewRespInbox(), []byte(`{"userID":"ann"}`)); err != nil {
