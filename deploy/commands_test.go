@@ -83,6 +83,19 @@ func (e edit) apply(t *testing.T, content string) string {
 	return content[:start] + e.after + content[start+len(before):]
 }
 
+// edited reads files, those of the edits with their mistakes.
+func edited(t *testing.T, edits []edit) func(name string) string {
+	return func(name string) string {
+		content := readFile(t, name)
+		for _, e := range edits {
+			if e.file == name {
+				content = e.apply(t, content)
+			}
+		}
+		return content
+	}
+}
+
 // only is where the content has a text, which it has once.
 func (e edit) only(t *testing.T, content, text string) int {
 	t.Helper()

@@ -314,15 +314,7 @@ func TestConfigurations(t *testing.T) {
 // checkConfigurations holds the files of servers, of which one has a mistake.
 func checkConfigurations(t *testing.T, edits ...edit) (f faults) {
 	t.Helper()
-	read := func(name string) string {
-		content := readFile(t, name)
-		for _, e := range edits {
-			if e.file == name {
-				content = e.apply(t, content)
-			}
-		}
-		return content
-	}
+	read := edited(t, edits)
 	project, err := loadCompose(read("compose.yaml"))
 	if err != nil {
 		return faults{err.Error()}

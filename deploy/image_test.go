@@ -255,15 +255,7 @@ func TestVersions(t *testing.T) {
 // tests.
 func checkVersions(t *testing.T, edits ...edit) (f faults) {
 	t.Helper()
-	read := func(name string) string {
-		content := readFile(t, name)
-		for _, e := range edits {
-			if e.file == name {
-				content = e.apply(t, content)
-			}
-		}
-		return content
-	}
+	read := edited(t, edits)
 	pinned := func(pattern, text string) string {
 		found := regexp.MustCompile(pattern).FindStringSubmatch(text)
 		if found == nil {
