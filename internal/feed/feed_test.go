@@ -320,12 +320,18 @@ func TestFollower_SlowConsumer(t *testing.T) {
 	m := newMemory()
 	config := feed.DefaultConfig()
 	config.PendingBytes = 100_000
-	follow(t, connect(t, s), config, m)
+	follower, publisher := connect(t, s), connect(t, s)
+	follow(t, follower, config, m)
 	m.hold = make(chan struct{})
-	p := feed.NewPublisher(connect(t, s))
+	p := feed.NewPublisher(publisher)
 	records, _ := sent(t, 1, 50_000)
 	for i := range int64(10) {
 		if err := p.Announce(t.Context(), nil, records, at("t", i, i+1), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nc := range []*nats.Conn{publisher, follower} { // all of them wait at the follower now
+		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
