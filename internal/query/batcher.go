@@ -32,7 +32,7 @@ type loadFunc[K comparable, V any] func(context.Context, []K) (map[K]V, error)
 
 type batch[K comparable, V any] struct {
 	keys    []K
-	late    bool               // its patience is at an end
+	late    *bool              // its patience is at an end
 	callers int                // who still wait for it
 	spans   []trace.Span       // of callers that are traced
 	cancel  context.CancelFunc // nil before the start
@@ -114,13 +114,14 @@ func (b *batcher[K, V]) room() *batch[K, V] {
 	if n := len(b.waiting); n > 0 && len(b.waiting[n-1].keys) < b.maxKeys {
 		return b.waiting[n-1]
 	}
-	fresh := &batch[K, V]{done: make(chan struct{})}
+	fresh := &batch[K, V]{done: make(chan struct{}), late: new(bool)}
 	b.waiting = append(b.waiting, fresh)
 	if b.patience > 0 && b.running > 0 {
+		late := fresh.late // and not the batch, which the timer would keep with all that it brings
 		time.AfterFunc(b.patience, func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			fresh.late = true
+			*late = true
 			b.start()
 		})
 	}
@@ -143,7 +144,7 @@ func (b *batcher[K, V]) leave(batches map[*batch[K, V]]struct{}) {
 func (b *batcher[K, V]) start() {
 	for b.running < b.slots && len(b.waiting) > 0 {
 		next := b.waiting[0]
-		if b.patience > 0 && b.running > 0 && len(next.keys) < b.maxKeys && !next.late {
+		if b.patience > 0 && b.running > 0 && len(next.keys) < b.maxKeys && !*next.late {
 			return
 		}
 		b.waiting[0] = nil // nobody needs what it brings when those who wait have it

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -179,6 +182,41 @@ func TestBatcher_PatienceGathers(t *testing.T) {
 				t.Errorf("%s: %v, want %v", c.name, c.after, c.want)
 			}
 		}
+	})
+}
+
+// TestBatcher_KeepsNothing holds that what a batch brought is forgotten with its callers,
+// although its patience was not at an end when it began.
+func TestBatcher_KeepsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		brought := map[int]weak.Pointer[string]{}
+		b := newBatcher(func(_ context.Context, keys []int) (map[int]*string, error) {
+			time.Sleep(time.Second)
+			values := map[int]*string{}
+			for _, k := range keys {
+				values[k] = new(strings.Repeat("v", 1000))
+				brought[k] = weak.Make(values[k])
+			}
+			return values, nil
+		}, 10, 2)
+		b.patience = time.Hour
+		for k := range 2 {
+			go func() {
+				if values, err := b.get(t.Context(), []int{k}); err != nil || values[k] == nil {
+					t.Errorf("got %v, %v", values, err)
+				}
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		runtime.GC()
+		for k := range 2 {
+			if p, was := brought[k]; !was || p.Value() != nil {
+				t.Errorf("what was brought for %d is still in memory (brought: %t)", k, was)
+			}
+		}
+		runtime.KeepAlive(b)
 	})
 }
 
