@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,23 +16,26 @@ import (
 // observeTimeout bounds one look at the read model.
 const observeTimeout = 10 * time.Second
 
-// Observer exports how large the read model is, and which generations there are.
+// Observer exports how large the read model is, and which generations there are. Each
+// scrape gets all of one look.
 type Observer struct {
 	server   *Server
 	interval time.Duration
 	log      *slog.Logger
 
-	read, kept         *prometheus.GaugeVec
-	parts, rows, bytes *prometheus.GaugeVec
+	read, kept         *prometheus.Desc
+	parts, rows, bytes *prometheus.Desc
 	failures           prometheus.Counter
+
+	seen atomic.Pointer[[]prometheus.Metric] // by the last look; nil: nothing
 }
 
 // NewObserver makes an observer that looks every so often while it runs.
 func NewObserver(server *Server, interval time.Duration, log *slog.Logger, r prometheus.Registerer) *Observer {
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return promauto.With(r).NewGaugeVec(prometheus.GaugeOpts{Name: "convoview_readmodel_" + name, Help: help}, labels)
+	gauge := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("convoview_readmodel_"+name, help, labels, nil)
 	}
-	return &Observer{
+	o := &Observer{
 		server: server, interval: interval, log: log,
 		read:  gauge("generation_read", "The generation of the read model that the registry says is read."),
 		kept:  gauge("generation_kept", "1 for each generation that projectors write, with its state: filling, or filled when it has everything.", "generation", "state"),
@@ -42,6 +46,24 @@ func NewObserver(server *Server, interval time.Duration, log *slog.Logger, r pro
 			Name: "convoview_readmodel_observe_failures_total",
 			Help: "Looks at the read model that failed; what is exported of it is then not there.",
 		}),
+	}
+	r.MustRegister(o)
+	return o
+}
+
+// Describe implements prometheus.Collector.
+func (o *Observer) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{o.read, o.kept, o.parts, o.rows, o.bytes} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (o *Observer) Collect(to chan<- prometheus.Metric) {
+	if seen := o.seen.Load(); seen != nil {
+		for _, m := range *seen {
+			to <- m
+		}
 	}
 }
 
@@ -56,7 +78,7 @@ func (o *Observer) Run(ctx context.Context) error {
 			return nil
 		case err != nil:
 			o.failures.Inc()
-			o.reset() // it may be anything by now
+			o.seen.Store(nil) // it may be anything by now
 			if !told {
 				o.log.Warn("cannot look how large the read model is; trying again", "error", err)
 			}
@@ -67,12 +89,6 @@ func (o *Observer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-	}
-}
-
-func (o *Observer) reset() {
-	for _, g := range []*prometheus.GaugeVec{o.read, o.kept, o.parts, o.rows, o.bytes} {
-		g.Reset()
 	}
 }
 
@@ -87,19 +103,23 @@ func (o *Observer) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.reset()
-	o.read.WithLabelValues().Set(float64(r.Current))
+	var seen []prometheus.Metric
+	see := func(d *prometheus.Desc, v float64, labels ...string) {
+		seen = append(seen, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	}
+	see(o.read, float64(r.Current))
 	for _, g := range r.Generations {
 		if g.Kept() {
-			o.kept.WithLabelValues(strconv.Itoa(g.Number), g.State.String()).Set(1)
+			see(o.kept, 1, strconv.Itoa(g.Number), g.State.String())
 		}
 	}
 	for at, s := range sizes {
 		generation := strconv.Itoa(at.generation)
-		o.parts.WithLabelValues(generation, at.table).Set(float64(s.parts))
-		o.rows.WithLabelValues(generation, at.table).Set(float64(s.rows))
-		o.bytes.WithLabelValues(generation, at.table).Set(float64(s.bytes))
+		see(o.parts, float64(s.parts), generation, at.table)
+		see(o.rows, float64(s.rows), generation, at.table)
+		see(o.bytes, float64(s.bytes), generation, at.table)
 	}
+	o.seen.Store(&seen)
 	return nil
 }
 
