@@ -158,6 +158,9 @@ func (o *owner) current() *piece {
 	next, resets := o.partition.position()
 	if o.piece = o.accumulator.resume(o.partition, next, resets); o.piece == nil {
 		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModelFor(o.expected), named: o.names.Load()}
+		if o.keeps {
+			o.piece.kept = make([]events.Record, 0, o.expected)
+		}
 	}
 	return o.piece
 }

@@ -253,7 +253,7 @@ func (w *writer) announce(ctx context.Context, b batch) {
 	defer span.End()
 	w.announcing.Lock()
 	defer w.announcing.Unlock()
-	var records []events.Record
+	records := make([]events.Record, 0, b.events)
 	var ranges []events.Range
 	for _, p := range b.pieces {
 		records = append(records, p.kept...)

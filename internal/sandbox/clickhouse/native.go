@@ -112,7 +112,7 @@ func (s *session) query(ctx context.Context) error {
 	s.compressed = q.Compression == proto.CompressionEnabled
 	// An empty block ends the tables that come with a query.
 	tables := 0
-	if err := s.readBlocks(func(*native.Block) { tables++ }); err != nil {
+	if err := s.readBlocks(func([]byte) { tables++ }); err != nil {
 		return err
 	}
 	var settings []setting
@@ -227,19 +227,15 @@ func (s *session) insert(ctx context.Context, stmt insertStatement, settings []s
 			c.release()
 		}
 	}()
-	if err := s.readBlocks(func(block *native.Block) {
+	if err := s.readBlocks(func(block []byte) {
 		if failed == nil && c == nil {
 			c, failed = s.acquire(ctx, settings)
 		}
 		if failed == nil && in == nil {
 			in, failed = c.insert(stmt.into, "Native", params)
 		}
-		var data proto.Buffer
 		if failed == nil {
-			failed = block.Encode(&data, engineRevision)
-		}
-		if failed == nil {
-			_, failed = in.Write(data.Buf)
+			_, failed = in.Write(block)
 		}
 	}); err != nil || failed != nil || in == nil {
 		return cmp.Or(err, failed)
@@ -395,8 +391,9 @@ func encodeHeader(out *proto.Buffer, block *native.Block) {
 }
 
 // readBlocks reads the client's blocks up to the one without columns that
-// ends them, and yields those with rows.
-func (s *session) readBlocks(yield func(*native.Block)) error {
+// ends them, and yields those with rows as the engine reads them.
+func (s *session) readBlocks(yield func([]byte)) error {
+	var block proto.Buffer // reused
 	for {
 		code, err := s.in.UVarInt()
 		if err != nil {
@@ -411,14 +408,14 @@ func (s *session) readBlocks(yield func(*native.Block)) error {
 		if s.compressed {
 			s.in.EnableCompression()
 		}
-		block := native.NewBlock()
-		err = block.Decode(s.in, uint64(s.revision))
+		block.Reset()
+		columns, rows, err := copyBlock(&block, s.in, uint64(s.revision))
 		s.in.DisableCompression()
-		if err != nil || len(block.Columns) == 0 {
+		if err != nil || columns == 0 {
 			return err
 		}
-		if block.Rows() > 0 {
-			yield(block)
+		if rows > 0 {
+			yield(block.Buf)
 		}
 	}
 }
