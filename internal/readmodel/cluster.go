@@ -159,11 +159,14 @@ func (f form) dropDatabase(db string) string {
 }
 
 // system is a system table, with the rows of all hosts.
-func (f form) system(table string) string {
+func (f form) system(table string) string { return f.ofAllHosts("system." + table) }
+
+// ofAllHosts is a source of rows that each host has of its own, with the rows of all.
+func (f form) ofAllHosts(source string) string {
 	if f.cluster == "" {
-		return "system." + table
+		return source
 	}
-	return "clusterAllReplicas(" + quoted(f.cluster) + ", system." + table + ")"
+	return "clusterAllReplicas(" + quoted(f.cluster) + ", " + source + ")"
 }
 
 // onlyThere has a query of system tables leave out hosts that are away.

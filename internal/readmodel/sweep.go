@@ -297,7 +297,10 @@ func pause(ctx context.Context, d time.Duration) error {
 // on the disk, by table. ClickHouse removes them after its old_parts_lifetime.
 func (s *Store) OldParts(ctx context.Context) (map[OldPart]struct{}, error) {
 	parts := map[OldPart]struct{}{}
-	err := s.each(ctx, "SELECT table, name FROM "+s.form.system("parts")+" WHERE NOT active AND database = '"+s.db+"'"+s.form.onlyThere(), func(scan func(...any) error) error {
+	// Those whose files are being removed are shown only to who asks for states, which only
+	// the host's own table has.
+	old := "view(SELECT table, name FROM system.parts WHERE _state NOT IN ('PreActive', 'Active') AND database = '" + s.db + "')"
+	err := s.each(ctx, "SELECT table, name FROM "+s.form.ofAllHosts(old)+s.form.onlyThere(), func(scan func(...any) error) error {
 		var p OldPart
 		err := scan(&p.Table, &p.Name)
 		parts[p] = struct{}{}
