@@ -242,15 +242,7 @@ func TestConsumer_StopWritesAndCommitsAll(t *testing.T) {
 		h.produce(messagesTopic, p, h.messages(50)...)
 	}
 	// Wait until it is folded; nothing is due for an hour.
-	for {
-		r.accumulator.mu.Lock()
-		events, changed := r.accumulator.held.events, r.accumulator.changed
-		r.accumulator.mu.Unlock()
-		if events == 150 {
-			break
-		}
-		h.awaitChange(changed)
-	}
+	r.awaitFolded(150)
 	if got := h.commits(); len(got) > 0 {
 		t.Fatalf("committed %v before the flush", got)
 	}
