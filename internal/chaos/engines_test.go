@@ -159,12 +159,13 @@ func newSite(t *testing.T, seed uint64) *site {
 	return s
 }
 
-// server connects to a read model in ClickHouse.
-func (s *site) server(address, database string) *readmodel.Server {
+// server connects to a read model in ClickHouse, and takes a link that is silent for so long
+// for one that is away.
+func (s *site) server(address, database string, silent time.Duration) *readmodel.Server {
 	s.Helper()
 	c := readmodel.DefaultConfig()
 	c.Addresses, c.Database = []string{address}, database
-	c.ReadTimeout, c.WriteTimeout = time.Second, time.Second
+	c.ReadTimeout, c.WriteTimeout = silent, silent
 	server, err := readmodel.Open(c)
 	if err != nil {
 		s.Fatal(err)
@@ -176,7 +177,7 @@ func (s *site) server(address, database string) *readmodel.Server {
 // model gives the one generation of a new read model.
 func (s *site) model(database string) *readmodel.Store {
 	s.Helper()
-	server := s.server(sandboxtest.Start(s).ClickHouseAddr(), database)
+	server := s.server(sandboxtest.Start(s).ClickHouseAddr(), database, patience)
 	s.Cleanup(func() {
 		if err := server.DropAll(context.WithoutCancel(s.ctx)); err != nil {
 			s.Error(err)
@@ -211,7 +212,9 @@ func (s *site) play() {
 		p.recover()
 	}
 
-	offsets, err := ingest.NewOffsets(s.config)
+	sound := s.config
+	sound.RequestTimeout = patience
+	offsets, err := ingest.NewOffsets(sound)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -361,7 +364,7 @@ func (s *site) start() {
 	s.Cleanup(nc.Close)
 	config := s.config
 	config.Dialer = p
-	consumer, err := ingest.New(config, readmodel.NewLive(s.server(clickhouse, s.db)), events.NewDecoder(events.DefaultLimits()).Sharing(),
+	consumer, err := ingest.New(config, readmodel.NewLive(s.server(clickhouse, s.db, config.RequestTimeout)), events.NewDecoder(events.DefaultLimits()).Sharing(),
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		s.Fatal(err)
