@@ -65,7 +65,8 @@ func startSecured(t *testing.T, ca *tlstest.CA, password string) *apachekafka.Cl
 	return cluster
 }
 
-// allow allows the projector operations on topics, and on its group.
+// allow allows the projector operations on topics, and on its group, and waits until the
+// broker knows, to which the controller tells it later.
 func (h *harness) allow(topics []string, groups []string, operations ...kafka.ACLOperationType) {
 	h.Helper()
 	request := &kafka.CreateACLsRequest{}
@@ -87,6 +88,15 @@ func (h *harness) allow(topics []string, groups []string, operations ...kafka.AC
 	}
 	if err := errors.Join(response.Errors...); err != nil {
 		h.Fatal(err)
+	}
+	for _, acl := range request.ACLs {
+		h.poll(func() bool {
+			known, err := h.client.DescribeACLs(h.ctx, &kafka.DescribeACLsRequest{Filter: kafka.ACLFilter{
+				ResourceTypeFilter: acl.ResourceType, ResourceNameFilter: acl.ResourceName, ResourcePatternTypeFilter: acl.ResourcePatternType,
+				PrincipalFilter: acl.Principal, HostFilter: acl.Host, Operation: acl.Operation, PermissionType: acl.PermissionType,
+			}})
+			return err == nil && len(known.Resources) > 0
+		}, "%+v", acl)
 	}
 }
 
