@@ -35,7 +35,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // database is that of the read model. The engine knows roles by it.
 const database = "convoview"
