@@ -29,7 +29,7 @@ func TestWorker_PermissionsNameTheApp(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
 	refused := make(chan error, 1)

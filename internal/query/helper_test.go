@@ -210,7 +210,7 @@ func startServerWith(t testing.TB, o *server.Options) *server.Server {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
 	return s
@@ -218,7 +218,7 @@ func startServerWith(t testing.TB, o *server.Options) *server.Server {
 
 func connect(t testing.TB, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
+	nc, err := nats.Connect("", append(options, nats.InProcessServer(s), nats.Timeout(30*time.Second))...)
 	if err != nil {
 		t.Fatal(err)
 	}
