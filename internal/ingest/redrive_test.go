@@ -340,7 +340,7 @@ func TestRedrive_KafkaAway(t *testing.T) {
 	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: stateTopic, Err: kerr.NotEnoughReplicas, Count: -1})
 	var outcomes []Outcome
 	config := h.config()
-	config.FetchMaxBytes = 1 // one batch at a time
+	config.FetchMaxBytes = 1              // one batch at a time
 	config.StallTimeout = 2 * time.Second // long enough to send messages again
 	_, err := h.redriving(config, &outcomes).Run(h.ctx)
 	if err == nil || !errors.Is(err, kafka.NotEnoughReplicas) || !strings.Contains(err.Error(), "given up after") || !strings.Contains(err.Error(), "send 1 dead letters to chat.state/0") {
