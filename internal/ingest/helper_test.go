@@ -49,7 +49,7 @@ func nameAnew() {
 const (
 	// patience is how long a test waits for what must happen. It decides nothing
 	// but how soon a broken test ends.
-	patience = 2 * time.Minute
+	patience = 5 * time.Minute
 	// pollInterval is how often it looks whether it has.
 	pollInterval = 5 * time.Millisecond
 )
