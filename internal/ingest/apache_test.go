@@ -373,6 +373,7 @@ func TestApache_BrokerRestarts(t *testing.T) {
 	h := newHarness(t, 2)
 	config := h.config()
 	config.SessionTimeout = 2 * time.Second // after a kill the group waits for who we were
+	config.StallTimeout = patience          // a broker may need long to start
 	r := h.run(config, h.sink)
 	f := h.startFlow(2)
 	h.sink.await(h, 50)
