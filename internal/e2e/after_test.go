@@ -39,15 +39,16 @@ func TestAfter_ReadsWhatWasWritten(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		name  string
-		after map[string]any
-		code  string
+		name      string
+		after     map[string]any
+		timeoutMs int
+		code      string
 	}{
-		{"a partition that does not exist", map[string]any{"topic": s.messages, "partition": messagePartitions, "offset": 0}, "400"},
-		{"a topic that is not projected", map[string]any{"topic": s.dead, "partition": 0, "offset": 0}, "400"},
-		{"an offset that nothing has", map[string]any{"topic": s.messages, "partition": 0, "offset": 1000}, "504"},
+		{"a partition that does not exist", map[string]any{"topic": s.messages, "partition": messagePartitions, "offset": 0}, 5000, "400"},
+		{"a topic that is not projected", map[string]any{"topic": s.dead, "partition": 0, "offset": 0}, 5000, "400"},
+		{"an offset that nothing has", map[string]any{"topic": s.messages, "partition": 0, "offset": 1000}, 100, "504"},
 	} {
-		reply, err := s.requestOnce("list", "demo", map[string]any{"userID": "ann", "timeoutMs": 100, "after": []any{c.after}})
+		reply, err := s.requestOnce("list", "demo", map[string]any{"userID": "ann", "timeoutMs": c.timeoutMs, "after": []any{c.after}})
 		if err != nil || reply.code != c.code {
 			t.Errorf("%s: got %+v, %v, want %s", c.name, reply, err, c.code)
 		}

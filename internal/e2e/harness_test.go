@@ -75,6 +75,7 @@ type system struct {
 	client          *kafka.Client
 	writer          *kafka.Writer
 	rng             *rand.Rand                           // draws encodings
+	sent            []events.Event                       // last
 	refused         atomic.Int64                         // requests that were asked again
 	replied         func(operation string, reply []byte) // looks at replies that say no error; may be nil
 	// mayBeLost is when to ask again that has no reply: whoever had it in hand was killed.
@@ -154,7 +155,7 @@ func startNATS(t testing.TB) *nats.Conn {
 			t.Error(err)
 		}
 	})
-	conn, err := nats.Connect(server.NATSURL())
+	conn, err := nats.Connect(server.NATSURL(), nats.Timeout(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,6 +241,7 @@ const sendAtOnce = 5000
 // drawn. They come in any order, so compaction must not choose: keys end in the ID.
 func (s *system) send(list ...events.Event) {
 	s.t.Helper()
+	s.sent = list
 	for chunk := range slices.Chunk(list, sendAtOnce) {
 		records := make([]kafka.Message, len(chunk))
 		for i, e := range chunk {

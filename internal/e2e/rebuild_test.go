@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -323,12 +324,18 @@ func (s *system) awaitGeneration(number int) {
 	s.t.Helper()
 	for {
 		m, err := s.nc.Request("$SRV.STATS."+query.ServiceName, nil, time.Minute)
+		if errors.Is(err, nats.ErrNoResponders) { // the worker is still starting
+			continue
+		}
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		var stats micro.Stats
 		if err := json.Unmarshal(m.Data, &stats); err != nil {
 			s.t.Fatal(err)
+		}
+		if len(stats.Endpoints) == 0 { // so it is
+			continue
 		}
 		var data struct {
 			Generation int `json:"generation"`
