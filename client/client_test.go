@@ -78,7 +78,7 @@ func (s *script) asked() []string {
 // dial connects to where nobody answers.
 func dial(t *testing.T) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(quietURL)
+	nc, err := nats.Connect(quietURL, nats.Timeout(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

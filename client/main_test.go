@@ -67,7 +67,7 @@ func withSystem(run func() int) (code int) {
 
 // connect connects to the system, as a backend does.
 func connect() *nats.Conn {
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(30*time.Second))
 	if err != nil {
 		panic(err)
 	}

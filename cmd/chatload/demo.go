@@ -105,15 +105,15 @@ func demo(ctx context.Context, c *console, config demoConfig, s *stack.Stack) er
 	_, _ = fmt.Fprintf(c.stdout, "%s events of the last two days written to Kafka in %v.\n",
 		thousands(int64(config.history)), time.Since(started).Round(time.Millisecond))
 
-	// 2 the present, and a look at it every now and then
-	live, stop := context.WithTimeout(ctx, config.duration)
+	// 2 the present, and a look at it every now and then, for so long from the first one on
+	live, stop := context.WithCancel(ctx)
 	defer stop()
 	played := make(chan error, 1)
 	go func() {
 		present := newKafkaSink(live, kafkaAt(s.Ports.KafkaAddr()), c.notef, func(int, int) {})
 		played <- unlessInterrupted(live, present.close(play(live, generator, present, 0, float64(config.rate))))
 	}()
-	top, err := watch(live, c, asks, user, s)
+	top, err := watch(live, c, asks, user, s, func() { time.AfterFunc(config.duration, stop) })
 	if err := errors.Join(err, <-played); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -128,7 +128,8 @@ func play(ctx context.Context, g *generate.Generator, to sink, count int, rate f
 }
 
 // watch shows the user's list until ctx ends, and gives the ID of its first conversation.
-func watch(ctx context.Context, c *console, asks *client.Client, user string, s *stack.Stack) (string, error) {
+// It calls begin when there is something to show.
+func watch(ctx context.Context, c *console, asks *client.Client, user string, s *stack.Stack, begin func()) (string, error) {
 	screen := isTerminal(c.stdout)
 	every := demoFrame
 	if !screen {
@@ -151,6 +152,9 @@ func watch(ctx context.Context, c *console, asks *client.Client, user string, s 
 		}
 		took = append(took, time.Since(asked))
 		if rows := list.ConversationList; len(rows) > 0 {
+			if top == "" {
+				begin()
+			}
 			top = rows[0].ConversationID
 			if time.Since(shown) >= every {
 				if screen && shown.IsZero() {

@@ -46,7 +46,7 @@ func TestDemo(t *testing.T) {
 }
 
 func endsByItself(t *testing.T, dir string) {
-	demo := exec.CommandContext(t.Context(), filepath.Join(dir, "chatload"), "demo", "--duration", "2s", "--rate", "50", "--events", "2000")
+	demo := exec.CommandContext(t.Context(), filepath.Join(dir, "chatload"), "demo", "--duration", "1ms", "--rate", "50", "--events", "2000")
 	demo.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	demo.Dir = "../.." // where the engine is looked for
 	out, err := demo.CombinedOutput()

@@ -53,7 +53,7 @@ func told(s *server.Server) string {
 
 func TestTellSwitch(t *testing.T) {
 	s := startNATS(t, "convoview.feed.v1.>")
-	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("query", "q"))
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("query", "q"), nats.Timeout(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestTellSwitch(t *testing.T) {
 // cannot ask says so in one line, and that is no failure.
 func TestUnread(t *testing.T) {
 	s := startNATS(t, "$SRV.STATS.convoview")
-	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("query", "q"))
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("query", "q"), nats.Timeout(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

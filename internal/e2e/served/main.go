@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -104,6 +105,9 @@ func run(ctx context.Context, _ []string, _ func(string) string, stdout io.Write
 		return fmt.Errorf("subscribe to %s: %w", writeSubject, err)
 	}
 	urls := lifecycle.Component{Name: "urls", Run: func(ctx context.Context) error {
+		for err := nats.ErrNoResponders; errors.Is(err, nats.ErrNoResponders); { // until the worker has its last endpoint
+			_, err = nc.RequestWithContext(ctx, "convoview.v1.demo.conversation.unread.nobody", []byte(`{"userID":"nobody"}`))
+		}
 		_, err := fmt.Fprintf(stdout, "%s\n%s\n", box.NATSURL(), empty.NATSURL())
 		<-ctx.Done()
 		return err
