@@ -30,7 +30,8 @@
 //     the tables of the query; it is replaced, which takes 0.1 ms.
 //   - The engine gives blocks of revision 0 (the Native format); parameters
 //     need 54459 or later on the wire, where columns carry a mark that those
-//     lack. So blocks are decoded and encoded again, by clickhouse-go's code.
+//     lack. So blocks are decoded and encoded again, by clickhouse-go's code;
+//     columns of simple types that are inserted are copied.
 //     With revision 0 a DateTime loses the name of its time zone (the instant
 //     stays; DateTime64 keeps it).
 //   - A result without rows has no block at all; its header is asked for with

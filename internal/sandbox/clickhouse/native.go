@@ -21,7 +21,7 @@ import (
 const (
 	// revision of the native protocol: the newest that clickhouse-go knows.
 	// The first with parameters is 54459; those have marks in their blocks
-	// that the engine's do not, so that every block must be encoded again.
+	// that the engine's do not, so that no block can be handed on as it is.
 	revision = native.DBMS_TCP_PROTOCOL_VERSION
 	// engineRevision is that of the Native format: blocks without block
 	// information and without marks of custom serialization.
