@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -94,6 +95,9 @@ var widths = map[string]int{
 
 // copyValues copies n values of a type, if it is a simple one, or an array of such.
 func copyValues(out *proto.Buffer, in *proto.Reader, of string, n int) (copied bool, err error) {
+	if n < 0 || n > math.MaxInt32 {
+		return false, fmt.Errorf("%d values of %s in a block, expected at most %d", n, of, math.MaxInt32)
+	}
 	if inner, ok := strings.CutPrefix(of, "SimpleAggregateFunction("); ok {
 		_, of, _ = strings.Cut(strings.TrimSuffix(inner, ")"), ", ")
 	}
@@ -111,7 +115,7 @@ func copyValues(out *proto.Buffer, in *proto.Reader, of string, n int) (copied b
 		}
 		var ends []byte
 		if ends, err = copyBytes(out, in, 8*n); err == nil {
-			_, err = copyValues(out, in, element, int(binary.LittleEndian.Uint64(ends[len(ends)-8:]))) //nolint:gosec // copyBytes takes none that is negative
+			_, err = copyValues(out, in, element, int(binary.LittleEndian.Uint64(ends[len(ends)-8:]))) //nolint:gosec // it is looked at there
 		}
 	default:
 		return false, nil
@@ -124,9 +128,6 @@ const copyStep = 1 << 20
 
 // copyBytes copies n bytes, and gives them.
 func copyBytes(out *proto.Buffer, in *proto.Reader, n int) ([]byte, error) {
-	if n < 0 {
-		return nil, fmt.Errorf("%d bytes", n)
-	}
 	begin := len(out.Buf)
 	for n > 0 {
 		have, step := len(out.Buf), min(n, copyStep)
