@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// inserting compares readmodel.Store.Write of folded events with plain inserts of the same
+// inserting compares readmodel.Store.Insert of folded events with plain inserts of the same
 // blocks into the same tables, as many at once.
 func inserting(ctx context.Context, b *bench, f *figures) error {
 	s, err := b.stream(ctx, inProtobuf.name, inProtobuf, b.config.events)
@@ -36,7 +36,7 @@ func inserting(ctx context.Context, b *bench, f *figures) error {
 			return fmt.Sprintf("store %.0f/s", did.rate), err
 		},
 		func(int) (string, error) {
-			did, err := b.insert(ctx, parts, &content, func(ctx context.Context, m *model, n int, _ batch) error {
+			did, err := b.insert(ctx, parts, &content, func(ctx context.Context, m *model, n int, _ batches) error {
 				return b.insertBlocks(ctx, m, written[n])
 			})
 			plain = append(plain, did.rate)
@@ -49,12 +49,12 @@ func inserting(ctx context.Context, b *bench, f *figures) error {
 	return f.compare("rate", middle(ours), middle(plain))
 }
 
-// inserter writes the n-th batch.
-type inserter func(ctx context.Context, m *model, n int, batch batch) error
+// inserter makes the n-th insert.
+type inserter func(ctx context.Context, m *model, n int, l batches) error
 
-// byStore writes as projectors do.
-func byStore(ctx context.Context, m *model, _ int, batch batch) error {
-	return m.store.Write(ctx, batch...)
+// byStore inserts as projectors do.
+func byStore(ctx context.Context, m *model, _ int, l batches) error {
+	return m.store.Insert(ctx, l.each)
 }
 
 // inserted is how all batches were written: events a second, and what it took of the CPU.
@@ -75,8 +75,8 @@ func (b *bench) insert(ctx context.Context, s *stages, content *contents, write 
 	}
 	start := time.Now()
 	did.worked, err = b.cost(func() error {
-		for n, batch := range s.batches {
-			if err := write(ctx, m, n, batch); err != nil {
+		for n, l := range s.inserts {
+			if err := write(ctx, m, n, l); err != nil {
 				return err
 			}
 		}
@@ -99,7 +99,7 @@ type block struct {
 // filledTables are the tables into which traffic makes inserts.
 var filledTables = []string{"registers_in", "sequences_in", "messages"}
 
-// capture writes all batches, and gives the blocks that were inserted for each.
+// capture writes all batches, and gives the blocks that were inserted by each insert.
 func (b *bench) capture(ctx context.Context, s *stages) (written [][]block, err error) {
 	m, err := b.newModel(ctx)
 	if err != nil {
@@ -111,8 +111,8 @@ func (b *bench) capture(ctx context.Context, s *stages) (written [][]block, err 
 			return nil, fmt.Errorf("capture what is inserted into %s: %w", table, err)
 		}
 	}
-	for _, batch := range s.batches {
-		if err := m.store.Write(ctx, batch...); err != nil {
+	for _, l := range s.inserts {
+		if err := m.store.Insert(ctx, l.each); err != nil {
 			return nil, err
 		}
 		var blocks []block
@@ -182,7 +182,7 @@ func columnsOf(types []driver.ColumnType) (columns []reflect.Value) {
 	return columns
 }
 
-// insertBlocks inserts the blocks of one batch at once.
+// insertBlocks makes the inserts of blocks at once.
 func (b *bench) insertBlocks(ctx context.Context, m *model, blocks []block) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, c := range blocks {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -23,15 +24,27 @@ import (
 type stages struct {
 	*stream
 	records []events.Record
-	batches []batch
+	inserts []batches
 }
 
-// batch is as many events as a projector writes at once, folded partition by partition.
+// batches are as many as a projector that is behind writes by one insert.
+type batches []batch
+
+// each gives the batches as a projector gives them to the store.
+func (l batches) each(yield func([]*projection.Model, []events.Event) bool) {
+	for _, b := range l {
+		if !yield(b, nil) {
+			return
+		}
+	}
+}
+
+// batch is as many events as a projector folds at once, partition by partition.
 type batch []*projection.Model
 
 func newStages(s *stream) (*stages, error) {
 	st := &stages{stream: s}
-	size := ingest.DefaultConfig().MaxBatchEvents
+	config := ingest.DefaultConfig()
 	n := 0
 	for e := range s.traffic() {
 		value, err := s.encode(nil, e)
@@ -39,14 +52,19 @@ func newStages(s *stream) (*stages, error) {
 			return nil, err
 		}
 		st.records = append(st.records, events.Record{Value: value, Headers: s.headers(), Timestamp: time.Now()})
-		if n++; n%size == 1 {
-			full := make(batch, len(s.topics())*streamPartitions)
-			for i := range full {
-				full[i] = projection.NewModel()
-			}
-			st.batches = append(st.batches, full)
+		if n%(config.MaxBatchEvents*config.MaxInsertBatches) == 0 {
+			st.inserts = append(st.inserts, nil)
 		}
-		st.batches[len(st.batches)-1].partition(e).Fold(e)
+		last := &st.inserts[len(st.inserts)-1]
+		if n%config.MaxBatchEvents == 0 {
+			empty := make(batch, len(s.topics())*streamPartitions)
+			for i := range empty {
+				empty[i] = projection.NewModel()
+			}
+			*last = append(*last, empty)
+		}
+		(*last)[len(*last)-1].partition(e).Fold(e)
+		n++
 	}
 	return st, nil
 }
@@ -163,7 +181,9 @@ func (c *counter) Decode(events.Record) (events.Event, error) {
 // nowhere is a sink that takes nothing.
 type nowhere struct{}
 
-func (nowhere) Write(context.Context, ...*projection.Model) error { return nil }
+func (nowhere) Insert(context.Context, iter.Seq2[[]*projection.Model, []events.Event]) error {
+	return nil
+}
 
 // consume reads a stream by package ingest in a group of its own, with nothing to decode and nothing to write.
 func (b *bench) consume(ctx context.Context, s *stream) (float64, error) {

@@ -27,9 +27,11 @@ const stopBudget = 25 * time.Second
 // into collecting.
 const gcPercent = 400
 
-// memoryLimit is how much memory the process should take when batches of so many
-// bytes are folded: past it the heap gets less room.
-func memoryLimit(batchBytes int) int64 { return int64(batchBytes)*16 + 96<<20 }
+// memoryLimit is how much memory the process should take: past it the heap gets less room.
+// Two batches are folded at a time, and of those of an insert the records are kept.
+func memoryLimit(in ingest.Config) int64 {
+	return int64(in.MaxBatchBytes)*int64(8+2*in.MaxInsertBatches) + 96<<20
+}
 
 // limitMemory tells Go's collector of both, unless the environment does.
 func limitMemory(in ingest.Config, getenv func(string) string) {
@@ -37,7 +39,7 @@ func limitMemory(in ingest.Config, getenv func(string) string) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit(in.MaxBatchBytes))
+		debug.SetMemoryLimit(memoryLimit(in))
 	}
 }
 
@@ -92,7 +94,8 @@ func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limit
 	f.Duration(&in.FlushInterval, "flush-interval", "How long the first event of a batch waits for others.")
 	f.Int(&in.MaxBatchEvents, "max-batch-events", "Most events of one batch.")
 	f.Int(&in.MaxBatchRows, "max-batch-rows", "Most rows that one batch is folded into: what takes memory.")
-	f.Bytes(&in.MaxBatchBytes, "max-batch-bytes", "Most bytes of one batch, of records as they came; two batches are in memory at a time.")
+	f.Bytes(&in.MaxBatchBytes, "max-batch-bytes", "Most bytes of one batch, of records as they came.")
+	f.Int(&in.MaxInsertBatches, "max-insert-batches", "Most batches that one INSERT takes while the projector is behind.")
 	f.Int(&in.MaxPieceEvents, "max-piece-events", "Most events that one partition folds before it adds them to the batch.")
 	f.Int(&in.MaxPieceRows, "max-piece-rows", "The same in rows.")
 	f.Bytes(&in.MaxPieceBytes, "max-piece-bytes", "The same in bytes.")

@@ -3,7 +3,9 @@ package chaos
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,8 +188,8 @@ func (p *process) Decode(record events.Record) (events.Event, error) {
 	return e, err
 }
 
-// Write is the sink's.
-func (p *process) Write(_ context.Context, models ...*projection.Model) error {
+// Insert is the sink's.
+func (p *process) Insert(_ context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
 	if p.isDead() {
 		return errDead
 	}
@@ -201,18 +203,30 @@ func (p *process) Write(_ context.Context, models ...*projection.Model) error {
 		}
 	}
 	half := p.at(insertHalf)
-	for i, m := range models {
-		messages, rest := halves(m)
-		insert(messages)
-		if half != nil && i == len(models)/2 {
-			return p.suffer(half)
+	var all []*projection.Model
+	n := 0
+	for models := range batches {
+		for i, m := range models {
+			messages, rest := halves(m)
+			insert(messages)
+			if half != nil && n == half.nth%2 && i == len(models)/2 {
+				return p.suffer(half)
+			}
+			insert(rest)
+			all = append(all, m)
 		}
-		insert(rest)
+		n++
+	}
+	if n > 1 {
+		p.run.count("an insert of several batches")
+	}
+	if half != nil {
+		return p.suffer(half)
 	}
 	p.run.count("an insert")
 	if f := p.at(insertDone); f != nil {
 		if f.action == repeat {
-			for _, m := range models {
+			for _, m := range all {
 				insert(m)
 			}
 		}
@@ -252,12 +266,12 @@ func halves(m *projection.Model) (messages, rest *projection.Model) {
 }
 
 // Announce is the announcer's. It never waits but while the process is stopped.
-func (p *process) Announce(_ context.Context, _ []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (p *process) Announce(_ context.Context, _ projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error {
 	p.awaitThaw()
 	if p.isDead() {
 		return errDead
 	}
-	a := announcement{records: records, ranges: ranges}
+	a := announcement{records: slices.Concat(records...), ranges: ranges}
 	batch := topics == nil && a.news()
 	var f *fault
 	if batch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -176,10 +177,10 @@ type held struct {
 	once       sync.Once
 }
 
-func (h *held) Write(ctx context.Context, models ...*projection.Model) error {
+func (h *held) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
 	h.once.Do(func() { close(h.came) })
 	<-h.open
-	return h.Live.Write(ctx, models...)
+	return h.Live.Insert(ctx, batches)
 }
 
 // TestRebuild_IsDropped ends when somebody drops the generation that is being filled.

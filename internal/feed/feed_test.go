@@ -164,7 +164,7 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 	f := follow(t, connect(t, s), feed.DefaultConfig(), m)
 	p := feed.NewPublisher(connect(t, s))
 	records, want := sent(t, 40, 100_000) // several messages
-	if err := p.Announce(t.Context(), nil, records, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
+	if err := p.Announce(t.Context(), nil, [][]events.Record{records}, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 39); err != nil {
@@ -330,7 +330,7 @@ func TestFollower_SlowConsumer(t *testing.T) {
 	p := feed.NewPublisher(publisher)
 	records, _ := sent(t, 1, 50_000)
 	for i := range int64(10) {
-		if err := p.Announce(t.Context(), nil, records, at("t", i, i+1), nil); err != nil {
+		if err := p.Announce(t.Context(), nil, [][]events.Record{records}, at("t", i, i+1), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

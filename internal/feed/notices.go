@@ -10,7 +10,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 
-	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -70,22 +69,10 @@ func isPlain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-// kinds are kinds of changes, a bit for each of kindNames.
-type kinds uint8
-
-// kindNames are in the order of notices.
+// kindNames are the names of kinds, in the order of notices, which is that of their bits.
 var kindNames = [...]string{KindErased, KindMember, KindMessage, KindProfile, KindRead, KindRegister}
 
-const (
-	erased kinds = 1 << iota
-	member
-	message
-	profile
-	read
-	register
-)
-
-func (k kinds) names() (names []string) {
+func namesOf(k projection.Kinds) (names []string) {
 	for i, name := range kindNames {
 		if k&(1<<i) != 0 {
 			names = append(names, name)
@@ -94,87 +81,17 @@ func (k kinds) names() (names []string) {
 	return names
 }
 
-// whose says whose conversations have changed: a user's or a group's.
-type whose struct{ app, user, group string }
-
-// changes are what has changed, of whom.
-type changes map[whose]*change
-
-type change struct {
-	conversations []string // with repeats
-	kinds         kinds
-}
-
-// add notes changes in a conversation; "" for none in particular.
-func (c changes) add(of whose, conversation string, kinds kinds) {
-	if kinds == 0 {
-		return
-	}
-	at, ok := c[of]
-	if !ok {
-		at = &change{conversations: []string{}}
-		c[of] = at
-	}
-	if at.kinds |= kinds; conversation != "" {
-		at.conversations = append(at.conversations, conversation)
-	}
-}
-
-// addModel notes all that is in a model.
-func (c changes) addModel(m *projection.Model) {
-	for k, s := range m.States {
-		of := whose{app: k.App, user: k.Owner}
-		if k.Owner == "" {
-			_, of.group, _ = events.SplitConversationID(k.ConversationID)
-		}
-		c.add(of, k.ConversationID, kindsOf(s))
-	}
-	for k := range m.Groups {
-		c.add(whose{app: k.App, group: k.GroupID}, events.Group(k.GroupID).IDFor(""), profile)
-	}
-	for k := range m.Users {
-		c.add(whose{app: k.App, user: k.UserID}, "", profile)
-	}
-	for k := range m.Erased {
-		c.add(whose{app: k.App, user: k.UserID}, "", erased)
-	}
-}
-
-// kindsOf are the kinds of what is in a state.
-func kindsOf(s *projection.State) (all kinds) {
-	if s.EditedSequence != 0 || len(s.Days) > 0 || len(s.Recalled) > 0 {
-		all |= message
-	}
-	if (s.Read != projection.ReadMark{}) || (s.PeerRead != projection.ReadMark{}) {
-		all |= read
-	}
-	if s.Settings().Member.Written() {
-		all |= member
-	}
-	if hasRegister(s) {
-		all |= register
-	}
-	return all
-}
-
-// notices are of all changes, one for each user and group.
-func (c changes) notices(now time.Time) []Notice {
-	list := make([]Notice, 0, len(c))
-	for of, change := range c {
-		slices.Sort(change.conversations)
+// noticesOf are of all changes, one for each user and group.
+func noticesOf(changes projection.Changes, now time.Time) []Notice {
+	list := make([]Notice, 0, len(changes))
+	for of, change := range changes {
+		slices.Sort(change.Conversations)
 		list = append(list, Notice{
-			App: of.app, UserID: of.user, GroupID: of.group, Time: now.UTC(),
-			ConversationIDList: slices.Compact(change.conversations), Kinds: change.kinds.names(),
+			App: of.App, UserID: of.UserID, GroupID: of.GroupID, Time: now.UTC(),
+			ConversationIDList: slices.Compact(change.Conversations), Kinds: namesOf(change.Kinds),
 		})
 	}
 	return list
-}
-
-// hasRegister reports whether a user has set something.
-func hasRegister(s *projection.State) bool {
-	own := s.Settings()
-	return own.Pinned.Written() || own.RemindType.Written() || own.Marks.Written() || own.Groups.Written() || own.CustomData.Written() ||
-		own.Draft.Written() || own.Remark.Written() || s.Deleted != 0 || s.Cleared != 0
 }
 
 // Append appends the notice in JSON, as its tags have it: there may be one for each

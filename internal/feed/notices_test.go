@@ -73,7 +73,7 @@ func TestPublisher_Notices(t *testing.T) {
 			}
 			begin := time.Now()
 			p := feed.NewPublisher(nc)
-			if err := errors.Join(p.Announce(t.Context(), []*projection.Model{model}, nil, nil, nil), p.Close()); err != nil {
+			if err := errors.Join(p.Announce(t.Context(), changesOf(model), nil, nil, nil), p.Close()); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -158,7 +158,7 @@ func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
 	model.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.UserProfileChanged{UserID: "ann"}})
 	tell := func() {
 		t.Helper()
-		if err := errors.Join(p.Announce(t.Context(), []*projection.Model{model}, nil, nil, nil), teller.Flush()); err != nil {
+		if err := errors.Join(p.Announce(t.Context(), changesOf(model), nil, nil, nil), teller.Flush()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,4 +180,10 @@ func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
 	if err := p.Close(); err == nil || err.Error() != "1 notices did not get out" {
 		t.Errorf("got %v", err)
 	}
+}
+
+func changesOf(m *projection.Model) projection.Changes {
+	changes := projection.Changes{}
+	changes.Add(m)
+	return changes
 }

@@ -47,27 +47,25 @@ func (p *Publisher) Close() error {
 	return nil
 }
 
-// Announce says that the events of records, folded into models, are visible,
+// Announce says that the events of records, which have made changes, are visible,
 // and with them everything in ranges; topics says how many partitions each
 // topic has. A message that is larger than NATS takes is split. NoticeDelay later it
 // notifies those whose conversations have changed. The error says that followers may
 // have missed something, which they will notice by themselves, or that earlier notices
 // did not get out. The span in ctx, if it is
 // sampled, goes on with those who hear of it.
-func (p *Publisher) Announce(ctx context.Context, models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (p *Publisher) Announce(
+	ctx context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int,
+) error {
 	err := p.announce(spanHeader(ctx), records, ranges, topics)
-	changed := changes{}
-	for _, m := range models {
-		changed.addModel(m)
-	}
-	p.notices.add(changed.notices(time.Now()))
+	p.notices.add(noticesOf(changes, time.Now()))
 	if failed := p.notices.lost(); failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
 	}
 	return err
 }
 
-func (p *Publisher) announce(header nats.Header, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (p *Publisher) announce(header nats.Header, records [][]events.Record, ranges []events.Range, topics map[string]int) error {
 	last := &feedpb.Announcement{}
 	for _, r := range ranges {
 		told := &feedpb.Range{
@@ -88,17 +86,21 @@ func (p *Publisher) announce(header nats.Header, records []events.Record, ranges
 	room := int(most) - proto.Size(last) - headRoom - headerSize(header)
 	var errs []error
 	part := p.part[:0]
-	for _, r := range records {
-		contentType, typed := r.ContentType()
-		if len(part) > 0 && len(part)+len(r.Value)+len(contentType)+headRoom > room {
-			errs = append(errs, p.send(header, part, &feedpb.Announcement{}))
-			part = part[:0]
+	n := 0
+	for _, run := range records {
+		for _, r := range run {
+			contentType, typed := r.ContentType()
+			if len(part) > 0 && len(part)+len(r.Value)+len(contentType)+headRoom > room {
+				errs = append(errs, p.send(header, part, &feedpb.Announcement{}))
+				part = part[:0]
+			}
+			part = appendRecord(part, r.Value, contentType, typed)
 		}
-		part = appendRecord(part, r.Value, contentType, typed)
+		n += len(run)
 	}
 	p.part = part
 	if err := errors.Join(append(errs, p.send(header, part, last))...); err != nil {
-		return fmt.Errorf("announce %d records: %w", len(records), err)
+		return fmt.Errorf("announce %d records: %w", n, err)
 	}
 	return nil
 }

@@ -18,9 +18,9 @@ type piece struct {
 	from, to  int64
 	resets    int
 	moved     bool // reading was moved to from by force
-	model     *projection.Model
-	// kept are the records of the events, for the announcer and for places that leave
-	// some out. If the piece is named, ids are their IDs.
+	// model is what the events came to, until the sink has it; kept are their records, for
+	// folding them again and for the announcer. If the piece is named, ids are their IDs.
+	model *projection.Model
 	kept  []events.Record
 	named bool
 	ids   []string
@@ -176,7 +176,7 @@ func (a *accumulator) close() {
 // take waits until a batch is due and takes it. It returns early, with none,
 // when wake says that there may be something to commit, and at once when the
 // accumulator is closed and empty (done) or ctx has ended.
-func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (pieces []*piece, done bool) {
+func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (b batch, done bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for ctx.Err() == nil {
@@ -188,7 +188,7 @@ func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (pieces []
 			}
 			timer = time.After(wait)
 		} else if a.closed {
-			return nil, true
+			return batch{}, true
 		}
 		changed := a.changed
 		a.mu.Unlock()
@@ -197,12 +197,12 @@ func (a *accumulator) take(ctx context.Context, wake <-chan struct{}) (pieces []
 		case <-timer:
 		case <-wake:
 			a.mu.Lock()
-			return nil, false
+			return batch{}, false
 		case <-ctx.Done():
 		}
 		a.mu.Lock()
 	}
-	return nil, true
+	return batch{}, true
 }
 
 // due is when the first piece is to be written, of those that are not out; false when
@@ -217,7 +217,8 @@ func (a *accumulator) due() (first time.Time, some bool) {
 }
 
 // takeAll takes the pieces that are not out. The caller holds mu.
-func (a *accumulator) takeAll() (pieces []*piece) {
+func (a *accumulator) takeAll() batch {
+	b := batch{full: a.full()}
 	var rest []*piece
 	a.held = amount{}
 	for _, p := range a.pieces {
@@ -225,12 +226,12 @@ func (a *accumulator) takeAll() (pieces []*piece) {
 			rest = append(rest, p)
 			a.held = a.held.plus(p.counted)
 		} else {
-			pieces = append(pieces, p)
+			b.pieces = append(b.pieces, p)
 		}
 	}
 	a.pieces = rest
 	a.signal()
-	return pieces
+	return b
 }
 
 // counts are the events and bytes that wait for the next write.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -32,12 +33,12 @@ func newHerald(h *harness) *herald {
 	return &herald{h: h, model: projection.NewModel(), applied: map[string]int64{}, changed: make(chan struct{}, 1)}
 }
 
-func (a *herald) Announce(_ context.Context, _ []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error {
+func (a *herald) Announce(_ context.Context, _ projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error {
 	committed := a.h.commits()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	decoder := events.NewDecoder(events.Unlimited())
-	for _, r := range records {
+	for _, r := range slices.Concat(records...) {
 		r.Timestamp = time.Now()
 		e, err := decoder.Decode(r)
 		if err != nil {

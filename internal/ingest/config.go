@@ -36,12 +36,15 @@ type Config struct {
 	// FlushInterval is how long the first record of a batch waits for others.
 	FlushInterval time.Duration
 	// MaxBatchEvents and MaxBatchBytes (of records as they came) bound one
-	// batch. Two batches exist at a time: one is written, one is folded.
+	// batch. Two batches exist at a time: the rows of one are sent, one is folded.
 	MaxBatchEvents int
 	// MaxBatchRows bounds the rows that a batch is folded into, which are what
 	// takes memory: a message that mentions 500 is 500 rows.
 	MaxBatchRows  int
 	MaxBatchBytes int
+	// MaxInsertBatches is how many batches the sink is given in one go while reading is
+	// behind. Of those it has, the records stay in memory, and not what they were folded into.
+	MaxInsertBatches int
 	// MaxPieceEvents, MaxPieceRows and MaxPieceBytes bound what one partition folds by itself
 	// before it hands it over to the batch.
 	MaxPieceEvents int
@@ -120,9 +123,10 @@ func DefaultConfig() Config {
 		DeadTopic: events.TopicDead,
 
 		FlushInterval:      200 * time.Millisecond,
-		MaxBatchEvents:     20_000,
-		MaxBatchRows:       60_000,
-		MaxBatchBytes:      8 << 20,
+		MaxBatchEvents:     10_000,
+		MaxBatchRows:       30_000,
+		MaxBatchBytes:      4 << 20,
+		MaxInsertBatches:   10,
 		MaxPieceEvents:     1000,
 		MaxPieceRows:       2000,
 		MaxPieceBytes:      512 << 10,
@@ -201,6 +205,7 @@ func (c Config) Validate() error {
 		{"batch events", c.MaxBatchEvents},
 		{"batch rows", c.MaxBatchRows},
 		{"batch bytes", c.MaxBatchBytes},
+		{"insert batches", c.MaxInsertBatches},
 		{"piece events", c.MaxPieceEvents},
 		{"piece rows", c.MaxPieceRows},
 		{"piece bytes", c.MaxPieceBytes},

@@ -294,7 +294,6 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		metrics:     c.metrics,
 		config:      c.config,
 		names:       &c.writer.names,
-		keeps:       c.writer.announcer != nil || c.writer.keeper != nil,
 		traced:      c.traced,
 		fail:        c.fail,
 		watchdog:    watchdog{timeout: c.config.StallTimeout},

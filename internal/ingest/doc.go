@@ -5,16 +5,17 @@
 //
 //	owner (one goroutine per partition)   fetch → decode → fold into a piece
 //	accumulator (one per process)         pieces of the next batch, bounded
-//	writer (one goroutine per process)    merge → 1 write → (2) → 3 commit
+//	writer (one goroutine per process)    1 write → 2 announce → 3 commit
 //
 // The next batch is folded while the previous one is being written. One writer
 // for all partitions makes few and large writes of them; a write per partition
 // and flush would be hundreds of parts a second in the database. A batch is
-// due FlushInterval after its first piece, or when it has MaxBatchEvents or
-// MaxBatchBytes.
+// due FlushInterval after its first piece, or when it has MaxBatchEvents,
+// MaxBatchRows or MaxBatchBytes. While reading is behind, up to MaxInsertBatches of them
+// are one insert: written, announced and committed together. See docs/adr/0019.
 //
-// Memory is bounded by two batches, a piece and a fetch response per partition
-// (none while it waits for records), and the dead letters that wait. When a batch is full while the previous one cannot be written,
+// Memory is bounded by two batches, the records of those of an insert, a piece and a fetch
+// response per partition (none while it waits for records), and the dead letters that wait. When a batch is full while the previous one cannot be written,
 // owners stop fetching. Heartbeats are a matter of their own goroutine, so a
 // sink that is away for a day causes no rebalance.
 //
@@ -102,6 +103,7 @@
 //	watchdog.go     partitions that stand still
 //	accumulator.go  bounds
 //	writer.go       the order of write and commit
+//	insert.go       what is written in one go
 //	deadletter.go   dead letters
 //	letters.go      reading dead letters
 //	redrive.go      sending them again

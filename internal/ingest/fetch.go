@@ -19,6 +19,9 @@ type fetcher struct {
 	id      int
 	conn    *kafka.Conn
 	tap     *tap // under conn
+	// ends is told of each fetch, before its records are handled, the end of the partition
+	// and that of what no open transaction holds back; nil: nobody wants to know.
+	ends func(highWater, stable int64)
 	// suspect is the corrupted batch that the last fetch met, to be seen again
 	// on another connection before it is believed.
 	suspect *corruption
@@ -29,9 +32,6 @@ type fetched struct {
 	// next is the offset to go on at: beyond what was handled, what was not to
 	// be handled and what compaction has left out.
 	next int64
-	// highWater is the end of the partition, or 0 when the leader did not say.
-	// stable is the end of what no open transaction holds back.
-	highWater, stable int64
 	// control and aborted count records that are not to be handled: those of
 	// the protocol itself and those of aborted transactions.
 	control, aborted int
@@ -78,7 +78,9 @@ func (f *fetcher) read(result *fetched, handle func(kafka.Message) error) error 
 		_ = batch.Close()
 		return errors.New("kafka-go read a response that was not looked at")
 	}
-	result.highWater, result.stable = response.highWater, response.stable
+	if f.ends != nil && response.highWater > 0 {
+		f.ends(response.highWater, response.stable)
+	}
 	batches, records := response.batches, 0
 	for {
 		message, err := batch.ReadMessage()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -488,8 +489,15 @@ func newMemorySink() *memorySink {
 	return &memorySink{model: projection.NewModel(), changed: make(chan struct{})}
 }
 
-func (s *memorySink) Write(ctx context.Context, models ...*projection.Model) error {
-	m := merged(models...)
+func (s *memorySink) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	all := projection.NewModel()
+	for models := range batches {
+		all.Merge(merged(models...))
+	}
+	return s.insert(ctx, all)
+}
+
+func (s *memorySink) insert(ctx context.Context, m *projection.Model) error {
 	s.mu.Lock()
 	s.calls++
 	call, before := s.calls, s.before

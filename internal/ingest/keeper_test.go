@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"slices"
 	"sync"
@@ -55,36 +56,31 @@ func (s *keeperSink) LeftOut() map[string]struct{} {
 	return s.leftOut
 }
 
-func (s *keeperSink) WriteApart(ctx context.Context, apart []events.Event, models ...*projection.Model) error {
-	all, spared := merged(models...), merged(models...)
+func (s *keeperSink) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
 	s.mu.Lock()
-	for _, e := range apart {
-		s.apart = append(s.apart, e.ID)
-		all.Fold(e)
-		if _, left := s.leftOut[e.ID]; !left {
-			spared.Fold(e)
-		}
-	}
+	s.writes++
 	s.mu.Unlock()
-	return s.write(ctx, all, spared)
-}
-
-func (s *keeperSink) write(ctx context.Context, all, spared *projection.Model) error {
-	err := s.memorySink.Write(ctx, all)
+	all, spared := projection.NewModel(), projection.NewModel()
+	for models, apart := range batches {
+		all.Merge(merged(models...))
+		spared.Merge(merged(models...))
+		s.mu.Lock()
+		for _, e := range apart {
+			s.apart = append(s.apart, e.ID)
+			all.Fold(e)
+			if _, left := s.leftOut[e.ID]; !left {
+				spared.Fold(e)
+			}
+		}
+		s.mu.Unlock()
+	}
+	err := s.insert(ctx, all)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil && s.spared != nil {
 		s.spared.Merge(spared)
 	}
 	return err
-}
-
-func (s *keeperSink) Write(ctx context.Context, models ...*projection.Model) error {
-	m := merged(models...)
-	s.mu.Lock()
-	s.writes++
-	s.mu.Unlock()
-	return s.write(ctx, m, m)
 }
 
 func (s *keeperSink) Keep(_ context.Context, from map[events.Partition]int64, owned func() error) error {

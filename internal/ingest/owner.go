@@ -41,8 +41,7 @@ type owner struct {
 	logger      *slog.Logger
 	metrics     *metrics
 	config      Config
-	keeps       bool         // somebody wants the records of the events
-	names       *atomic.Bool // somebody wants their IDs, too
+	names       *atomic.Bool // somebody wants the IDs of events
 	traced      bool         // somebody wants to know which records have spans
 	fail        func(error)
 
@@ -60,6 +59,10 @@ var errStopped = errors.New("reading stopped")
 // run reads until ctx ends: with the generation, or with the wish to stop.
 func (o *owner) run(ctx context.Context) {
 	defer o.finish()
+	o.fetcher.ends = func(highWater, stable int64) {
+		o.partition.sawEnd(highWater, time.Now())
+		o.stable = stable
+	}
 	waits := newBackoff(o.config)
 	for o.accumulator.wait(ctx) {
 		begin := time.Now()
@@ -116,10 +119,6 @@ func (o *owner) read(ctx context.Context) error {
 		return o.begin(ctx, first)
 	}
 	result, err := o.fetcher.fetch(ctx, next, func(m kafka.Message) error { return o.handle(ctx, m) })
-	if result.highWater > 0 {
-		o.partition.sawEnd(result.highWater, time.Now())
-		o.stable = result.stable
-	}
 	o.count(result)
 	if result.next > next && ctx.Err() == nil {
 		o.current().to = result.next
@@ -157,9 +156,9 @@ func (o *owner) current() *piece {
 	}
 	next, resets := o.partition.position()
 	if o.piece = o.accumulator.resume(o.partition, next, resets); o.piece == nil {
-		o.piece = &piece{partition: o.partition, from: next, to: next, resets: resets, model: projection.NewModelFor(o.expected), named: o.names.Load()}
-		if o.keeps {
-			o.piece.kept = make([]events.Record, 0, o.expected)
+		o.piece = &piece{
+			partition: o.partition, from: next, to: next, resets: resets, named: o.names.Load(),
+			model: projection.NewModelFor(o.expected), kept: make([]events.Record, 0, o.expected),
 		}
 	}
 	return o.piece
@@ -200,9 +199,7 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		p.model.Fold(event)
 		watch.lap(o.metrics.fold)
 		p.events++
-		if o.keeps {
-			p.kept = append(p.kept, o.toKeep(m))
-		}
+		p.kept = append(p.kept, o.toKeep(m))
 		if p.named {
 			p.ids = append(p.ids, event.ID)
 		}
@@ -327,7 +324,7 @@ func (o *owner) watch(took time.Duration, before int64) {
 	if next != before {
 		o.status.clear(o.trouble())
 	}
-	if o.watchdog.observe(took, next != before, o.partition.behind()) {
+	if o.watchdog.observe(took, next != before, o.partition.unread() > 0) {
 		o.metrics.stalls.WithLabelValues(o.partition.topic).Inc()
 		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
 		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "stall_timeout", o.config.StallTimeout)

@@ -181,9 +181,9 @@ func (p *partition) progress() (written, end int64) {
 	return p.written, p.end
 }
 
-// behind reports whether the end is ahead of where reading goes on.
-func (p *partition) behind() bool {
+// unread is how far the end is ahead of where reading goes on.
+func (p *partition) unread() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.end > p.next
+	return max(0, p.end-p.next)
 }

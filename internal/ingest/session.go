@@ -68,6 +68,14 @@ func (s *session) writing() map[events.Partition]int64 {
 	return from
 }
 
+// unread is how many records there are that were not read yet, as far as is known.
+func (s *session) unread() (n int64) {
+	for _, p := range s.partitions {
+		n += p.unread()
+	}
+	return n
+}
+
 // spokenOf are the empty ranges at what others were told of.
 func (s *session) spokenOf() []events.Range {
 	var ranges []events.Range

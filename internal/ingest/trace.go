@@ -30,8 +30,9 @@ func (p *piece) link(headers []kafka.Header) {
 	}
 }
 
-// begin begins the span of a batch. It is in the trace of the first of its records that
-// is traced, so that it is sampled as that is, and linked to all of them.
+// begin begins the span of an insert, of which there is one batch so far. It is in the trace
+// of the first of its records that is traced, so that it is sampled as that is, and linked to
+// all of them.
 func (w *writer) begin(ctx context.Context, b batch) (context.Context, trace.Span) {
 	var links []trace.Link
 	for _, p := range b.pieces {
@@ -46,11 +47,18 @@ func (w *writer) begin(ctx context.Context, b batch) (context.Context, trace.Spa
 		attribute.String("messaging.system", "kafka"),
 		attribute.String("messaging.operation.type", "process"),
 		attribute.String("messaging.consumer.group.name", w.config.GroupID),
-		attribute.Int("messaging.batch.message_count", b.records),
-		attribute.Int("convoview.batch.events", b.events),
-		attribute.Int("convoview.batch.rows", b.rows),
-		attribute.Int("convoview.batch.partitions", len(b.pieces)),
 	))
+}
+
+// end ends the span of an insert.
+func (i *insert) end(span trace.Span) {
+	span.SetAttributes(
+		attribute.Int("messaging.batch.message_count", i.records),
+		attribute.Int("convoview.batch.events", i.events),
+		attribute.Int("convoview.batch.rows", i.rows),
+		attribute.Int("convoview.batch.partitions", i.partitions()),
+	)
+	span.End()
 }
 
 // failed notes an error, if it is one, in a span.

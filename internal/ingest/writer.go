@@ -3,14 +3,13 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
@@ -19,47 +18,46 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// Sink takes what a batch of events came to.
+// Sink takes what events come to.
 type Sink interface {
-	// Write makes the models of a batch durable and visible, and returns nil only
-	// then. It is called by one goroutine at a time and again with the same models
-	// after an error, however much of them was written before; models of the same
-	// events come again after a crash, in other batches. So it must be idempotent,
+	// Insert makes batches durable and visible as they come, and returns nil only when all
+	// of them are. A batch is models, which the sink is done with when it asks for the
+	// next one, and events that came apart from them: see Keeper. It is called by one goroutine at a time and
+	// again with the same events after an error, however much of them was written before;
+	// the same events come again after a crash, in other batches. So it must be idempotent,
 	// which merging registers is. It may block as long as it likes: nothing is
 	// committed, and no more than the configured bounds are read meanwhile. ctx
 	// ends with the budget of a stop, not with its begin.
-	Write(ctx context.Context, models ...*projection.Model) error
+	Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error
 }
 
 // Keeper is a Sink that writes to several places, which come and go, and some of which
 // leave events out.
 type Keeper interface {
 	Sink
-	// Keep is called between two writes: before the first one of each generation
+	// Keep is called between two inserts: before the first one of each generation
 	// of the consumer group, until it returns nil, and every so often after that. It
 	// looks where to write to. From is the offset of each partition from which on
 	// everything is still to be written, which it may tell others after it has looked
 	// and owned has then returned nil: the partitions were still this process's, so
 	// whoever owns one of them later looks later, and writes to no fewer places.
 	Keep(ctx context.Context, from map[events.Partition]int64, owned func() error) error
-	// LeftOut are the IDs of events that any of the places leaves out, nil for none. It
-	// changes with Keep alone, whether that fails or not.
+	// LeftOut are the IDs of events that any of the places leaves out, nil for none. More
+	// become of them with Keep alone, whether that fails or not. Those events come apart
+	// from the models of a batch, and each place takes the ones that it does not leave
+	// out, whenever they were read.
 	LeftOut() map[string]struct{}
-	// WriteApart is Write where events among LeftOut are in a batch: the models are
-	// without them, and each place takes those and of them the ones that it does not leave
-	// out. It never takes one that it leaves out, whenever that was read.
-	WriteApart(ctx context.Context, apart []events.Event, models ...*projection.Model) error
 }
 
 // Announcer tells others what has become visible, so that they need not look.
 type Announcer interface {
-	// Announce says that the events of records, folded into models, are
+	// Announce says that the events of records, which have made changes, are
 	// visible, and with them everything in ranges; topics says how many
-	// partitions each has, where that is known. The models are read only. It must
+	// partitions each has, where that is known. It must
 	// not block. ctx has the span of the batch, if it is traced. Its error says that somebody may have missed it, which they notice
 	// by themselves: the ranges of a partition continue each other, and are
 	// repeated, empty, while nothing happens.
-	Announce(ctx context.Context, models []*projection.Model, records []events.Record, ranges []events.Range, topics map[string]int) error
+	Announce(ctx context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error
 }
 
 // writer is the one that writes and commits: batch by batch, each of all the
@@ -84,6 +82,7 @@ type writer struct {
 	// session is the current one; only its partitions are ever committed.
 	session atomic.Pointer[session]
 	wakeup  chan struct{}
+	next    batch       // taken already
 	names   atomic.Bool // events are left out somewhere, so owners keep the IDs of theirs
 	keptFor *session    // the last that the keeper was told of, and when
 	keptAt  time.Time
@@ -105,14 +104,17 @@ func (w *writer) run(ctx context.Context) error {
 	defer w.beat.Rest()
 	for {
 		w.beat.Mark()
-		pieces, done := w.accumulator.take(ctx, w.wakeup)
+		b, done := w.next, false
+		if w.next = (batch{}); len(b.pieces) == 0 {
+			b, done = w.accumulator.take(ctx, w.wakeup)
+		}
 		if done {
 			break
 		}
 		if err := w.keep(ctx); err != nil {
 			return err
 		}
-		if err := w.flush(ctx, pieces); err != nil {
+		if err := w.flush(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -196,35 +198,29 @@ func (w *writer) owned(s *session) error {
 	return w.commitOffsets(s, offsets)
 }
 
-// flush takes the pieces of one batch through the three steps that make delivery
-// at least once: a crash between any two of them only repeats what was done.
-func (w *writer) flush(ctx context.Context, pieces []*piece) error {
-	b := gather(pieces)
-	if len(b.pieces) > 0 {
-		var span trace.Span
-		ctx, span = w.begin(ctx, b)
-		defer span.End()
+// flush takes a batch, and those that come with it, through the three steps that make
+// delivery at least once: a crash between any two of them only repeats what was done.
+func (w *writer) flush(ctx context.Context, b batch) error {
+	i := &insert{session: w.session.Load()}
+	if w.announcer != nil {
+		i.changes = projection.Changes{}
 	}
-	// 1 write
-	if b.events > 0 {
-		for left := b.events; left > 0; left -= w.limiter.Burst() { // a batch may have a piece too many
-			if err := w.limiter.WaitN(ctx, min(left, w.limiter.Burst())); err != nil {
-				return fmt.Errorf("write %d events: %w", b.events, context.Cause(ctx))
-			}
-			w.beat.Mark()
-		}
-		if err := w.write(ctx, b); err != nil {
+	i.add(b)
+	if len(i.batches[0].pieces) > 0 {
+		var span trace.Span
+		ctx, span = w.begin(ctx, i.batches[0])
+		defer i.end(span)
+		// 1 write
+		if err := w.write(ctx, i); err != nil {
 			return err
 		}
-	}
-	for _, p := range b.pieces {
-		p.partition.wrote(p)
-	}
-	b.observe(w.metrics.visible)
-	// 2 announce
-	w.announce(ctx, b)
-	// 3 commit
-	if len(b.pieces) > 0 {
+		for p := range i.pieces() {
+			p.partition.wrote(p)
+		}
+		i.observe(w.metrics.visible)
+		// 2 announce
+		w.announce(ctx, i)
+		// 3 commit
 		_, committing := w.tracer.Start(ctx, stages.commit)
 		defer committing.End()
 	}
@@ -234,43 +230,33 @@ func (w *writer) flush(ctx context.Context, pieces []*piece) error {
 	return nil
 }
 
-// observe tells how old the records of the batch are now.
-func (b *batch) observe(ages prometheus.Observer) {
-	now := time.Now()
-	for _, p := range b.pieces {
-		if !p.oldest.IsZero() {
-			ages.Observe(max(0, now.Sub(p.oldest)).Seconds())
-		}
-	}
-}
-
-// announce tells others of a batch. Nothing waits for them, whoever they are.
-func (w *writer) announce(ctx context.Context, b batch) {
-	if w.announcer == nil || len(b.pieces) == 0 {
+// announce tells others of an insert. Nothing waits for them, whoever they are.
+func (w *writer) announce(ctx context.Context, i *insert) {
+	if w.announcer == nil {
 		return
 	}
 	ctx, span := w.tracer.Start(ctx, stages.announce, trace.WithSpanKind(trace.SpanKindProducer))
 	defer span.End()
 	w.announcing.Lock()
 	defer w.announcing.Unlock()
-	records := make([]events.Record, 0, b.events)
+	var records [][]events.Record
 	var ranges []events.Range
-	for _, p := range b.pieces {
-		records = append(records, p.kept...)
+	for p := range i.pieces() {
+		records = append(records, p.kept)
 		ranges = append(ranges, events.Range{
 			Topic: p.partition.topic, Partition: p.partition.id, From: p.from, To: p.to, Moved: p.moved, Oldest: p.oldest,
 		})
 		p.partition.didAnnounce(p.to)
 	}
 	begin := time.Now()
-	if err := w.announcer.Announce(ctx, b.models, records, ranges, nil); err != nil {
+	if err := w.announcer.Announce(ctx, i.changes, records, ranges, nil); err != nil {
 		w.metrics.announceFailures.Inc()
 		failed(span, err)
-		w.logger.Warn("batch not announced; who follows will notice and load again", "events", b.events, "error", err)
+		w.logger.Warn("batch not announced; who follows will notice and load again", "events", i.events, "error", err)
 		return
 	}
 	w.metrics.announce.Observe(time.Since(begin).Seconds())
-	b.observe(w.metrics.announced)
+	i.observe(w.metrics.announced)
 }
 
 // repeat tells others again where the partitions of a session were announced up to.
@@ -282,109 +268,54 @@ func (w *writer) repeat(ctx context.Context, s *session, topics map[string]int) 
 	}
 }
 
-// batch is what one write holds. Its models are apart: those of different partitions
-// have hardly a key in common.
-type batch struct {
-	pieces []*piece
-	models []*projection.Model
-	amount
-}
-
-// gather makes one batch of pieces. Those of generations that have ended are
-// left out: they could not be committed, and their partitions' owners read them again.
-func gather(pieces []*piece) batch {
-	var b batch
-	for _, p := range pieces {
-		if p.partition.session.ended() {
-			continue
-		}
-		b.pieces = append(b.pieces, p)
-		b.models = append(b.models, p.model)
-		b.amount = b.plus(p.amount)
-	}
-	return b
-}
-
-// apart takes the events of some IDs out of the batch: rest is what the others come to.
-// Which those are is looked at here and not when they are folded, so that it does not
-// matter what was known then. They are few: hardly any piece has to be read again, but
-// for those that were begun before anybody knew of any.
-func (b *batch) apart(ids map[string]struct{}, decoder Decoder) (rest []*projection.Model, apart []events.Event, err error) {
-	has := func(id string) bool { _, is := ids[id]; return is }
-	for _, p := range b.pieces {
-		if p.named && !slices.ContainsFunc(p.ids, has) {
-			rest = append(rest, p.model)
-			continue
-		}
-		others := projection.NewModel()
-		for _, record := range p.kept {
-			e, err := decoder.Decode(record)
-			if err != nil {
-				return nil, nil, fmt.Errorf("read an event again: %w", err)
-			}
-			if has(e.ID) {
-				apart = append(apart, e)
-			} else {
-				others.Fold(e)
-			}
-		}
-		rest = append(rest, others)
-	}
-	return rest, apart, nil
-}
-
 // statusSink is the name of our complaint about the sink.
 const statusSink = "sink"
 
-// write tries until the sink has taken the batch. Only the end of ctx stops it.
-func (w *writer) write(ctx context.Context, b batch) (err error) {
+// write tries until the sink has taken the insert. Only the end of ctx stops it.
+func (w *writer) write(ctx context.Context, i *insert) (err error) {
+	if i.events == 0 {
+		return nil
+	}
+	for left := i.events; left > 0; left -= w.limiter.Burst() { // a batch may have a piece too many
+		if err := w.limiter.WaitN(ctx, min(left, w.limiter.Burst())); err != nil {
+			return fmt.Errorf("write %d events: %w", i.events, context.Cause(ctx))
+		}
+		w.beat.Mark()
+	}
 	ctx, span := w.tracer.Start(ctx, stages.write, trace.WithSpanKind(trace.SpanKindClient))
 	defer func() { failed(span, err); span.End() }()
-	write := func() error { return w.sink.Write(ctx, b.models...) }
-	if w.keeper != nil {
-		ids := w.keeper.LeftOut()
-		w.names.Store(len(ids) > 0)
-		if len(ids) > 0 {
-			rest, apart, err := b.apart(ids, w.decoder)
-			if err != nil {
-				return err
-			}
-			if len(apart) > 0 {
-				w.metrics.leftOut.Add(float64(len(apart)))
-				w.logger.Info("events that a generation leaves out", "events", len(apart), "first", apart[0].ID)
-				write = func() error { return w.keeper.WriteApart(ctx, apart, rest...) }
-			}
-		}
-	}
 	begin := time.Now()
 	attempt := time.Time{}
 	err = w.retry(ctx, func() error {
 		attempt = time.Now()
-		return write()
+		var failed error
+		if err := w.sink.Insert(ctx, w.inserting(ctx, i, &failed)); err != nil {
+			return err
+		}
+		if failed != nil {
+			return backoff.Permanent(failed)
+		}
+		return nil
 	}, func(err error, attempts int, wait time.Duration) {
 		w.metrics.writeFailures.Inc()
 		waiting, waitingBytes := w.accumulator.counts()
 		w.status.set(statusSink, fmt.Errorf("%d attempts to write failed, the last with: %w", attempts, err))
 		w.logger.Error("batch cannot be written; nothing of it is committed",
-			"events", b.events, "bytes", b.bytes, "partitions", len(b.pieces),
+			"events", i.events, "bytes", i.bytes, "partitions", i.partitions(),
 			"attempt", attempts, "since", time.Since(begin), "retry_in", wait,
 			"waiting_events", waiting, "waiting_bytes", waitingBytes, "error", err)
 	})
 	if err != nil {
-		return fmt.Errorf("write %d events (%d bytes): %w", b.events, b.bytes, err)
+		return fmt.Errorf("write %d events (%d bytes): %w", i.events, i.bytes, err)
 	}
 	w.status.clear(statusSink)
 	w.metrics.write.Observe(time.Since(attempt).Seconds())
-	w.metrics.batchEvents.Observe(float64(b.events))
-	w.metrics.batchBytes.Observe(float64(b.bytes))
-	var conflicts []projection.EditKey
-	for _, m := range b.models {
-		conflicts = append(conflicts, m.Conflicts...)
-	}
-	if n := len(conflicts); n > 0 {
-		first := conflicts[0]
+	w.metrics.batchEvents.Observe(float64(i.events))
+	w.metrics.batchBytes.Observe(float64(i.bytes))
+	if n := len(i.conflicts); n > 0 {
+		first := i.conflicts[0]
 		w.metrics.conflicts.Add(float64(n))
-		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", n, "events", b.events,
+		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", n, "events", i.events,
 			"first_app", first.App, "first_type", first.Conversation.Type.String(), "first_a", first.Conversation.A, "first_b", first.Conversation.B,
 			"first_sequence", first.Sequence)
 	}

@@ -1,6 +1,7 @@
 package readmodel_test
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -59,6 +60,11 @@ func keep(t *testing.T, l *readmodel.Live) {
 	}
 }
 
+// batchOf is one batch.
+func batchOf(apart []events.Event, models ...*projection.Model) iter.Seq2[[]*projection.Model, []events.Event] {
+	return func(yield func([]*projection.Model, []events.Event) bool) { yield(models, apart) }
+}
+
 // TestLive_LeavesOut writes to each generation what it does not leave out.
 func TestLive_LeavesOut(t *testing.T) {
 	first := open(t)
@@ -76,7 +82,7 @@ func TestLive_LeavesOut(t *testing.T) {
 		for _, id := range apart {
 			list = append(list, erasing(id))
 		}
-		if err := live.WriteApart(t.Context(), list, m); err != nil {
+		if err := live.Insert(t.Context(), batchOf(list, m)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,10 +113,10 @@ func TestLive_LeavesOut(t *testing.T) {
 	}
 	m := projection.NewModel()
 	m.Fold(erasing("d"))
-	if err := live.Write(t.Context(), m); err == nil {
+	if err := live.Insert(t.Context(), batchOf(nil, m)); err == nil {
 		t.Error("written to a generation that is gone")
 	}
-	if err := live.Write(t.Context(), m); err != nil {
+	if err := live.Insert(t.Context(), batchOf(nil, m)); err != nil {
 		t.Error(err)
 	}
 	has(first, "a b c d it's\\\n\x00\xff m")
@@ -204,7 +210,7 @@ func TestLeftOut_Damaged(t *testing.T) {
 	}
 	m := projection.NewModel()
 	m.Fold(erasing("b"))
-	if err := live.Write(t.Context(), m); err != nil {
+	if err := live.Insert(t.Context(), batchOf(nil, m)); err != nil {
 		t.Error(err)
 	}
 	if got := erased(t, first) + "|" + erased(t, second); got != "b|" {

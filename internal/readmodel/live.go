@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -25,6 +24,20 @@ type Live struct {
 type live struct {
 	*Store
 	leftOut map[string]struct{}
+}
+
+// models are those of a batch, and one of the events that came apart and are not left out.
+func (g *live) models(models []*projection.Model, apart []events.Event) []*projection.Model {
+	if len(apart) == 0 {
+		return models
+	}
+	others := projection.NewModel()
+	for _, e := range apart {
+		if _, is := g.leftOut[e.ID]; !is {
+			others.Fold(e)
+		}
+	}
+	return append(slices.Clip(models), others)
 }
 
 // NewLive makes a writer that knows of no generation before Keep.
@@ -115,40 +128,13 @@ func (l *Live) keep(kept map[int]*live) {
 	}
 }
 
-// Write writes models to all generations that are kept. It returns nil when all have them.
-func (l *Live) Write(ctx context.Context, models ...*projection.Model) error {
-	return l.write(ctx, func(map[string]struct{}) []*projection.Model { return models })
-}
-
-// WriteApart writes models, and of some events to each generation those that it does
-// not leave out.
-func (l *Live) WriteApart(ctx context.Context, apart []events.Event, models ...*projection.Model) error {
-	return l.write(ctx, func(leftOut map[string]struct{}) []*projection.Model {
-		others := projection.NewModel()
-		for _, e := range apart {
-			if _, is := leftOut[e.ID]; !is {
-				others.Fold(e)
-			}
-		}
-		return append(slices.Clip(models), others)
-	})
-}
-
-// write writes to each generation what is for one that leaves some events out.
-func (l *Live) write(ctx context.Context, of func(leftOut map[string]struct{}) []*projection.Model) error {
+// Insert writes batches to all generations that are kept, as Store.Insert does to one, and
+// of the events that came apart to each those that it does not leave out.
+func (l *Live) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
 	if len(l.kept) == 0 {
 		return fmt.Errorf("%w: nobody has looked which generations there are", ErrNotMigrated)
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	for _, store := range l.kept {
-		g.Go(func() error {
-			if err := store.Write(gctx, of(store.leftOut)...); err != nil {
-				return fmt.Errorf("generation %d: %w", store.number, err)
-			}
-			return nil
-		})
-	}
-	err := g.Wait()
+	err := insert(ctx, slices.Collect(maps.Values(l.kept)), batches)
 	if err != nil && ctx.Err() == nil {
 		if failed := l.forget(ctx); failed != nil {
 			return errors.Join(err, failed)

@@ -286,7 +286,7 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 		user := "user-" + string(rune('a'+number))
 		m := projection.NewModel()
 		m.Fold(event("of "+user, &events.UserErased{UserID: user}))
-		return user, live.Write(t.Context(), m)
+		return user, live.Insert(t.Context(), batchOf(nil, m))
 	}
 	has := func(generation int, user string) bool {
 		t.Helper()

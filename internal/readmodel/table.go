@@ -9,6 +9,8 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // table declares how rows of type R are written and read.
@@ -67,33 +69,45 @@ func (t *table[R]) insertQuery(db string) string {
 // memory for its columns grows to that, each time anew; the engine makes one part of all.
 const blockRows = 4096
 
-// insert writes rows by one INSERT. Each is only looked at before the next one comes, so
-// that they may be one and the same.
-func (t *table[R]) insert(ctx context.Context, s *Store, rows iter.Seq[*R]) error {
-	b := insertion[R]{table: t, store: s}
-	defer b.close()
-	for row := range rows {
-		if err := b.add(ctx, row); err != nil {
-			return fmt.Errorf("insert into %s, after %d rows: %w", t.into, b.rows, err)
-		}
-	}
-	if err := b.send(); err != nil {
-		return fmt.Errorf("insert %d rows into %s: %w", b.rows, t.into, err)
-	}
-	return nil
+// openInsert is an INSERT that goes on for as long as models come.
+type openInsert interface {
+	// add adds the rows of models, which are not needed any more when it returns. Until the
+	// insert is sent ctx has to last.
+	add(ctx context.Context, models []*projection.Model) error
+	// send ends the insert: what was added is durable and visible. If more comes, that is another one.
+	send() error
+	// close gives up what was not sent.
+	close()
+}
+
+// insert gives an INSERT of the rows of models. Each row is only looked at before the next
+// one comes, so that they may be one and the same.
+func (t *table[R]) insert(s *Store, rows func([]*projection.Model) iter.Seq[*R]) openInsert {
+	return &insertion[R]{table: t, store: s, rowsOf: rows}
 }
 
 // insertion is an INSERT that is begun with its first row.
 type insertion[R any] struct {
-	table   *table[R]
-	store   *Store
+	table  *table[R]
+	store  *Store
+	rowsOf func([]*projection.Model) iter.Seq[*R]
+
 	rows    int
 	release func() // gives back the connection
 	batch   driver.Batch
 	columns []driver.BatchColumn
 }
 
-func (b *insertion[R]) add(ctx context.Context, row *R) (err error) {
+func (b *insertion[R]) add(ctx context.Context, models []*projection.Model) error {
+	for row := range b.rowsOf(models) {
+		if err := b.append(ctx, row); err != nil {
+			return fmt.Errorf("insert into %s, after %d rows: %w", b.table.into, b.rows, err)
+		}
+	}
+	return nil
+}
+
+func (b *insertion[R]) append(ctx context.Context, row *R) (err error) {
 	if b.batch == nil {
 		if err := b.begin(ctx); err != nil {
 			return err
@@ -105,7 +119,7 @@ func (b *insertion[R]) add(ctx context.Context, row *R) (err error) {
 		}
 	}
 	if b.rows++; b.rows%blockRows == 0 {
-		return b.batch.Flush() //nolint:wrapcheck // insert says what it was
+		return b.batch.Flush() //nolint:wrapcheck // add says what it was
 	}
 	return nil
 }
@@ -116,7 +130,7 @@ func (b *insertion[R]) begin(ctx context.Context) (err error) {
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithSpan(trace.SpanContextFromContext(ctx)))
 	if b.batch, err = b.store.conn.PrepareBatch(ctx, b.table.insertQuery(b.store.db)); err != nil {
-		return err //nolint:wrapcheck // insert says what it was
+		return err //nolint:wrapcheck // add says what it was
 	}
 	for i := range b.table.columns {
 		b.columns = append(b.columns, b.batch.Column(i))
@@ -128,16 +142,21 @@ func (b *insertion[R]) send() error {
 	if b.batch == nil {
 		return nil
 	}
-	return b.batch.Send() //nolint:wrapcheck // insert says what it was
+	if err := b.batch.Send(); err != nil {
+		return fmt.Errorf("insert %d rows into %s: %w", b.rows, b.table.into, err)
+	}
+	b.close()
+	return nil
 }
 
 func (b *insertion[R]) close() {
 	if b.batch != nil {
-		_ = b.batch.Close() // after send there is nothing left to fail
+		_ = b.batch.Abort() // it was sent, or is to be forgotten
 	}
 	if b.release != nil {
 		b.release()
 	}
+	b.rows, b.release, b.batch, b.columns = 0, nil, nil, nil
 }
 
 // selectQuery reads all rows, through the table whose name ends in face.

@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"golang.org/x/sync/errgroup"
@@ -10,31 +11,88 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// insertsAtOnce bounds the inserts of one batch that run at the same time.
-const insertsAtOnce = 4
-
-// Write inserts all of the models, one insert per table. When it returns nil every
-// row is durable and visible; when it fails some may be, and writing them again is
-// harmless. They must not change meanwhile.
+// Write inserts all of the models. When it returns nil every row is durable and visible;
+// when it fails some may be, and writing them again is harmless. They must not change
+// meanwhile.
 func (s *Store) Write(ctx context.Context, models ...*projection.Model) error {
-	if err := s.ready(ctx); err != nil {
-		return err
+	return s.Insert(ctx, func(yield func([]*projection.Model, []events.Event) bool) { yield(models, nil) })
+}
+
+// Insert writes batches that come one after the other, each of models and of events that
+// came apart from them, by one INSERT per table for all. It is done with a batch when it
+// asks for the next one.
+func (s *Store) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	return insert(ctx, []*live{{Store: s}}, batches)
+}
+
+// insert inserts batches into generations, into each without the events that it leaves out.
+func insert(ctx context.Context, into []*live, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	open := make([][]openInsert, len(into))
+	for i, g := range into {
+		if err := g.ready(ctx); err != nil {
+			return fmt.Errorf("generation %d: %w", g.number, err)
+		}
+		open[i] = g.inserts()
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(insertsAtOnce)
-	g.Go(func() error { return registersTable.insert(gctx, s, registerRows(models)) })
-	g.Go(func() error { return messagesTable.insert(gctx, s, messageRows(models)) })
-	g.Go(func() error { return sequencesTable.insert(gctx, s, sequencesRows(models)) })
-	g.Go(func() error { return editsTable.insert(gctx, s, allEdits(models)) })
-	g.Go(func() error { return usersTable.insert(gctx, s, userRows(models)) })
-	g.Go(func() error { return groupsTable.insert(gctx, s, groupRows(models)) })
-	g.Go(func() error { return plansTable.insert(gctx, s, planRows(models)) })
-	g.Go(func() error { return erasedTable.insert(gctx, s, erasedRows(models)) })
-	err := classify(ctx, g.Wait())
-	if err != nil {
-		s.complete.Store(false) // the tables may be what is wrong
+	inserting, end := context.WithCancel(ctx) // when one fails, the others end
+	defer end()
+	each := func(do func(generation int, table openInsert) error) error {
+		var group errgroup.Group
+		for i, g := range into {
+			for _, table := range open[i] {
+				group.Go(func() error {
+					err := do(i, table)
+					if err != nil {
+						end()
+						g.complete.Store(false) // the tables may be what is wrong
+						return fmt.Errorf("generation %d: %w", g.number, err)
+					}
+					return nil
+				})
+			}
+		}
+		return classify(ctx, group.Wait())
 	}
-	return err
+	defer func() {
+		for _, tables := range open {
+			for _, table := range tables {
+				table.close()
+			}
+		}
+	}()
+	// Connections that are kept while others are waited for must suffice for all.
+	apiece := len(into)*len(open[0]) > cap(into[0].slots)
+	for models, apart := range batches {
+		of := make([][]*projection.Model, len(into))
+		for i, g := range into {
+			of[i] = g.models(models, apart)
+		}
+		err := each(func(i int, table openInsert) error {
+			err := table.add(inserting, of[i])
+			if err == nil && apiece {
+				err = table.send()
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return each(func(_ int, table openInsert) error { return table.send() })
+}
+
+// inserts are those of all tables, none of which is begun before it has a row.
+func (s *Store) inserts() []openInsert {
+	return []openInsert{
+		registersTable.insert(s, registerRows),
+		messagesTable.insert(s, messageRows),
+		sequencesTable.insert(s, sequencesRows),
+		editsTable.insert(s, allEdits),
+		usersTable.insert(s, userRows),
+		groupsTable.insert(s, groupRows),
+		plansTable.insert(s, planRows),
+		erasedTable.insert(s, erasedRows),
+	}
 }
 
 // The rows of models. Of each kind there is one, which changes from one to the next.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -230,10 +231,12 @@ type fold struct {
 	to *projection.Model
 }
 
-// Write implements ingest.Sink.
-func (f *fold) Write(_ context.Context, models ...*projection.Model) error {
-	for _, m := range models {
-		f.write(m)
+// Insert implements ingest.Sink.
+func (f *fold) Insert(_ context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	for models := range batches {
+		for _, m := range models {
+			f.write(m)
+		}
 	}
 	return nil
 }

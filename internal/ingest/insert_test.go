@@ -1,0 +1,181 @@
+package ingest
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
+)
+
+// batchSink is a sink that looks at batches as they come.
+type batchSink struct {
+	*keeperSink
+	came func(insert, batch int, m *projection.Model) error
+
+	mu      sync.Mutex
+	inserts []int // how many batches each has had
+}
+
+func (s *batchSink) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	s.mu.Lock()
+	s.inserts = append(s.inserts, 0)
+	insert := len(s.inserts)
+	s.mu.Unlock()
+	var failed error
+	err := s.keeperSink.Insert(ctx, func(yield func([]*projection.Model, []events.Event) bool) {
+		for models, apart := range batches {
+			s.mu.Lock()
+			s.inserts[insert-1]++
+			batch := s.inserts[insert-1]
+			s.mu.Unlock()
+			if failed = s.came(insert, batch, merged(models...)); failed != nil || !yield(models, apart) {
+				return
+			}
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// TestInsert_TakesSeveralBatches gives the sink several batches in one go while reading is
+// behind, and all of them again, though they were dropped, when it has failed.
+func TestInsert_TakesSeveralBatches(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents, config.MaxInsertBatches = 10, 5, 4
+	config.FlushInterval = patience // none is due before it is full
+	h.produce(messagesTopic, 0, h.messages(100)...)
+
+	first := projection.NewModel() // what the first insert, which fails, has had
+	again := projection.NewModel()
+	sink := &batchSink{keeperSink: &keeperSink{memorySink: newMemorySink()}}
+	sink.came = func(insert, batch int, m *projection.Model) error {
+		switch {
+		case insert == 1:
+			first.Merge(m)
+			if batch == 3 {
+				return errSink
+			}
+		case insert == 2 && batch <= 3:
+			again.Merge(m)
+		}
+		return nil
+	}
+	h.sink = sink.memorySink
+	heard := newHerald(h)
+	r := h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.AnnounceTo(heard) })
+	h.awaitAll()
+	heard.await("all", func() bool { return heard.applied[key(messagesTopic, 0)] == 100 })
+	r.mustStop()
+	h.checkModel()
+	if want := []int{3, 4, 4}; len(sink.inserts) < 4 || !slices.Equal(sink.inserts[:3], want) {
+		t.Fatalf("the inserts have had %v batches, want %v, and fewer at the end of the topic", sink.inserts, want)
+	}
+	if len(first.Messages) != 30 || !sameModel(first, again) {
+		t.Errorf("of 3 batches %d messages came, and %d again", len(first.Messages), len(again.Messages))
+	}
+	if !sameModel(heard.model, h.want) {
+		t.Errorf("%d messages were announced, want %d", len(heard.model.Messages), len(h.want.Messages))
+	}
+	if n := testutil.ToFloat64(r.metrics.writeFailures); n != 1 {
+		t.Errorf("%v failures, want 1", n)
+	}
+	if n := testutil.ToFloat64(r.metrics.commits); int(n) > len(sink.inserts) { // one more is of the topic without records
+		t.Errorf("%v commits for %d inserts", n, len(sink.inserts)-1)
+	}
+}
+
+// TestInsert_DropsWhatTheSinkHas keeps no model of a batch when the sink has asked for the next.
+func TestInsert_DropsWhatTheSinkHas(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents, config.MaxInsertBatches = 10, 5, 10
+	config.FlushInterval = patience
+	h.produce(messagesTopic, 0, h.messages(100)...)
+	sink := &watchingSink{TB: t}
+	r := h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()))
+	h.awaitAll()
+	r.mustStop()
+	if sink.batches != 10 {
+		t.Errorf("%d batches came, want 10", sink.batches)
+	}
+}
+
+// watchingSink sees the models of the batch before go.
+type watchingSink struct {
+	testing.TB
+	batches int
+}
+
+func (s *watchingSink) Insert(_ context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	var before []weak.Pointer[projection.Model]
+	for models := range batches {
+		s.batches++
+		for _, m := range before {
+			for begin := time.Now(); m.Value() != nil; {
+				if runtime.GC(); time.Since(begin) > patience {
+					s.Errorf("a model is kept when batch %d has come", s.batches)
+					return nil
+				}
+			}
+		}
+		before = before[:0]
+		for _, m := range models {
+			before = append(before, weak.Make(m))
+		}
+	}
+	return nil
+}
+
+// TestInsert_EndsWithTheGeneration writes nothing of a generation of the group before the
+// keeper has looked for it, though the insert before has not ended.
+func TestInsert_EndsWithTheGeneration(t *testing.T) {
+	h := newEmbedded(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents = 10, 5
+	config.FetchMaxBytes = 1 // a record batch at a time
+	config.FlushInterval = patience
+	for range 3 {
+		h.produce(messagesTopic, 0, h.messages(10)...)
+	}
+	sink := &batchSink{keeperSink: &keeperSink{memorySink: h.sink}}
+	halt := kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: messagesTopic, Err: kerr.NotLeaderForPartition, Count: -1}
+	halted := make(chan *kfake.FaultHandle, 1)
+	var second atomic.Bool // whatever comes is of the second generation
+	sink.came = func(insert, batch int, _ *projection.Model) error {
+		if insert == 1 && batch == 1 {
+			halted <- h.cluster.Fault(halt) // no third batch comes
+		}
+		sink.keeperSink.mu.Lock()
+		defer sink.keeperSink.mu.Unlock()
+		if told := len(sink.told); second.Load() && told < 2 {
+			t.Errorf("batch %d of insert %d came of the second generation, and the keeper has looked %d times", batch, insert, told)
+		}
+		return nil
+	}
+	r := h.run(config, sink)
+	h.logs.await(h.harness, "generation begins", 1)
+	reads := <-halted
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
+	h.logs.await(h.harness, "generation begins", 2)
+	second.Store(true)
+	reads.Remove()
+	h.awaitAll()
+	r.mustStop()
+	h.checkModel()
+}
