@@ -178,7 +178,7 @@ func (c *counter) Decode(events.Record) (events.Event, error) {
 	return events.Event{}, nil
 }
 
-// nowhere is a sink that takes nothing.
+// nowhere is a sink that takes nothing, and asks for no second batch.
 type nowhere struct{}
 
 func (nowhere) Insert(context.Context, iter.Seq2[[]*projection.Model, []events.Event]) error {

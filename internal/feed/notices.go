@@ -81,17 +81,13 @@ func namesOf(k projection.Kinds) (names []string) {
 	return names
 }
 
-// noticesOf are of all changes, one for each user and group.
-func noticesOf(changes projection.Changes, now time.Time) []Notice {
-	list := make([]Notice, 0, len(changes))
-	for of, change := range changes {
-		slices.Sort(change.Conversations)
-		list = append(list, Notice{
-			App: of.App, UserID: of.UserID, GroupID: of.GroupID, Time: now.UTC(),
-			ConversationIDList: slices.Compact(change.Conversations), Kinds: namesOf(change.Kinds),
-		})
+// noticeOf is of what has changed of somebody.
+func noticeOf(of projection.Whose, change *projection.Change, now time.Time) Notice {
+	slices.Sort(change.Conversations)
+	return Notice{
+		App: of.App, UserID: of.UserID, GroupID: of.GroupID, Time: now.UTC(),
+		ConversationIDList: slices.Compact(change.Conversations), Kinds: namesOf(change.Kinds),
 	}
-	return list
 }
 
 // Append appends the notice in JSON, as its tags have it: there may be one for each
@@ -130,26 +126,32 @@ func (n *Notice) Append(dst []byte) []byte {
 // side of a NATS cluster, through which nothing comes in the order of another way.
 const NoticeDelay = 100 * time.Millisecond
 
-// notices are published a while after they were added.
+// visible are changes, and when they became so.
+type visible struct {
+	changes projection.Changes
+	at      time.Time
+}
+
+// notices are published a while after what they are of was added: one for each user and group.
 type notices struct {
 	nc    *nats.Conn
 	after func(func())
 
 	mu      sync.Mutex
-	waiting [][]Notice // in the order in which they were added
-	buffer  []byte     // reused
-	failed  int        // did not get out, and nobody was told
+	waiting []visible // in the order in which they were added
+	buffer  []byte    // reused
+	failed  int       // did not get out, and nobody was told
 }
 
 // later does something after NoticeDelay.
 func later(do func()) { time.AfterFunc(NoticeDelay, do) }
 
-func (n *notices) add(list []Notice) {
-	if len(list) == 0 {
+func (n *notices) add(changes projection.Changes, at time.Time) {
+	if len(changes) == 0 {
 		return
 	}
 	n.mu.Lock()
-	n.waiting = append(n.waiting, list)
+	n.waiting = append(n.waiting, visible{changes, at})
 	n.mu.Unlock()
 	n.after(n.tell)
 }
@@ -161,11 +163,13 @@ func (n *notices) tell() {
 	if len(n.waiting) == 0 { // closed meanwhile
 		return
 	}
-	list := n.waiting[0]
+	first := n.waiting[0]
+	n.waiting[0] = visible{} // or it would be kept
 	n.waiting = n.waiting[1:]
-	for i := range list {
-		n.buffer = list[i].Append(n.buffer[:0])
-		if n.nc.Publish(list[i].Subject(), n.buffer) != nil {
+	for of, change := range first.changes {
+		notice := noticeOf(of, change, first.at)
+		n.buffer = notice.Append(n.buffer[:0])
+		if n.nc.Publish(notice.Subject(), n.buffer) != nil {
 			n.failed++
 		}
 	}

@@ -58,7 +58,7 @@ func (p *Publisher) Announce(
 	ctx context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int,
 ) error {
 	err := p.announce(spanHeader(ctx), records, ranges, topics)
-	p.notices.add(noticesOf(changes, time.Now()))
+	p.notices.add(changes, time.Now())
 	if failed := p.notices.lost(); failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
 	}

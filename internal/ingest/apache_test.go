@@ -177,7 +177,7 @@ func TestApache_CompactionUnderTheReader(t *testing.T) {
 		return nil
 	})
 	config := h.config()
-	config.MaxBatchEvents, config.MaxPieceEvents = 10, 5
+	config.MaxBatchEvents, config.MaxPieceEvents, config.MaxInsertBatches = 10, 5, 1
 	config.FetchMaxBytes = 1 // a batch at a time
 	r := h.run(config, h.sink)
 	<-entered
@@ -264,7 +264,7 @@ func TestApache_RecordsDeletedUnderTheReader(t *testing.T) {
 	h := newHarness(t, 1)
 	entered, release := h.sink.holdFirst()
 	config := h.config()
-	config.MaxBatchEvents, config.MaxPieceEvents = 10, 10
+	config.MaxBatchEvents, config.MaxPieceEvents, config.MaxInsertBatches = 10, 10, 1
 	config.FetchMaxBytes = 1 // a batch at a time
 	for range 5 {
 		h.produce(messagesTopic, 0, h.messages(10)...) // each of them is projected: they are read before

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -20,20 +21,25 @@ type insert struct {
 	amount
 	conflicts []projection.EditKey
 	changes   projection.Changes // nil: nobody wants to know
+	span      trace.Span
+	links     int           // of the span
+	waited    time.Duration // for batches
+	err       error         // what kept it from giving the sink a batch
 }
 
 // add adds a batch, but for pieces of generations that have ended: they could not be
 // committed, and their partitions' owners read them again.
 func (i *insert) add(b batch) {
 	b.pieces = slices.DeleteFunc(b.pieces, func(p *piece) bool { return p.partition.session.ended() })
-	i.batches = append(i.batches, b)
 	for _, p := range b.pieces {
+		b.events += p.events
 		i.amount = i.plus(p.amount)
 		i.conflicts = append(i.conflicts, p.model.Conflicts...)
 		if i.changes != nil {
 			i.changes.Add(p.model)
 		}
 	}
+	i.batches = append(i.batches, b)
 }
 
 // pieces are those of all batches.
@@ -72,6 +78,7 @@ func (i *insert) observe(ages prometheus.Observer) {
 // those of different partitions have hardly a key in common.
 type batch struct {
 	pieces []*piece
+	events int
 	full   bool // it was taken since it had reached a bound
 	// told says that somebody was told of the events that came apart.
 	told bool
@@ -112,19 +119,19 @@ func (b batch) drop() {
 	}
 }
 
-// inserting gives the sink the batches of an insert, and takes more of them as long as there
-// are. What keeps it from going on is put into failed.
-func (w *writer) inserting(ctx context.Context, i *insert, failed *error) iter.Seq2[[]*projection.Model, []events.Event] {
+// inserting gives the sink an insert's batches from one on, as long as there are.
+func (w *writer) inserting(i *insert, from int, is func(n int) bool) iter.Seq2[[]*projection.Model, []events.Event] {
 	return func(yield func([]*projection.Model, []events.Event) bool) {
 		var apart map[string]struct{}
 		if w.keeper != nil {
 			apart = w.keeper.LeftOut()
 			w.names.Store(len(apart) > 0)
 		}
-		for n := 0; n < len(i.batches) || w.more(ctx, i); n++ {
+		for n := from; is(n); n++ {
+			w.beat.Mark()
 			models, taken, err := i.batches[n].fold(apart, w.decoder)
 			if err != nil {
-				*failed = err
+				i.err = err
 				return
 			}
 			if len(taken) > 0 && !i.batches[n].told {
@@ -132,33 +139,42 @@ func (w *writer) inserting(ctx context.Context, i *insert, failed *error) iter.S
 				w.metrics.leftOut.Add(float64(len(taken)))
 				w.logger.Info("events that a generation leaves out", "events", len(taken), "first", taken[0].ID)
 			}
-			if !yield(models, taken) {
+			taking := yield(models, taken)
+			i.batches[n].drop()
+			if !taking {
 				return
 			}
-			i.batches[n].drop()
 		}
 	}
 }
 
-// more adds another batch to an insert when so much is behind that it is there, or will be at
-// once. It is of the same generation of the group: before one of the next, the keeper has to look.
+// changesPerRow is how many users and groups may have changes, for each row of a batch,
+// before an insert takes no more: they are notified when all of it is visible.
+const changesPerRow = 4
+
+// more adds another batch to an insert when reading is so far behind that it is there, or
+// will be at once.
 func (w *writer) more(ctx context.Context, i *insert) bool {
-	if last := len(i.batches); !i.batches[last-1].full || last >= w.config.MaxInsertBatches || w.config.MaxRate > 0 || i.session.ended() {
-		return false
-	}
-	if waiting, _ := w.accumulator.counts(); int64(waiting)+i.session.unread() < int64(w.config.MaxBatchEvents) {
+	last := i.batches[len(i.batches)-1]
+	waiting, _ := w.accumulator.counts()
+	if !last.full || len(i.batches) >= w.config.MaxInsertBatches || len(i.changes) >= changesPerRow*w.config.MaxBatchRows ||
+		w.config.MaxRate > 0 || i.session.ended() || int64(waiting)+i.session.unread() < int64(last.events) {
 		return false
 	}
 	w.beat.Mark()
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.config.FlushInterval)
 	defer cancel()
 	b, _ := w.accumulator.take(ctx, nil)
-	if w.session.Load() != i.session {
+	i.waited += time.Since(begin)
+	if w.session.Load() != i.session { // for which the keeper has not looked yet
 		w.next = b
 		return false
 	}
-	if len(b.pieces) > 0 {
-		i.add(b)
+	if len(b.pieces) == 0 {
+		return false
 	}
-	return len(b.pieces) > 0
+	i.add(b)
+	i.link(b)
+	return true
 }

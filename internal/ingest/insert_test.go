@@ -53,7 +53,7 @@ func (s *batchSink) Insert(ctx context.Context, batches iter.Seq2[[]*projection.
 }
 
 // TestInsert_TakesSeveralBatches gives the sink several batches in one go while reading is
-// behind, and all of them again, though they were dropped, when it has failed.
+// behind, and each of them again, though they were dropped, when it has failed.
 func TestInsert_TakesSeveralBatches(t *testing.T) {
 	h := newHarness(t, 1)
 	config := h.config()
@@ -71,7 +71,7 @@ func TestInsert_TakesSeveralBatches(t *testing.T) {
 			if batch == 3 {
 				return errSink
 			}
-		case insert == 2 && batch <= 3:
+		case insert <= 4:
 			again.Merge(m)
 		}
 		return nil
@@ -83,7 +83,7 @@ func TestInsert_TakesSeveralBatches(t *testing.T) {
 	heard.await("all", func() bool { return heard.applied[key(messagesTopic, 0)] == 100 })
 	r.mustStop()
 	h.checkModel()
-	if want := []int{3, 4, 4}; len(sink.inserts) < 4 || !slices.Equal(sink.inserts[:3], want) {
+	if want := []int{3, 1, 1, 1, 4}; len(sink.inserts) < 6 || !slices.Equal(sink.inserts[:5], want) {
 		t.Fatalf("the inserts have had %v batches, want %v, and fewer at the end of the topic", sink.inserts, want)
 	}
 	if len(first.Messages) != 30 || !sameModel(first, again) {
@@ -95,8 +95,8 @@ func TestInsert_TakesSeveralBatches(t *testing.T) {
 	if n := testutil.ToFloat64(r.metrics.writeFailures); n != 1 {
 		t.Errorf("%v failures, want 1", n)
 	}
-	if n := testutil.ToFloat64(r.metrics.commits); int(n) > len(sink.inserts) { // one more is of the topic without records
-		t.Errorf("%v commits for %d inserts", n, len(sink.inserts)-1)
+	if n := testutil.ToFloat64(r.metrics.commits); int(n) > len(sink.inserts)-2 { // one for the batches that failed, and those of beginnings
+		t.Errorf("%v commits for %d inserts", n, len(sink.inserts))
 	}
 }
 
@@ -111,18 +111,19 @@ func TestInsert_DropsWhatTheSinkHas(t *testing.T) {
 	r := h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()))
 	h.awaitAll()
 	r.mustStop()
-	if sink.batches != 10 {
-		t.Errorf("%d batches came, want 10", sink.batches)
+	if sink.batches != 10 || sink.inserts > 2 { // the last one may not be there in time
+		t.Errorf("%d batches came in %d inserts, want 10 in one", sink.batches, sink.inserts)
 	}
 }
 
 // watchingSink sees the models of the batch before go.
 type watchingSink struct {
 	testing.TB
-	batches int
+	inserts, batches int
 }
 
 func (s *watchingSink) Insert(_ context.Context, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
+	s.inserts++
 	var before []weak.Pointer[projection.Model]
 	for models := range batches {
 		s.batches++

@@ -54,7 +54,7 @@ func newMetrics(registerer prometheus.Registerer, prefix string, topics []string
 	}
 	perEvent := histograms("event_duration_seconds", "Time that one event takes in a stage (decode, fold), measured of one event in 64.",
 		"stage", prometheus.ExponentialBuckets(0.25e-6, 4, 10))
-	perBatch := histograms("batch_duration_seconds", "Time that one batch takes in a stage: the write that succeeded, without the attempts before it (write), telling query workers (announce), the successful commit of its offsets (commit).",
+	perBatch := histograms("batch_duration_seconds", "Time that what is written in one go takes in a stage: the write that succeeded, without the attempts before it and without waiting for more (write), telling query workers (announce), the successful commit of its offsets (commit).",
 		"stage", prometheus.ExponentialBuckets(0.0001, 2, 18))
 	freshness := histograms("freshness_seconds", "Age, by its Kafka timestamp, of the oldest record of each partition in a batch when its rows are visible in the read model (visible) and when query workers were told (announced). No record of it took longer.",
 		"stage", freshnessBuckets)

@@ -61,6 +61,7 @@ func (o *owner) run(ctx context.Context) {
 	defer o.finish()
 	o.fetcher.ends = func(highWater, stable int64) {
 		o.partition.sawEnd(highWater, time.Now())
+		o.partition.canRead(min(stable, highWater))
 		o.stable = stable
 	}
 	waits := newBackoff(o.config)
@@ -75,6 +76,7 @@ func (o *owner) run(ctx context.Context) {
 			waits.Reset()
 		} else {
 			wait := waits.NextBackOff()
+			o.partition.canRead(-1)
 			o.metrics.fetchFailures.WithLabelValues(o.partition.topic).Inc()
 			o.logger.Warn("partition cannot be read; trying again", "offset", before, "error", err, "retry_in", wait)
 			if !sleep(ctx, wait) {
@@ -324,7 +326,7 @@ func (o *owner) watch(took time.Duration, before int64) {
 	if next != before {
 		o.status.clear(o.trouble())
 	}
-	if o.watchdog.observe(took, next != before, o.partition.unread() > 0) {
+	if o.watchdog.observe(took, next != before, o.partition.behind()) {
 		o.metrics.stalls.WithLabelValues(o.partition.topic).Inc()
 		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
 		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "stall_timeout", o.config.StallTimeout)

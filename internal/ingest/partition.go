@@ -29,8 +29,9 @@ type partition struct {
 	// resets counts how often reading was moved elsewhere by force; what was
 	// folded before says nothing about positions after.
 	resets int
-	// end is the high-water mark, as far as we know.
-	end int64
+	// end is the high-water mark, and readable up to where records can be read, as far as
+	// we know.
+	end, readable int64
 	// oldest is the Kafka timestamp of the first record that was read and is not
 	// written; zero: there is none. behindSince is when end was seen to be ahead.
 	oldest, behindSince time.Time
@@ -181,9 +182,23 @@ func (p *partition) progress() (written, end int64) {
 	return p.written, p.end
 }
 
-// unread is how far the end is ahead of where reading goes on.
+// behind reports whether the end is ahead of where reading goes on.
+func (p *partition) behind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end > p.next
+}
+
+// canRead takes up to where records can be read; -1: they cannot be read now.
+func (p *partition) canRead(to int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readable = to
+}
+
+// unread is how many records can be read that were not.
 func (p *partition) unread() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(0, p.end-p.next)
+	return max(0, p.readable-p.next)
 }

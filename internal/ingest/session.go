@@ -68,7 +68,7 @@ func (s *session) writing() map[events.Partition]int64 {
 	return from
 }
 
-// unread is how many records there are that were not read yet, as far as is known.
+// unread is how many records can be read that were not, as far as is known.
 func (s *session) unread() (n int64) {
 	for _, p := range s.partitions {
 		n += p.unread()

@@ -31,34 +31,42 @@ func (p *piece) link(headers []kafka.Header) {
 }
 
 // begin begins the span of an insert, of which there is one batch so far. It is in the trace
-// of the first of its records that is traced, so that it is sampled as that is, and linked to
-// all of them.
-func (w *writer) begin(ctx context.Context, b batch) (context.Context, trace.Span) {
-	var links []trace.Link
-	for _, p := range b.pieces {
-		for _, span := range p.spans[:min(len(p.spans), maxLinks-len(links))] {
-			links = append(links, trace.Link{SpanContext: span})
+// of the first of its records that is traced, so that it is sampled as that is.
+func (w *writer) begin(ctx context.Context, i *insert) context.Context {
+	for _, p := range i.batches[0].pieces {
+		if len(p.spans) > 0 {
+			ctx = trace.ContextWithRemoteSpanContext(ctx, p.spans[0])
+			break
 		}
 	}
-	if len(links) > 0 {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, links[0].SpanContext)
-	}
-	return w.tracer.Start(ctx, "process batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...), trace.WithAttributes(
+	ctx, i.span = w.tracer.Start(ctx, "process batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
 		attribute.String("messaging.system", "kafka"),
 		attribute.String("messaging.operation.type", "process"),
 		attribute.String("messaging.consumer.group.name", w.config.GroupID),
 	))
+	i.link(i.batches[0])
+	return ctx
 }
 
-// end ends the span of an insert.
-func (i *insert) end(span trace.Span) {
-	span.SetAttributes(
+// link links the span to those of a batch's records that are traced.
+func (i *insert) link(b batch) {
+	for _, p := range b.pieces {
+		for _, span := range p.spans[:min(len(p.spans), maxLinks-i.links)] {
+			i.span.AddLink(trace.Link{SpanContext: span})
+			i.links++
+		}
+	}
+}
+
+// end ends the span.
+func (i *insert) end() {
+	i.span.SetAttributes(
 		attribute.Int("messaging.batch.message_count", i.records),
 		attribute.Int("convoview.batch.events", i.events),
 		attribute.Int("convoview.batch.rows", i.rows),
 		attribute.Int("convoview.batch.partitions", i.partitions()),
 	)
-	span.End()
+	i.span.End()
 }
 
 // failed notes an error, if it is one, in a span.

@@ -53,8 +53,8 @@ type Keeper interface {
 type Announcer interface {
 	// Announce says that the events of records, which have made changes, are
 	// visible, and with them everything in ranges; topics says how many
-	// partitions each has, where that is known. It must
-	// not block. ctx has the span of the batch, if it is traced. Its error says that somebody may have missed it, which they notice
+	// partitions each has, where that is known. The changes are the announcer's from then
+	// on. It must not block. ctx has the span of the batch, if it is traced. Its error says that somebody may have missed it, which they notice
 	// by themselves: the ranges of a partition continue each other, and are
 	// repeated, empty, while nothing happens.
 	Announce(ctx context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error
@@ -207,9 +207,8 @@ func (w *writer) flush(ctx context.Context, b batch) error {
 	}
 	i.add(b)
 	if len(i.batches[0].pieces) > 0 {
-		var span trace.Span
-		ctx, span = w.begin(ctx, i.batches[0])
-		defer i.end(span)
+		ctx = w.begin(ctx, i)
+		defer i.end()
 		// 1 write
 		if err := w.write(ctx, i); err != nil {
 			return err
@@ -271,6 +270,17 @@ func (w *writer) repeat(ctx context.Context, s *session, topics map[string]int) 
 // statusSink is the name of our complaint about the sink.
 const statusSink = "sink"
 
+// insert has the sink insert batches from one on, as long as there are.
+func (w *writer) insert(ctx context.Context, i *insert, from int, is func(n int) bool) error {
+	if err := w.sink.Insert(ctx, w.inserting(i, from, is)); err != nil {
+		return err //nolint:wrapcheck // write says what it was
+	}
+	if i.err != nil {
+		return backoff.Permanent(i.err)
+	}
+	return nil
+}
+
 // write tries until the sink has taken the insert. Only the end of ctx stops it.
 func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	if i.events == 0 {
@@ -286,14 +296,18 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	defer func() { failed(span, err); span.End() }()
 	begin := time.Now()
 	attempt := time.Time{}
+	tried, written := false, 0
 	err = w.retry(ctx, func() error {
-		attempt = time.Now()
-		var failed error
-		if err := w.sink.Insert(ctx, w.inserting(ctx, i, &failed)); err != nil {
-			return err
+		attempt, i.waited = time.Now(), 0
+		if !tried {
+			tried = true
+			return w.insert(ctx, i, 0, func(n int) bool { return n < len(i.batches) || w.more(ctx, i) })
 		}
-		if failed != nil {
-			return backoff.Permanent(failed)
+		// One by one: what was too much in one go may not be so in ten.
+		for ; written < len(i.batches); written++ {
+			if err := w.insert(ctx, i, written, func(n int) bool { return n == written }); err != nil {
+				return err
+			}
 		}
 		return nil
 	}, func(err error, attempts int, wait time.Duration) {
@@ -309,7 +323,7 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 		return fmt.Errorf("write %d events (%d bytes): %w", i.events, i.bytes, err)
 	}
 	w.status.clear(statusSink)
-	w.metrics.write.Observe(time.Since(attempt).Seconds())
+	w.metrics.write.Observe((time.Since(attempt) - i.waited).Seconds())
 	w.metrics.batchEvents.Observe(float64(i.events))
 	w.metrics.batchBytes.Observe(float64(i.bytes))
 	if n := len(i.conflicts); n > 0 {

@@ -195,7 +195,7 @@ func (c *Conversation) lastMessage(edit Edit, r Rules, full bool) LastMessage {
 	}
 	m.FromAccount, m.Nick, m.NameCard, m.Avatar = h.From, h.Nick, h.NameCard, h.Avatar
 	m.IsPeerRead = h.From == c.UserID && max(c.Own.PeerRead.Sequence, c.Own.PeerSent) >= h.Sequence // only C2C has a peer
-	// The set and the edit may be one batch apart: either says that it is recalled.
+	// The set and the edit may be one insert apart: either says that it is recalled.
 	if edit.Recall.Written() || c.Shared.Recalled.Contains(h.Sequence) {
 		m.IsRevoked = true
 		m.RevokeReason = edit.Recall.Value.Reason

@@ -48,7 +48,7 @@ func DefaultConfig() Config {
 		Addresses:      []string{"127.0.0.1:9000"},
 		Database:       "convoview",
 		InsertQuorum:   "auto",
-		MaxConnections: 16,
+		MaxConnections: 32,
 		DialTimeout:    2 * time.Second,
 		ReadTimeout:    time.Minute,
 		WriteTimeout:   10 * time.Second,

@@ -13,7 +13,7 @@
 // build the tuples and bitmaps that the client cannot send (see
 // schemas/clickhouse/generation.sql).
 //
-// Inserts into several tables are not atomic together: until a failed batch is
-// written again, fields of different tables may be one batch apart. Each field
+// Inserts into several tables are not atomic together: until what failed is
+// written again, fields of different tables may be one insert apart. Each field
 // is right by itself.
 package readmodel

@@ -45,7 +45,7 @@ func NewLive(server *Server) *Live {
 	return &Live{server: server, kept: map[int]*live{}, covers: map[int]map[events.Partition]bool{}}
 }
 
-// Keep looks which generations are kept: from now on Write writes to all of them.
+// Keep looks which generations are kept: from now on Insert writes to all of them.
 // From is the offset of each partition from which on that is so, which whoever fills
 // a generation has to know. It is true only if whoever owns a partition later looks
 // later, so owned has to be nil first.

@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -25,6 +24,9 @@ func (s *Store) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Mode
 	return insert(ctx, []*live{{Store: s}}, batches)
 }
 
+// othersConnections are those that an insert leaves to others for as long as it goes on.
+const othersConnections = 8
+
 // insert inserts batches into generations, into each without the events that it leaves out.
 func insert(ctx context.Context, into []*live, batches iter.Seq2[[]*projection.Model, []events.Event]) error {
 	open := make([][]openInsert, len(into))
@@ -34,24 +36,22 @@ func insert(ctx context.Context, into []*live, batches iter.Seq2[[]*projection.M
 		}
 		open[i] = g.inserts()
 	}
-	inserting, end := context.WithCancel(ctx) // when one fails, the others end
-	defer end()
+	inserting, end := context.WithCancelCause(ctx) // when one fails, the others end
+	defer end(nil)
 	each := func(do func(generation int, table openInsert) error) error {
-		var group errgroup.Group
+		var group sync.WaitGroup
 		for i, g := range into {
 			for _, table := range open[i] {
-				group.Go(func() error {
-					err := do(i, table)
-					if err != nil {
-						end()
+				group.Go(func() {
+					if err := do(i, table); err != nil {
+						end(fmt.Errorf("generation %d: %w", g.number, err))
 						g.complete.Store(false) // the tables may be what is wrong
-						return fmt.Errorf("generation %d: %w", g.number, err)
 					}
-					return nil
 				})
 			}
 		}
-		return classify(ctx, group.Wait())
+		group.Wait()
+		return classify(ctx, context.Cause(inserting))
 	}
 	defer func() {
 		for _, tables := range open {
@@ -60,8 +60,9 @@ func insert(ctx context.Context, into []*live, batches iter.Seq2[[]*projection.M
 			}
 		}
 	}()
-	// Connections that are kept while others are waited for must suffice for all.
-	apiece := len(into)*len(open[0]) > cap(into[0].slots)
+	// Connections that are kept while others are waited for must suffice for all, and for
+	// whoever else wants one.
+	apiece := len(into)*len(open[0])+othersConnections > cap(into[0].slots)
 	for models, apart := range batches {
 		of := make([][]*projection.Model, len(into))
 		for i, g := range into {
