@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/segmentio/kafka-go"
@@ -33,11 +34,9 @@ func (p *piece) link(headers []kafka.Header) {
 // begin begins the span of an insert, of which there is one batch so far. It is in the trace
 // of the first of its records that is traced, so that it is sampled as that is.
 func (w *writer) begin(ctx context.Context, i *insert) context.Context {
-	for _, p := range i.batches[0].pieces {
-		if len(p.spans) > 0 {
-			ctx = trace.ContextWithRemoteSpanContext(ctx, p.spans[0])
-			break
-		}
+	pieces := i.batches[0].pieces
+	if first := slices.IndexFunc(pieces, func(p *piece) bool { return len(p.spans) > 0 }); first >= 0 {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, pieces[first].spans[0])
 	}
 	ctx, i.span = w.tracer.Start(ctx, "process batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
 		attribute.String("messaging.system", "kafka"),
