@@ -149,7 +149,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	working, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
 	written, deadLettersDone := make(chan error, 1), make(chan struct{})
-	go func() { written <- c.writer.run(working) }()
+	go func() {
+		err := c.writer.run(working)
+		c.fail(err) // without it nothing goes on
+		written <- err
+	}()
 	go func() { defer close(deadLettersDone); c.deadLetters.run(working) }()
 	go func() {
 		for sleep(working, min(c.config.KeepInterval, beat.Every)) {
@@ -179,10 +183,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 	case <-time.After(c.config.StopTimeout - time.Since(begin)):
 		c.logger.Warn("the group could not be left in time; it will notice by itself", "session_timeout", c.config.SessionTimeout)
 	}
-	if err != nil {
+	switch cause := context.Cause(ctx); {
+	case err != nil && errors.Is(cause, err): // the writer has ended it
+		return err
+	case err != nil:
 		err = fmt.Errorf("stop: %w", err)
 	}
-	if ctx.Err() != nil && parent.Err() == nil { // an owner has ended it
+	if parent.Err() == nil { // an owner has ended it
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	if err != nil {
