@@ -2,9 +2,12 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,10 +15,14 @@ import (
 	"weak"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -179,4 +186,189 @@ func TestInsert_EndsWithTheGeneration(t *testing.T) {
 	h.awaitAll()
 	r.mustStop()
 	h.checkModel()
+}
+
+// gate is a decoder that stands still before an event.
+type gate struct {
+	Decoder
+	at   int64
+	open chan struct{}
+	came atomic.Int64 // events so far
+}
+
+func (g *gate) Decode(r events.Record) (events.Event, error) {
+	if g.came.Add(1) == g.at {
+		<-g.open
+	}
+	return g.Decoder.Decode(r)
+}
+
+// TestInsert_LeavesOutAGenerationThatEnds goes on when a batch comes for an insert whose
+// generation of the group has ended while the batch was waited for.
+func TestInsert_LeavesOutAGenerationThatEnds(t *testing.T) {
+	h := newEmbedded(t, 2)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents = 10, 5
+	config.FlushInterval = 300 * time.Millisecond
+	h.produce(messagesTopic, 0, h.messages(40)...)
+	decoder := &gate{Decoder: events.NewDecoder(events.DefaultLimits()), at: 21, open: make(chan struct{})}
+	open := sync.OnceFunc(func() { close(decoder.open) })
+	defer open()
+	sink := &batchSink{keeperSink: &keeperSink{memorySink: h.sink}}
+	waiting := make(chan func() (events, bytes int), 1)
+	sink.came = func(insert, batch int, m *projection.Model) error {
+		switch {
+		case insert == 1 && batch == 2: // half of another batch is there, and the rest can be read
+			counts := <-waiting
+			h.produce(messagesTopic, 1, h.messages(5)...)
+			h.poll(func() bool { n, _ := counts(); return n == 5 }, "half a batch")
+			time.Sleep(config.FlushInterval / 3) // it is due before the insert has waited for as long
+			h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
+		case insert == 1 && batch == 3:
+			if len(m.Messages) > 0 {
+				t.Errorf("%d messages of a generation that has ended", len(m.Messages))
+			}
+			open()
+		}
+		return nil
+	}
+	r := h.runWith(config, sink, decoder)
+	waiting <- r.accumulator.counts
+	h.logs.await(h.harness, "generation begins", 2)
+	h.awaitAll()
+	r.mustStop()
+	h.checkModel()
+	if sink.inserts[0] != 3 {
+		t.Errorf("the first insert had %d batches, want 3", sink.inserts[0])
+	}
+}
+
+// TestInsert_StopsInTheMiddle writes and commits what was read when it is to stop while an
+// insert goes on, and nothing else.
+func TestInsert_StopsInTheMiddle(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents = 10, 5
+	config.FlushInterval = patience
+	h.produce(messagesTopic, 0, h.messages(500)...)
+	sink := &batchSink{keeperSink: &keeperSink{memorySink: h.sink}}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	sink.came = func(insert, batch int, _ *projection.Model) error {
+		if insert == 1 && batch == 2 {
+			close(stop)
+			<-stopped
+		}
+		return nil
+	}
+	r := h.run(config, sink)
+	<-stop
+	r.cancel()
+	h.poll(func() bool { // its owner has stopped reading
+		r.accumulator.mu.Lock()
+		defer r.accumulator.mu.Unlock()
+		return r.accumulator.closed
+	}, "the end of reading")
+	close(stopped)
+	r.mustStop()
+	got, committed := h.sink.snapshot(), h.commits()[key(messagesTopic, 0)]
+	if n := len(got.Messages); int64(n) != committed || n < 20 || n >= 500 {
+		t.Errorf("%d messages are written and %d committed, want as many, of two batches and what was read besides", n, committed)
+	}
+	next := h.run(h.config(), h.sink)
+	h.awaitAll()
+	next.mustStop()
+	h.checkModel()
+}
+
+// TestInsert_MarksTheBeat moves with each batch, and with each that is written again.
+func TestInsert_MarksTheBeat(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents, config.MaxInsertBatches = 10, 5, 4
+	config.FlushInterval = patience
+	h.produce(messagesTopic, 0, h.messages(100)...)
+	b := beat.New(-1) // any mark is too old, so that it shows
+	sink := &batchSink{keeperSink: &keeperSink{memorySink: h.sink}}
+	sink.came = func(insert, batch int, _ *projection.Model) error {
+		if b.Check() == nil {
+			t.Errorf("batch %d of insert %d: the writer has not moved since the one before", batch, insert)
+		}
+		b.Rest()
+		if insert == 1 && batch == 4 || insert == 3 { // then the second one once more
+			return errSink
+		}
+		return nil
+	}
+	r := h.runWith(config, sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.BeatWith(b) })
+	h.awaitAll()
+	r.mustStop()
+	h.checkModel()
+	if want := []int{4, 1, 1, 1, 1, 1}; len(sink.inserts) < len(want) || !slices.Equal(sink.inserts[:len(want)], want) {
+		t.Errorf("the inserts have had %v batches, want %v and then others", sink.inserts, want)
+	}
+}
+
+// TestInsert_LinksAllItsBatches links the span of an insert to the records of all its batches.
+func TestInsert_LinksAllItsBatches(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents, config.MaxInsertBatches = 10, 5, 4
+	config.FlushInterval = patience
+	records := h.messages(100)
+	for i := range records {
+		records[i].Headers = []kafka.Header{{Key: "traceparent", Value: fmt.Appendf(nil, "00-%032x-%016x-01", i+1, i+1)}}
+	}
+	h.produce(messagesTopic, 0, records...)
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	r := h.runWith(config, h.sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.TraceWith(provider.Tracer("test")) })
+	h.awaitAll()
+	r.mustStop()
+	linked := map[string]bool{}
+	for _, span := range recorder.Ended() {
+		for _, link := range span.Links() {
+			linked[link.SpanContext.TraceID().String()] = true
+		}
+	}
+	if len(linked) != len(records) {
+		t.Errorf("spans of %d records are linked, want %d", len(linked), len(records))
+	}
+	const most = 40 // records of an insert
+	if !slices.ContainsFunc(recorder.Ended(), func(s sdktrace.ReadOnlySpan) bool { return len(s.Links()) == most }) {
+		t.Error("no span is linked to the records of four batches")
+	}
+}
+
+// forgetful is a decoder that gives no event twice.
+type forgetful struct {
+	Decoder
+	seen map[string]bool
+}
+
+func (f *forgetful) Decode(r events.Record) (events.Event, error) {
+	e, err := f.Decoder.Decode(r)
+	if f.seen[e.ID] {
+		return e, errors.New("no idea")
+	}
+	f.seen[e.ID] = true
+	return e, err
+}
+
+// TestInsert_SaysWhyItCannotGoOn ends with the cause when an event cannot be read again,
+// which no other attempt would change, and commits nothing.
+func TestInsert_SaysWhyItCannotGoOn(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.MaxBatchEvents, config.MaxPieceEvents = 10, 5
+	config.FlushInterval = patience
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	sink := &batchSink{keeperSink: &keeperSink{memorySink: h.sink}}
+	sink.came = func(int, int, *projection.Model) error { return errSink }
+	r := h.runWith(config, sink, &forgetful{events.NewDecoder(events.DefaultLimits()), map[string]bool{}})
+	if err := <-r.done; err == nil || !strings.Contains(err.Error(), "write 10 events") || !strings.HasSuffix(err.Error(), "read an event again: no idea") {
+		t.Errorf("it ended with %v", err)
+	}
+	if commits := h.commits(); len(commits) > 0 {
+		t.Errorf("committed %v", commits)
+	}
 }
