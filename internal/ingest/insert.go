@@ -175,6 +175,6 @@ func (w *writer) more(ctx context.Context, i *insert) bool {
 		return false
 	}
 	i.add(b)
-	i.link(i.batches[len(i.batches)-1])
+	i.link()
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
@@ -188,58 +191,31 @@ func TestInsert_EndsWithTheGeneration(t *testing.T) {
 	h.checkModel()
 }
 
-// gate is a decoder that stands still before an event.
-type gate struct {
-	Decoder
-	at   int64
-	open chan struct{}
-	came atomic.Int64 // events so far
-}
-
-func (g *gate) Decode(r events.Record) (events.Event, error) {
-	if g.came.Add(1) == g.at {
-		<-g.open
+// TestInsert_LeavesOutWhatHasEnded takes no piece of a generation of the group that has ended
+// while another batch was waited for.
+func TestInsert_LeavesOutWhatHasEnded(t *testing.T) {
+	config := DefaultConfig()
+	c, err := New(config, newMemorySink(), events.NewDecoder(events.DefaultLimits()), slog.New(newLogs()), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return g.Decoder.Decode(r)
-}
-
-// TestInsert_LeavesOutAGenerationThatEnds goes on when a batch comes for an insert whose
-// generation of the group has ended while the batch was waited for.
-func TestInsert_LeavesOutAGenerationThatEnds(t *testing.T) {
-	h := newEmbedded(t, 2)
-	config := h.config()
-	config.MaxBatchEvents, config.MaxPieceEvents = 10, 5
-	config.FlushInterval = 300 * time.Millisecond
-	h.produce(messagesTopic, 0, h.messages(40)...)
-	decoder := &gate{Decoder: events.NewDecoder(events.DefaultLimits()), at: 21, open: make(chan struct{})}
-	open := sync.OnceFunc(func() { close(decoder.open) })
-	defer open()
-	sink := &batchSink{keeperSink: &keeperSink{memorySink: h.sink}}
-	waiting := make(chan func() (events, bytes int), 1)
-	sink.came = func(insert, batch int, m *projection.Model) error {
-		switch {
-		case insert == 1 && batch == 2: // half of another batch is there, and the rest can be read
-			counts := <-waiting
-			h.produce(messagesTopic, 1, h.messages(5)...)
-			h.poll(func() bool { n, _ := counts(); return n == 5 }, "half a batch")
-			time.Sleep(config.FlushInterval / 3) // it is due before the insert has waited for as long
-			h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
-		case insert == 1 && batch == 3:
-			if len(m.Messages) > 0 {
-				t.Errorf("%d messages of a generation that has ended", len(m.Messages))
-			}
-			open()
-		}
-		return nil
+	current, over := &session{done: make(chan struct{})}, &session{done: make(chan struct{})}
+	close(over.done)
+	c.writer.session.Store(current)
+	put := func(s *session) *piece {
+		p := &piece{partition: newPartition(config.Topics[0], kafka.PartitionAssignment{}, s), model: projection.NewModel(), amount: amount{events: 1}}
+		c.accumulator.addLast(p)
+		return p
 	}
-	r := h.runWith(config, sink, decoder)
-	waiting <- r.accumulator.counts
-	h.logs.await(h.harness, "generation begins", 2)
-	h.awaitAll()
-	r.mustStop()
-	h.checkModel()
-	if sink.inserts[0] != 3 {
-		t.Errorf("the first insert had %d batches, want 3", sink.inserts[0])
+	put(over)
+	kept := put(current)
+	c.accumulator.close() // what is there is due
+	i := &insert{session: current, span: noop.Span{}, batches: []batch{{events: 1, full: true}}}
+	if !c.writer.more(t.Context(), i) || len(i.batches) != 2 {
+		t.Fatalf("the insert has %d batches, want another one", len(i.batches))
+	}
+	if b := i.batches[1]; !slices.Equal(b.pieces, []*piece{kept}) || b.events != 1 {
+		t.Errorf("it has %d pieces of %d events, want that of the current generation", len(b.pieces), b.events)
 	}
 }
 

@@ -43,13 +43,13 @@ func (w *writer) begin(ctx context.Context, i *insert) context.Context {
 		attribute.String("messaging.operation.type", "process"),
 		attribute.String("messaging.consumer.group.name", w.config.GroupID),
 	))
-	i.link(i.batches[0])
+	i.link()
 	return ctx
 }
 
-// link links the span to those of a batch's records that are traced.
-func (i *insert) link(b batch) {
-	for _, p := range b.pieces {
+// link links the span to those of the latest batch's records that are traced.
+func (i *insert) link() {
+	for _, p := range i.batches[len(i.batches)-1].pieces {
 		for _, span := range p.spans[:min(len(p.spans), maxLinks-i.links)] {
 			i.span.AddLink(trace.Link{SpanContext: span})
 			i.links++
