@@ -259,7 +259,7 @@ func (n NATS) Component() Component {
 		if !n.IsConnected() {
 			return nil
 		}
-		if err := n.FlushTimeout(time.Second); err != nil {
+		if err := n.FlushTimeout(time.Second); err != nil && n.IsConnected() {
 			return fmt.Errorf("flush: %w", err)
 		}
 		return nil

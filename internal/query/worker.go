@@ -250,7 +250,7 @@ func (w *Worker) drain(ctx context.Context, service micro.Service, stop context.
 		if !w.nc.IsConnected() { // nobody to wait for
 			return
 		}
-		if err := w.nc.FlushWithContext(ctx); err != nil {
+		if err := w.nc.FlushWithContext(ctx); err != nil && w.nc.IsConnected() {
 			errs = append(errs, fmt.Errorf("flush the %s: %w", what, err))
 		}
 	}

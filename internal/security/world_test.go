@@ -280,21 +280,22 @@ func (w *world) startNATS() {
 		w.t.Fatal(err)
 	}
 	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
-	if w.nats != nil {
+	stop := func() { w.nats.Shutdown(); w.nats.WaitForShutdown() }
+	if w.nats == nil {
+		w.t.Cleanup(stop) // of the last one, and after whoever was started since
+	} else {
 		options.Port = w.nats.Addr().(*net.TCPAddr).Port
-		w.nats.Shutdown()
-		w.nats.WaitForShutdown()
+		stop()
 	}
 	s, err := server.NewServer(options)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.nats = s
 	s.Start()
-	w.t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(patience) {
 		w.t.Fatal("the NATS server does not listen")
 	}
-	w.nats = s
 }
 
 // tls is how a client connects.
@@ -406,7 +407,7 @@ func (w *world) start(env map[string]string, args ...string) *process {
 	p.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
-			w.t.Errorf("%s: %v", strings.Join(args, " "), err)
+			w.t.Errorf("%s: %v: %s", strings.Join(args, " "), err, p)
 		}
 	})
 	w.t.Cleanup(p.stop)
