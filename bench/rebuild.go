@@ -13,6 +13,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/rebuild"
 	"github.com/convoview/convoview/internal/sandbox/stack"
 )
 
@@ -129,7 +130,7 @@ func (b *bench) steps(ctx context.Context) error {
 	if err := b.projector(ctx, rebuildCommand...).Run(); err != nil {
 		return fmt.Errorf("projector rebuild: %w", err)
 	}
-	number, err := b.newest(ctx)
+	number, _, err := b.newest(ctx)
 	if err != nil {
 		return err
 	}
@@ -195,9 +196,9 @@ func (b *bench) beside(ctx context.Context, do func() error) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	number, err := b.newest(ctx)
+	_, group, err := b.newest(ctx)
 	if err == nil {
-		_, err = b.consumed(ctx, groupOf(number), 1)
+		_, err = b.consumed(ctx, group, 1)
 	}
 	if err == nil {
 		err = do()
@@ -212,23 +213,19 @@ func (b *bench) beside(ctx context.Context, do func() error) error {
 	}
 }
 
-// newest waits until there is a generation beside the first, and gives its number.
-func (b *bench) newest(ctx context.Context) (number int, err error) {
+// newest waits until there is a generation beside the first, and gives its number and the
+// consumer group of its rebuild.
+func (b *bench) newest(ctx context.Context) (number int, group string, err error) {
 	err = b.eventually(ctx, "there is a new generation", seldom, func() (bool, error) {
 		r, err := b.readModel.Registry(ctx)
 		if err != nil {
 			return false, err
 		}
 		last := r.Generations[len(r.Generations)-1]
-		number = last.Number
+		number, group = last.Number, rebuild.Group(ingest.DefaultConfig().GroupID, r, last.Number)
 		return last.Kept() && number > 1, nil
 	})
-	return number, err
-}
-
-// groupOf is the consumer group of a rebuild.
-func groupOf(generation int) string {
-	return fmt.Sprintf("%s-g%d", ingest.DefaultConfig().GroupID, generation)
+	return number, group, err
 }
 
 // forget drops the generations that are not read.
@@ -311,8 +308,8 @@ func (b *bench) rates(ctx context.Context, f *figures) error {
 		},
 		func(int) (string, error) {
 			rate, err := b.rate(ctx, all, func(ctx context.Context) (string, error) {
-				number, err := b.newest(ctx)
-				return groupOf(number), err
+				_, group, err := b.newest(ctx)
+				return group, err
 			}, append(rebuildCommand, "--max-rate", "0")...)
 			rebuilds = append(rebuilds, rate)
 			return fmt.Sprintf("rebuild %.0f/s", rate), errors.Join(err, b.forget(ctx))

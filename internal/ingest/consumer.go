@@ -270,6 +270,7 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 // partitions, so that they notice what they have missed although nothing
 // happens any more, and know from silence that nobody owns a partition.
 func (c *Consumer) speak(ended context.Context, s *session) {
+	_ = s.resume(ended, c.writer.keeper) // owners try again, and say why
 	var topics map[string]int
 	var looked time.Time
 	for {
@@ -295,6 +296,7 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		partition:   p,
 		fetcher:     &fetcher{cluster: c.cluster, topic: p.topic, id: p.id},
 		decoder:     c.decoder,
+		keeper:      c.writer.keeper,
 		accumulator: c.accumulator,
 		deadLetters: c.deadLetters,
 		status:      c.status,

@@ -26,12 +26,14 @@ import (
 // keeperSink notes what it was told between which writes.
 type keeperSink struct {
 	*memorySink
-	mu     sync.Mutex
-	told   []map[events.Partition]int64
-	writes int // so far
-	failed int // how often it was told in vain
-	keep   func() error
-	unsure bool // it tells nobody before it is owned what it is told of
+	mu      sync.Mutex
+	told    []map[events.Partition]int64
+	writes  int // so far
+	failed  int // how often it was told in vain
+	keep    func() error
+	begun   func() error
+	earlier []events.Partition // that others were told of
+	unsure  bool               // it tells nobody before it is owned what it is told of
 	// The memorySink takes everything, and spared leaves out what is in leaves as soon
 	// as that was looked for.
 	leaves  map[string]struct{}
@@ -48,6 +50,27 @@ func (s *keeperSink) leave(ids ...string) {
 	for _, id := range ids {
 		s.leaves[id] = struct{}{}
 	}
+}
+
+// Begun says so of all that it was told of.
+func (s *keeperSink) Begun(context.Context) (map[events.Partition]bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun != nil {
+		if err := s.begun(); err != nil {
+			return nil, err
+		}
+	}
+	begun := map[events.Partition]bool{}
+	for _, told := range s.earlier {
+		begun[told] = true
+	}
+	for _, told := range s.told {
+		for p := range told {
+			begun[p] = true
+		}
+	}
+	return begun, nil
 }
 
 func (s *keeperSink) LeftOut() map[string]struct{} {
@@ -144,7 +167,7 @@ func TestKeeper_IsToldBeforeAnythingIsWritten(t *testing.T) {
 	}
 
 	// The next one begins where that one has ended.
-	second := &keeperSink{memorySink: h.sink}
+	second := &keeperSink{memorySink: h.sink, earlier: []events.Partition{at}}
 	r = h.run(config, second)
 	h.produce(messagesTopic, 0, h.messages(1)...)
 	h.awaitAll()
@@ -390,4 +413,72 @@ func TestConsumer_Progress(t *testing.T) {
 		t.Errorf("got %+v, want 7 of 7", got)
 	}
 	r.mustStop()
+}
+
+// TestKeeper_BeginsAnewWhatWasWrittenElsewhere goes on from what the group has committed
+// only in partitions that were begun where the keeper writes, of which nothing is read
+// before that is known.
+func TestKeeper_BeginsAnewWhatWasWrittenElsewhere(t *testing.T) {
+	h := newHarness(t, 2)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.produce(messagesTopic, 1, h.messages(10)...)
+	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 6, 1: 6}}); err != nil {
+		t.Fatal(err)
+	}
+	const failures = 3
+	asked := 0
+	sink := &keeperSink{memorySink: h.sink, earlier: []events.Partition{{Topic: messagesTopic, ID: 1}}}
+	sink.begun = func() error {
+		if asked++; asked <= failures {
+			if sink.writes > 0 {
+				t.Error("written before it is known where the partitions begin")
+			}
+			return errors.New("no registry")
+		}
+		return nil
+	}
+	config := h.config()
+	config.KeepInterval = time.Millisecond
+	r := h.run(config, sink)
+	line := h.logs.await(h, "what is committed was not written here; reading from the earliest offset", 1)
+	if line["partition"] != "0" || line["wanted"] != "6" || line["first"] != "0" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	r.mustStop()
+	if n := len(h.sink.snapshot().Messages); n != 14 {
+		t.Errorf("%d messages are written, want the 10 of one partition and 4 of the other", n)
+	}
+}
+
+// permanentError says itself that trying again is of no use.
+type permanentError struct{}
+
+func (permanentError) Error() string   { return "the read model was made anew" }
+func (permanentError) Permanent() bool { return true }
+
+// TestKeeper_EndsTheConsumer with an error that is permanent: at the beginning, later, and
+// of an insert.
+func TestKeeper_EndsTheConsumer(t *testing.T) {
+	for name, after := range map[string]int{"at once": 0, "later": 3, "of an insert": -1} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, 1)
+			h.produce(messagesTopic, 0, h.messages(10)...)
+			config := h.config()
+			config.KeepInterval = time.Millisecond
+			sink := &keeperSink{memorySink: h.sink}
+			sink.keep = func() error {
+				if after >= 0 && len(sink.told) >= after {
+					return permanentError{}
+				}
+				return nil
+			}
+			if after < 0 {
+				h.sink.before = func(context.Context, int, *projection.Model) error { return fmt.Errorf("insert: %w", permanentError{}) }
+			}
+			if err := <-h.run(config, sink).done; !errors.Is(err, permanentError{}) {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
 }

@@ -12,6 +12,7 @@ func TestPartition_Lag(t *testing.T) {
 	begin := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	p := newPartition("t", kafka.PartitionAssignment{Offset: 10}, nil)
+	p.resume()
 	holds := func(what string, now time.Time, records int64, age time.Duration) {
 		t.Helper()
 		if r, a := p.lag(now); r != records || a != age {

@@ -357,6 +357,7 @@ func TestConsumer_StopsBeforeItHasBegun(t *testing.T) {
 
 func TestPartition_Positions(t *testing.T) {
 	p := newPartition("t", kafka.PartitionAssignment{ID: 1, Offset: 10}, nil)
+	p.resume()
 	check := func(step string, want int64, news bool) {
 		t.Helper()
 		if got, isNews := p.committable(); got != want || isNews != news {

@@ -35,6 +35,7 @@ type owner struct {
 	partition   *partition
 	fetcher     *fetcher
 	decoder     Decoder
+	keeper      Keeper // nil: there is but one place that is written
 	accumulator *accumulator
 	deadLetters *deadLetters
 	status      *status
@@ -106,19 +107,7 @@ func (o *owner) trouble() string {
 func (o *owner) read(ctx context.Context) error {
 	next, _ := o.partition.position()
 	if next < 0 {
-		first, last, err := o.fetcher.offsets(ctx)
-		if err != nil {
-			return err
-		}
-		if at, given := o.config.StartAt[events.Partition{Topic: o.partition.topic, ID: o.partition.id}]; given {
-			if at < first || at > last {
-				return o.outOfRange(ctx, at)
-			}
-			o.logger.Info("nothing is committed; reading from the given offset", "offset", at)
-			return o.begin(ctx, at)
-		}
-		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
-		return o.begin(ctx, first)
+		return o.first(ctx)
 	}
 	result, err := o.fetcher.fetch(ctx, next, func(m kafka.Message) error { return o.handle(ctx, m) })
 	o.count(result)
@@ -133,6 +122,33 @@ func (o *owner) read(ctx context.Context) error {
 		return o.outOfRange(ctx, result.next)
 	}
 	return err
+}
+
+// first finds out where to begin.
+func (o *owner) first(ctx context.Context) error {
+	if err := o.partition.session.resume(ctx, o.keeper); err != nil {
+		return err
+	}
+	if next, _ := o.partition.position(); next >= 0 {
+		return nil
+	}
+	first, last, err := o.fetcher.offsets(ctx)
+	if err != nil {
+		return err
+	}
+	at, given := o.config.StartAt[events.Partition{Topic: o.partition.topic, ID: o.partition.id}]
+	switch {
+	case o.partition.assigned >= 0:
+		o.logger.Warn("what is committed was not written here; reading from the earliest offset", "wanted", o.partition.assigned, "first", first)
+	case given && (at < first || at > last):
+		return o.outOfRange(ctx, at)
+	case given:
+		o.logger.Info("nothing is committed; reading from the given offset", "offset", at)
+		return o.begin(ctx, at)
+	default:
+		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
+	}
+	return o.begin(ctx, first)
 }
 
 // count tells of what a fetch left out.

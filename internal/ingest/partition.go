@@ -17,6 +17,8 @@ type partition struct {
 	topic   string
 	id      int
 	session *session
+	// assigned is the offset that the group had committed; less than 0: none.
+	assigned int64
 
 	mu sync.Mutex
 	// next is where to read on. written: the sink holds everything before it.
@@ -38,11 +40,17 @@ type partition struct {
 }
 
 func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) *partition {
-	p := &partition{topic: topic, id: assigned.ID, session: s, next: -1, written: -1, announced: -1, committed: -1, end: -1}
-	if assigned.Offset >= 0 {
-		p.next, p.written, p.announced, p.committed = assigned.Offset, assigned.Offset, assigned.Offset, assigned.Offset
+	return &partition{topic: topic, id: assigned.ID, session: s, assigned: assigned.Offset, next: -1, written: -1, announced: -1, committed: -1, end: -1}
+}
+
+// resume has reading begin where the group was, if it was anywhere.
+func (p *partition) resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.assigned < 0 {
+		return
 	}
-	return p
+	p.next, p.written, p.announced, p.committed = p.assigned, p.assigned, p.assigned, p.assigned
 }
 
 // reset moves reading to an offset by force.

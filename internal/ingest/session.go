@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,12 +23,16 @@ type session struct {
 	done chan struct{}
 	// lost: the coordinator said so before the heartbeat noticed.
 	lost atomic.Bool
+	// resumed: the partitions have begun where the group was, if they do. Who looks
+	// whether they do is in resuming, which has room for one.
+	resumed  bool
+	resuming chan struct{}
 	// reading counts the owners that have not stopped reading.
 	reading sync.WaitGroup
 }
 
 func newSession(g *kafka.Generation) *session {
-	s := &session{generation: g.ID, commit: g.CommitOffsets, done: make(chan struct{})}
+	s := &session{generation: g.ID, commit: g.CommitOffsets, done: make(chan struct{}), resuming: make(chan struct{}, 1)}
 	for topic, assigned := range g.Assignments {
 		for _, a := range assigned {
 			s.partitions = append(s.partitions, newPartition(topic, a, s))
@@ -43,6 +49,34 @@ func (s *session) ended() bool {
 	default:
 		return s.lost.Load()
 	}
+}
+
+// resume has the partitions begin where the group was, once it is known that what is
+// before that was written where the keeper writes, who is nil if there is but one place.
+func (s *session) resume(ctx context.Context, keeper Keeper) error {
+	select {
+	case s.resuming <- struct{}{}:
+		defer func() { <-s.resuming }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.resumed {
+		return nil
+	}
+	var begun map[events.Partition]bool
+	if keeper != nil {
+		var err error
+		if begun, err = keeper.Begun(ctx); err != nil {
+			return fmt.Errorf("look whether what is committed was written here: %w", err)
+		}
+	}
+	for _, p := range s.partitions {
+		if keeper == nil || begun[events.Partition{Topic: p.topic, ID: p.id}] {
+			p.resume()
+		}
+	}
+	s.resumed = true
+	return nil
 }
 
 // committable gives the offsets that are news to the group.

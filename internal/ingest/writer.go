@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -37,11 +38,16 @@ type Keeper interface {
 	Sink
 	// Keep is called between two inserts: before the first one of each generation
 	// of the consumer group, until it returns nil, and every so often after that. It
-	// looks where to write to. From is the offset of each partition from which on
+	// looks where to write to. An error with a method Permanent that gives true ends the
+	// consumer. From is the offset of each partition from which on
 	// everything is still to be written, which it may tell others after it has looked
 	// and owned has then returned nil: the partitions were still this process's, so
 	// whoever owns one of them later looks later, and writes to no fewer places.
 	Keep(ctx context.Context, from map[events.Partition]int64, owned func() error) error
+	// Begun gives the partitions of which Keep has been told here, whoever was told. What
+	// the group has committed of others was written somewhere else, and is not gone on
+	// from. Goroutines ask that are not the one that does the rest.
+	Begun(ctx context.Context) (map[events.Partition]bool, error)
 	// LeftOut are the IDs of events that any of the places leaves out, nil for none. More
 	// become of them with Keep alone, whether that fails or not. Those events come apart
 	// from the models of a batch, and each place takes the ones that it does not leave
@@ -138,8 +144,18 @@ func (w *writer) retry(ctx context.Context, try func() error, failed func(err er
 	return retry(ctx, w.config, func() error {
 		w.beat.Mark()
 		defer w.beat.Mark()
-		return try()
+		err := try()
+		if permanent(err) {
+			return backoff.Permanent(err)
+		}
+		return err
 	}, failed)
+}
+
+// permanent reports whether an error says itself that trying again is of no use.
+func permanent(err error) bool {
+	says := (interface{ Permanent() bool })(nil)
+	return errors.As(err, &says) && says.Permanent()
 }
 
 // statusKeeper is the name of our complaint about the keeper.
@@ -154,7 +170,9 @@ func (w *writer) keep(ctx context.Context) error {
 	}
 	owned := func() error { return w.owned(s) }
 	if s == w.keptFor {
-		if err := w.keeper.Keep(ctx, s.writing(), owned); err != nil && !s.ended() {
+		if err := w.keeper.Keep(ctx, s.writing(), owned); permanent(err) {
+			return err //nolint:wrapcheck // it says what it is about
+		} else if err != nil && !s.ended() {
 			w.status.set(statusKeeper, err)
 			w.logger.Warn("cannot look which generations are kept; going on with those that were", "error", err)
 		} else {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -18,7 +19,24 @@ type Live struct {
 	kept    map[int]*live
 	leftOut map[string]struct{}               // by any of them
 	covers  map[int]map[events.Partition]bool // what was said of generations that are being filled
+	begun   map[events.Partition]bool         // what was said of any; nil: nobody has looked
+	made    time.Time                         // of the registry that was looked at
 }
+
+// AnewError says that the read model was made anew under whoever writes it: what was
+// written before is not in it.
+type AnewError struct {
+	Was, Is time.Time // when it was made
+}
+
+// Error implements error.
+func (e *AnewError) Error() string {
+	return fmt.Sprintf("the read model of %s is gone, another one was made at %s: what was written before has to be written again",
+		e.Was.Format(time.RFC3339), e.Is.Format(time.RFC3339))
+}
+
+// Permanent says that trying again is of no use.
+func (e *AnewError) Permanent() bool { return true }
 
 // live is a generation that is kept.
 type live struct {
@@ -54,35 +72,50 @@ func (l *Live) Keep(ctx context.Context, from map[events.Partition]int64, owned 
 	if err != nil {
 		return err
 	}
+	if l.begun == nil {
+		if l.begun, err = l.server.Begun(ctx); err != nil {
+			return err
+		}
+	}
 	for _, g := range r.Generations {
 		if g.State != Filling {
 			delete(l.covers, g.Number)
 			continue
 		}
-		said, news := l.covers[g.Number], map[events.Partition]int64{}
-		for p, offset := range from {
-			if !said[p] {
-				news[p] = offset
-			}
+		if l.covers[g.Number] == nil {
+			l.covers[g.Number] = map[events.Partition]bool{}
 		}
-		if len(news) == 0 {
-			continue
-		}
-		if err := owned(); err != nil {
-			return fmt.Errorf("say from where on generation %d is written: %w", g.Number, err)
-		}
-		if err := l.server.Cover(ctx, g.Number, news); err != nil {
+		if err := l.cover(ctx, g.Number, from, l.covers[g.Number], owned); err != nil {
 			return err
 		}
-		if said == nil {
-			said = map[events.Partition]bool{}
-			l.covers[g.Number] = said
-		}
-		for p := range news {
-			said[p] = true
-		}
+	}
+	return l.cover(ctx, r.Current, from, l.begun, owned)
+}
+
+// cover says from where on a generation is written, of those partitions of which it was
+// not said.
+func (l *Live) cover(ctx context.Context, generation int, from map[events.Partition]int64, said map[events.Partition]bool, owned func() error) error {
+	news := maps.Clone(from)
+	maps.DeleteFunc(news, func(p events.Partition, _ int64) bool { return said[p] })
+	if len(news) == 0 {
+		return nil
+	}
+	if err := owned(); err != nil {
+		return fmt.Errorf("say from where on generation %d is written: %w", generation, err)
+	}
+	if err := l.server.Cover(ctx, generation, news); err != nil {
+		return err
+	}
+	for p := range news {
+		said[p] = true
 	}
 	return nil
+}
+
+// Begun gives the partitions of which was said from where on they are written. Any
+// goroutine may ask.
+func (l *Live) Begun(ctx context.Context) (map[events.Partition]bool, error) {
+	return l.server.Begun(ctx)
 }
 
 // LeftOut are the IDs of events that any of the generations leaves out; nil for none.
@@ -93,6 +126,9 @@ func (l *Live) LeftOut() map[string]struct{} { return l.leftOut }
 func (l *Live) look(ctx context.Context) (Registry, error) {
 	r, err := l.server.Registry(ctx)
 	if err != nil {
+		return Registry{}, err
+	}
+	if err := l.same(r); err != nil {
 		return Registry{}, err
 	}
 	kept := map[int]*live{}
@@ -112,6 +148,15 @@ func (l *Live) look(ctx context.Context) (Registry, error) {
 	}
 	l.keep(kept)
 	return r, nil
+}
+
+// same holds that the registry is the one that was looked at before.
+func (l *Live) same(r Registry) error {
+	if !l.made.IsZero() && !l.made.Equal(r.Made) {
+		return &AnewError{l.made, r.Made}
+	}
+	l.made = r.Made
+	return nil
 }
 
 func (l *Live) keep(kept map[int]*live) {
@@ -147,6 +192,9 @@ func (l *Live) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model
 // others: what is being written may have in it what those leave out.
 func (l *Live) forget(ctx context.Context) error {
 	r, err := l.server.Registry(ctx)
+	if err == nil {
+		err = l.same(r)
+	}
 	if err != nil {
 		return err
 	}

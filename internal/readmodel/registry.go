@@ -56,6 +56,7 @@ type Registry struct {
 	Current     int          // the one that is read
 	Before      int          // the one that was read before the last switch; 0: none
 	Switches    int          // how many there were
+	Made        time.Time    // when there was the first one: another time of a read model that was made anew
 }
 
 // Find gives a generation by its number.
@@ -151,6 +152,9 @@ func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) 
 			var to change
 			if err := json.Unmarshal([]byte(comment), &to); err != nil {
 				return fmt.Errorf("table switch_%d: its comment is no switch: %w", number, err)
+			}
+			if number == 1 {
+				r.Made = to.At
 			}
 			r.Switches, r.Before, r.Current = int(number), r.Current, to.Generation
 			return nil
@@ -428,6 +432,28 @@ func (s *Server) Covered(ctx context.Context, generation int) (map[events.Partit
 		return nil, s.notMigrated(ctx, err)
 	}
 	return from, nil
+}
+
+// Begun gives the partitions that projectors have begun to write, to whichever generation.
+func (s *Server) Begun(ctx context.Context) (map[events.Partition]bool, error) {
+	begun := map[events.Partition]bool{}
+	if err := s.catchUp(ctx, "coverage"); err != nil {
+		return nil, s.notMigrated(ctx, err)
+	}
+	err := s.each(ctx, "SELECT DISTINCT topic, partition FROM "+s.database+".coverage", func(scan func(...any) error) error {
+		var p events.Partition
+		var id int32
+		if err := scan(&p.Topic, &id); err != nil {
+			return err
+		}
+		p.ID = int(id)
+		begun[p] = true
+		return nil
+	})
+	if err != nil {
+		return nil, s.notMigrated(ctx, err)
+	}
+	return begun, nil
 }
 
 // Retention is how long some app shows messages, the longest of all; 0: for ever.

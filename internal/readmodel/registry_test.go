@@ -277,6 +277,67 @@ func TestRegistry_CoverageIsTheLeast(t *testing.T) {
 	}
 }
 
+// TestLive_SaysWhatIsBegun once for all processes, and not before it is owned.
+func TestLive_SaysWhatIsBegun(t *testing.T) {
+	s := open(t).Server
+	a, b := events.Partition{Topic: "t", ID: 0}, events.Partition{Topic: "t", ID: 1}
+	holds := func(what string, want map[events.Partition]bool, from map[events.Partition]int64) {
+		t.Helper()
+		begun, err := readmodel.NewLive(s).Begun(t.Context())
+		if diff := cmp.Diff(want, begun); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got)\n%s", what, err, diff)
+		}
+		covered, err := s.Covered(t.Context(), 1)
+		if diff := cmp.Diff(from, covered); diff != "" || err != nil {
+			t.Errorf("%s: from %v (-want +got)\n%s", what, err, diff)
+		}
+	}
+	owned := func() error { return nil }
+	lost := errors.New("the partition is somebody else's")
+	first := readmodel.NewLive(s)
+	if err := first.Keep(t.Context(), map[events.Partition]int64{a: 7}, func() error { return lost }); !errors.Is(err, lost) {
+		t.Errorf("got %v", err)
+	}
+	holds("not owned", map[events.Partition]bool{}, map[events.Partition]int64{})
+	if err := first.Keep(t.Context(), map[events.Partition]int64{a: 7}, owned); err != nil {
+		t.Fatal(err)
+	}
+	holds("one", map[events.Partition]bool{a: true}, map[events.Partition]int64{a: 7})
+	if err := readmodel.NewLive(s).Keep(t.Context(), map[events.Partition]int64{a: 9, b: 0}, owned); err != nil {
+		t.Fatal(err)
+	}
+	holds("both", map[events.Partition]bool{a: true, b: true}, map[events.Partition]int64{a: 7, b: 0})
+	if err := first.Keep(t.Context(), map[events.Partition]int64{a: 9}, func() error { return lost }); err != nil {
+		t.Errorf("said again: %v", err)
+	}
+}
+
+// TestLive_MadeAnew has the tables gone and made anew under a writer, who must not write on
+// as if what was before were in them.
+func TestLive_MadeAnew(t *testing.T) {
+	s := open(t).Server
+	live := readmodel.NewLive(s)
+	keep := func() error { return live.Keep(t.Context(), nil, func() error { return nil }) }
+	if err := errors.Join(keep(), keep()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := keep(); !errors.Is(err, readmodel.ErrNotMigrated) {
+		t.Errorf("without tables: %v", err)
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if anew := (*readmodel.AnewError)(nil); !errors.As(keep(), &anew) || !anew.Permanent() || !anew.Is.After(anew.Was) {
+		t.Errorf("made anew: %+v", anew)
+	}
+	if err := readmodel.NewLive(s).Keep(t.Context(), nil, func() error { return nil }); err != nil {
+		t.Errorf("another one: %v", err)
+	}
+}
+
 func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 	s := open(t).Server
 	live := readmodel.NewLive(s)

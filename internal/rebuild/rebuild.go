@@ -32,8 +32,7 @@ import (
 
 // Config is what a rebuild can be told.
 type Config struct {
-	// Ingest is how Kafka is read. GroupID is that of the projectors; the rebuild's has
-	// the generation's number at the end. There are no dead letters: projectors have
+	// Ingest is how Kafka is read. GroupID is that of the projectors; see Group. There are no dead letters: projectors have
 	// seen to them.
 	Ingest ingest.Config
 	// From is where the topics are read from.
@@ -139,7 +138,7 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		log.Info("new generation", "generation", store.Number(), "options", options.String())
 	}
 	config.Ingest.StartAt = options.Starts
-	config.Ingest.GroupID = fmt.Sprintf("%s-g%d", config.Ingest.GroupID, store.Number())
+	config.Ingest.GroupID = Group(config.Ingest.GroupID, r, store.Number())
 	config.Ingest.DeadTopic = ""
 	// Not those of a projector, or it would look as if one lagged.
 	config.Ingest.Metrics = metricsPrefix
@@ -153,6 +152,12 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		b.config.Ingest.Lost = b.lost
 	}
 	return b, b.alone(ctx)
+}
+
+// Group is the consumer group in which a generation is filled: of another one in each
+// read model, since what was committed of a lost one says nothing of the next.
+func Group(projectors string, r readmodel.Registry, generation int) string {
+	return fmt.Sprintf("%s-g%d-%s", projectors, generation, r.Made.UTC().Format("20060102T150405.000000"))
 }
 
 // lost is asked when records are gone before they were read, which does not matter as long

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS convoview.coverage
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (generation, topic, partition)
-COMMENT 'What projectors write to generations that are being filled';
+COMMENT 'What projectors write: to generations that are being filled, and to the one that was read when they began a partition. Offsets that were committed of others are not of this read model';
 
 CREATE TABLE IF NOT EXISTS convoview.copied
 (

@@ -1,0 +1,86 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/projection/bruteforce"
+	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
+)
+
+// TestLoss_OfTheReadModel drops all tables under a projector, whose consumer group and
+// that of a rebuild have committed everything, and makes them anew. What is in the topics
+// must all come again, to the read model and to a rebuild of it.
+func TestLoss_OfTheReadModel(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
+	projector, err := ingest.New(s.ingest(), readmodel.NewLive(s.readModel), events.NewDecoder(events.DefaultLimits()), s.log(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() { ended <- projector.Run(ctx) }()
+	s.send(chat...)
+	s.settle()
+	if err := s.rebuild(toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := s.readModel.DropAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.readModel.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if anew := (*readmodel.AnewError)(nil); !errors.As(<-ended, &anew) {
+		t.Fatalf("the projector of the read model before ended with %v", anew)
+	}
+	stopProjector := s.project()
+	if err := s.rebuild(toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	s.settleHere()
+	if found := s.verify(now, true, 100); len(found.Differences) > 0 || !found.Whole {
+		t.Fatalf("the generations differ: %+v", found)
+	}
+
+	// What a restored backup lacks comes when the coverage is taken away.
+	stopProjector()
+	conn := sandboxtest.ClickHouse(t)
+	for _, table := range []string{s.database + ".coverage", s.database + "_g1.registers", s.database + "_g1.messages"} {
+		if err := conn.Exec(t.Context(), "TRUNCATE TABLE "+table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.project()
+	s.settleHere()
+	s.serve(func() time.Time { return now })
+	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
+}
+
+// settleHere is settle of a read model that was made after others have committed.
+func (s *system) settleHere() {
+	s.t.Helper()
+	for {
+		begun, err := s.readModel.Begun(s.t.Context())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if len(begun) == len(s.partitions) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.settle()
+}
