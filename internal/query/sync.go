@@ -65,11 +65,12 @@ func (c *changes) of() listHash {
 // changes compares the whole list with what the client holds. Every item is shown.
 // A later page goes on with what the first one has begun, the whole list or what
 // has changed in it; when the list is not that of the first page any more, it
-// begins anew. So it does when the page before was of a request that did not sync.
+// begins anew. What did not sync before the cursor has shown a list that nobody
+// remembers: then the page is of the list as it is, and no token is of its first one.
 func (v *view) changes(list []*row, from *cursor) changes {
 	q := v.query
 	whole := changes{list: list, whole: list}
-	if from != nil && from.of == whole.of() {
+	if from != nil && (!from.synced && q.since == nil || from.of == whole.of()) {
 		return whole
 	}
 	if q.since != nil {
@@ -93,7 +94,7 @@ func (v *view) compared(list []*row, from *cursor) (c changes, ok bool) {
 		return c, false
 	}
 	c = changes{whole: list, since: *q.since}
-	if from != nil && from.of != c.of() {
+	if from != nil && from.synced && from.of != c.of() {
 		return c, false
 	}
 	for _, r := range list {

@@ -236,7 +236,8 @@ func TestSync_AnotherTokenOnALaterPage(t *testing.T) {
 }
 
 // A later page that does not sync is of the list as it is, with no word of what has changed;
-// one that begins to sync begins the list, too.
+// one that begins to sync goes on where the one before was, and has no token: that would be
+// of the first page.
 func TestSync_OnSomePagesOnly(t *testing.T) {
 	f := start(t, newMemory())
 	for i, peer := range []string{"a", "b", "c"} {
@@ -248,9 +249,27 @@ func TestSync_OnSomePagesOnly(t *testing.T) {
 	if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
 		t.Errorf("without sync: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
 	}
-	page = f.list(`{"userID":"ann","sync":true,"limit":1,"cursor":"` + f.list(`{"userID":"ann","limit":1}`).NextCursor + `"}`)
-	if diff := cmp.Diff([]string{"C2Cc"}, page.ids(t)); diff != "" || !page.Data.Reset || page.SyncToken == "" {
+	second := f.list(`{"userID":"ann","limit":1}`).NextCursor
+	page = f.list(`{"userID":"ann","sync":true,"limit":1,"cursor":"` + second + `"}`)
+	if diff := cmp.Diff([]string{"C2Ca"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
 		t.Errorf("with sync from then on: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
+	}
+	page = f.list(`{"userID":"ann","sync":true,"limit":1,"cursor":"` + page.NextCursor + `"}`)
+	if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" || page.NextCursor != "" {
+		t.Errorf("and on the page after that: (-want +got), %+v\n%s", page, diff)
+	}
+
+	token := f.list(`{"userID":"ann","sync":true}`).SyncToken
+	f.fold(ago(time.Second), c2c("a", "ann", 2, "z"))
+	f.fold(ago(time.Minute), grouped("ann", "C2Cb", "work"))
+	first := f.list(`{"userID":"ann","limit":1}`).NextCursor
+	page = f.list(`{"userID":"ann","limit":5,"since":"` + token + `","cursor":"` + first + `"}`)
+	if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
+		t.Errorf("with since from then on: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
+	}
+	page = f.list(`{"userID":"ann","limit":5,"since":"of another list","cursor":"` + first + `"}`)
+	if diff := cmp.Diff([]string{"C2Ca", "C2Cc", "C2Cb"}, page.ids(t)); diff != "" || !page.Data.Reset {
+		t.Errorf("with a token that says nothing: (-want +got), reset %t\n%s", page.Data.Reset, diff)
 	}
 }
 
