@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
@@ -374,9 +375,16 @@ func TestConsumer_MaxRate(t *testing.T) {
 	config.MaxRate, config.MaxBatchEvents, config.MaxPieceEvents = 1, 20, 20 // the first batch is written at once, the next one takes 20 s
 	config.StopTimeout = time.Second
 	h.produce(messagesTopic, 0, h.messages(50)...)
-	r := h.run(config, h.sink)
+	moved := beat.New(-1) // any mark is too old, so that it shows
+	r := h.runWith(config, h.sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.BeatWith(moved) })
 	for len(h.sink.snapshot().Messages) < 20 {
 		time.Sleep(time.Millisecond)
+	}
+	for range 2 { // while the second batch waits for its turn
+		moved.Rest()
+		for moved.Check() == nil {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	time.Sleep(20 * config.FlushInterval)
 	if n := len(h.sink.snapshot().Messages); n != 20 {

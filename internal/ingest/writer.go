@@ -304,8 +304,12 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	if i.events == 0 {
 		return nil
 	}
-	for left := i.events; left > 0; left -= w.limiter.Burst() { // a batch may have a piece too many
-		if err := w.limiter.WaitN(ctx, min(left, w.limiter.Burst())); err != nil {
+	step := w.limiter.Burst() // a batch may have a piece too many
+	if rate := w.config.MaxRate; rate > 0 {
+		step = min(step, rate) // what takes long is no standing still
+	}
+	for left := i.events; left > 0; left -= step {
+		if err := w.limiter.WaitN(ctx, min(left, step)); err != nil {
 			return fmt.Errorf("write %d events: %w", i.events, context.Cause(ctx))
 		}
 		w.beat.Mark()

@@ -135,9 +135,13 @@ func (c *NATSConfig) signer() (natsUser, error) {
 // sign signs as who the server was told that we are: what was read then.
 func (c *NATSConfig) sign(nonce []byte) ([]byte, error) { return c.user.held().key.Sign(nonce) }
 
+// natsWriteTimeout is how long a server may take nothing of what is sent to it. Whoever
+// publishes waits meanwhile; then the connection is made anew.
+const natsWriteTimeout = 5 * time.Second
+
 // connect connects as the configuration says.
 func (c *NATSConfig) connect(name string, options ...nats.Option) (*nats.Conn, error) {
-	options = append(options, nats.Name("convoview "+name))
+	options = append(options, nats.Name("convoview "+name), nats.FlusherTimeout(natsWriteTimeout), nats.ReconnectOnFlusherError())
 	if c.TLS.Enabled {
 		options = append(options, c.secured)
 	}

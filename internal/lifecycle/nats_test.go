@@ -353,6 +353,75 @@ func TestNATS_Refused(t *testing.T) {
 	}
 }
 
+// TestNATS_ServerTakesNothing has a server that reads nothing any more: whoever publishes is
+// told so, and the connection is made anew, by which that server is left alone.
+func TestNATS_ServerTakesNothing(t *testing.T) {
+	s := natsServer(t, &server.Options{})
+	gate := newGate(t, s.Addr().String())
+	nc, log := connect(t, &lifecycle.NATSConfig{URL: "nats://" + gate.Addr().String()})
+	log.await(t, "nats connected", 1)
+	gate.shut.Lock()
+	ctx, cancel := context.WithTimeout(t.Context(), patience/2) // the client's own bound is a minute
+	defer cancel()
+	for payload := make([]byte, 1<<20); nc.Publish("t", payload) == nil && ctx.Err() == nil; {
+	}
+	if ctx.Err() != nil {
+		t.Error("nobody hears for long that the server takes nothing")
+	}
+	gate.shut.Unlock()
+	log.await(t, "nats connected again", 1)
+	if err := nc.FlushTimeout(patience); err != nil {
+		t.Errorf("connected again, %v", err)
+	}
+}
+
+// gate is on the way to a server, which hears nothing while it is shut.
+type gate struct {
+	net.Listener
+	shut sync.RWMutex
+}
+
+func newGate(t *testing.T, to string) *gate {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	g := &gate{Listener: l}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := (&net.Dialer{}).DialContext(context.WithoutCancel(t.Context()), "tcp", to)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go g.pass(server, client)
+			go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
+		}
+	}()
+	return g
+}
+
+// pass passes on what a client says.
+func (g *gate) pass(server io.WriteCloser, client io.Reader) {
+	defer func() { _ = server.Close() }()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := client.Read(buffer)
+		g.shut.RLock()
+		_, failed := server.Write(buffer[:n])
+		g.shut.RUnlock()
+		if err != nil || failed != nil {
+			return
+		}
+	}
+}
+
 func TestNATSConfig_Validate(t *testing.T) {
 	dir := t.TempDir()
 	nkey := put(t, filepath.Join(dir, "nkey"), "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n")

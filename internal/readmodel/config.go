@@ -31,7 +31,8 @@ type Config struct {
 	MaxConnections int
 	// DialTimeout bounds connecting to an address, and then the wait for its first answer.
 	DialTimeout time.Duration
-	// ReadTimeout bounds the wait for the next packet of an answer.
+	// ReadTimeout bounds the wait for the next packet of an answer, and for all of what
+	// comes after the last rows of an INSERT, while the server makes them durable.
 	ReadTimeout time.Duration
 	// WriteTimeout bounds the wait until ClickHouse takes what is sent, a part of an
 	// insert at a time.
@@ -89,7 +90,7 @@ func (c *Config) Register(b Binder) {
 	b.String(&c.Database, "clickhouse-database", "Database of the read model; its tables are in one database per generation, NAME_g1.")
 	b.Int(&c.MaxConnections, "clickhouse-max-connections", "Most connections, and so queries, at one time.")
 	b.Duration(&c.DialTimeout, "clickhouse-dial-timeout", "Longest time to connect to one address.")
-	b.Duration(&c.ReadTimeout, "clickhouse-read-timeout", "Longest wait for the next packet of an answer.")
+	b.Duration(&c.ReadTimeout, "clickhouse-read-timeout", "Longest wait for the next packet of an answer, and for the end of an INSERT.")
 	b.Duration(&c.WriteTimeout, "clickhouse-write-timeout", "Longest wait until ClickHouse takes what is sent.")
 	b.Int(&c.Nice, "clickhouse-nice", "Nice value of the threads that work for us in ClickHouse: from 1 to 19 they give way to others on the machine; 0 leaves it to the server.")
 }

@@ -56,5 +56,9 @@ func (c *boundedConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err //nolint:wrapcheck // as it was
 	}
-	return c.Conn.Write(b) //nolint:wrapcheck // as it was
+	n, err := c.Conn.Write(b)
+	if err != nil { // what was written in part is of no use to anybody
+		_ = c.Close()
+	}
+	return n, err //nolint:wrapcheck // as it was
 }

@@ -119,6 +119,9 @@ func (b *insertion[R]) append(ctx context.Context, row *R) (err error) {
 		}
 	}
 	if b.rows++; b.rows%blockRows == 0 {
+		if err := ctx.Err(); err != nil { // the client does not ask
+			return err //nolint:wrapcheck // add says what it was
+		}
 		return b.batch.Flush() //nolint:wrapcheck // add says what it was
 	}
 	return nil
