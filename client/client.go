@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -182,6 +184,8 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 		return nil, fmt.Errorf("%w: no query worker answers on %s: %w", ErrUnavailable, subject, err)
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("ask %s: %w", subject, context.Cause(ctx))
+	case err != nil && waiting.Err() != nil && c.forbidden(subject):
+		return nil, fmt.Errorf("%w: ask %s: %w", ErrForbidden, subject, c.nc.LastError())
 	case err != nil && waiting.Err() != nil:
 		return nil, fmt.Errorf("%w: %s has not answered within %v", ErrTimeout, subject, timeout+replyGrace)
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrReconnectBufExceeded):
@@ -193,6 +197,17 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 		return nil, refusal(code, reply)
 	}
 	return reply.Data, nil
+}
+
+// forbidden reports whether the server has said last that a subject may not be asked, or
+// that its replies may not be heard.
+func (c *Client) forbidden(subject string) bool {
+	err := c.nc.LastError()
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return false
+	}
+	inboxes := cmp.Or(c.nc.Opts.InboxPrefix, nats.InboxPrefix)
+	return strings.Contains(err.Error(), `"`+subject+`"`) || strings.Contains(err.Error(), `Subscription to "`+inboxes)
 }
 
 // refusal is the error that a reply says.

@@ -250,6 +250,30 @@ func TestClient_NobodyThere(t *testing.T) {
 	}
 }
 
+// Whom the server does not allow to ask, or to hear the reply, is told so.
+func TestClient_Forbidden(t *testing.T) {
+	for user, inPart := range map[string]string{
+		"mute": `not allowed: ask convoview.v1.demo.conversation.list: nats: permissions violation: Permissions Violation for Publish to "convoview.v1.demo.conversation.list"`,
+		"deaf": `not allowed: ask convoview.v1.demo.conversation.list: nats: permissions violation: Permissions Violation for Subscription to "_INBOX.`,
+	} {
+		t.Run(user, func(t *testing.T) {
+			nc, err := nats.Connect(strictURL, nats.UserInfo(user, ""), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(nc.Close)
+			c, err := client.New(nc, client.Config{App: "demo"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.List(t.Context(), client.ListRequest{UserID: "ann"})
+			if !errors.Is(err, client.ErrForbidden) || !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), inPart) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // When the context is done before there is a reply, the error is the context's.
 func TestClient_ContextIsDone(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())

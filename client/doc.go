@@ -22,5 +22,8 @@
 //
 //	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
 //
+// Where accounts are shared, its inboxes need a prefix that is the app's own, or the server
+// does not let it hear replies (ErrForbidden): nats.CustomInboxPrefix("_INBOX.demo").
+//
 // This module needs Go 1.26.
 package client

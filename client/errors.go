@@ -26,6 +26,11 @@ var (
 	ErrTimeout = errors.New("timeout")
 )
 
+// ErrForbidden is a NATS server that does not let the connection's account ask, or hear the
+// reply; see docs/SECURITY.md. The server says so only beside the request, so it takes as
+// long as when there is no reply.
+var ErrForbidden = errors.New("not allowed")
+
 // ErrUnsettled is a list of several pages that was another one whenever the next
 // page was asked for, so often that Sync has given up. It may do better later.
 var ErrUnsettled = errors.New("the list does not settle")

@@ -18,8 +18,9 @@ import (
 // url is the NATS server of the system that the tests ask: Kafka, ClickHouse and
 // NATS, a projector and a query worker, all real. It is in the other module of this
 // repository, which this one must not require, and runs as a process beside the
-// tests. At quietURL is a NATS server where nobody answers but the tests themselves.
-var url, quietURL string
+// tests. At quietURL is a NATS server where nobody answers but the tests themselves, and at
+// strictURL one where the user mute may ask nothing and the user deaf may hear nothing.
+var url, quietURL, strictURL string
 
 func TestMain(m *testing.M) { os.Exit(withSystem(m.Run)) }
 
@@ -55,7 +56,7 @@ func withSystem(run func() int) (code int) {
 		}
 	}()
 	lines := bufio.NewScanner(says)
-	for _, said := range []*string{&url, &quietURL} {
+	for _, said := range []*string{&url, &quietURL, &strictURL} {
 		if !lines.Scan() {
 			fmt.Fprintln(os.Stderr, "the system does not start")
 			return 1

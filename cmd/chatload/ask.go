@@ -37,8 +37,8 @@ C2C<user>, GROUP<group> or @TIM#SYSTEM.
   chatload profile emma_clark GROUPapollo-team --json`
 
 	unreadHelp = `
-Prints how many unread messages USER has. Muted conversations do not count
-unless --include-muted, and @TIM#SYSTEM never does.
+Prints how many unread messages USER has. Muted conversations and @TIM#SYSTEM do
+not count unless --include-muted.
 
   chatload unread emma_clark
   chatload unread emma_clark --type C2C --include-muted`
@@ -102,6 +102,9 @@ func (q *question) filter() client.Filter {
 // timeoutMs is the timeout of the flags; 0: none.
 func (q *question) timeoutMs() uint64 { return uint64(max(0, q.timeout.Milliseconds())) }
 
+// longestTimeout is what a request may ask for.
+const longestTimeout = 5 * time.Second
+
 func parsePosition(s string) (client.Offset, error) {
 	parts := strings.Split(s, ":")
 	if len(parts) == 3 {
@@ -125,6 +128,9 @@ func (q *question) parse(f *lifecycle.Flags, args []string, operands ...operand)
 	}
 	if err := (client.Config{App: q.app}).Validate(); err != nil {
 		return err
+	}
+	if q.timeout != 0 && (q.timeout < time.Millisecond || q.timeout > longestTimeout) {
+		return fmt.Errorf("timeout %v: want 1ms to %v, or 0", q.timeout, longestTimeout)
 	}
 	for _, s := range given(q.after) {
 		p, err := parsePosition(s)

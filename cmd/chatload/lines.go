@@ -83,8 +83,13 @@ const wantLine = `want {"topic": …, "key": …, "event": …}, or "protobuf" f
 
 func parseLine(b []byte, topics map[string]string) (record, error) {
 	var l line
-	if err := json.Unmarshal(b, &l); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields() // a misspelt key would be none
+	if err := d.Decode(&l); err != nil {
 		return record{}, fmt.Errorf("%w: %s", err, wantLine)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return record{}, fmt.Errorf("something follows the object: %s", wantLine)
 	}
 	if l.Topic == "" || (l.Event == nil) == (l.Protobuf == nil) {
 		return record{}, errors.New(wantLine)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/convoview/convoview/internal/generate"
 	"github.com/convoview/convoview/internal/sandbox/stack"
@@ -32,7 +34,7 @@ func runUp(ctx context.Context, c *console, args []string) error {
 		return unlessInterrupted(ctx, err)
 	}
 	users := generate.New(generate.DefaultConfig()).Users(demoApp)
-	_, _ = fmt.Fprintf(c.stdout, upReady, users[0], users[1])
+	_, _ = io.WriteString(c.stdout, upReady(users[0], users[1]))
 	select {
 	case <-ctx.Done():
 	case err = <-s.Failed():
@@ -40,19 +42,26 @@ func runUp(ctx context.Context, c *console, args []string) error {
 	return errors.Join(err, s.Stop())
 }
 
-const upReady = `
-Ready. In another terminal:
-
-  bin/chatload generate                    a chat of the last days, into Kafka
-  bin/chatload list %[1]q                  a conversation list (a table; --json for the reply)
-  bin/chatload profile %[1]q "C2C%[2]s"    one conversation
-  bin/chatload unread %[1]q                how many unread messages
-  curl http://127.0.0.1:8123/ -d 'SELECT count() FROM convoview_g1.messages'
-  curl http://127.0.0.1:8080/metrics       the projector's; the query worker's are on 8081
-
-Ctrl-C stops everything.
-
-`
+// upReady says what can be done while everything runs, with two of the users that
+// chatload generate makes up.
+func upReady(ann, bob string) string {
+	var b strings.Builder
+	b.WriteString("\nReady. In another terminal:\n\n")
+	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	for _, line := range [][2]string{
+		{"bin/chatload generate", "a chat of the last days, into Kafka"},
+		{"bin/chatload list " + ann, "a conversation list (a table; --json for the reply)"},
+		{"bin/chatload profile " + ann + " C2C" + bob, "one conversation"},
+		{"bin/chatload unread " + ann, "how many unread messages"},
+		{"curl http://127.0.0.1:8123/ -d 'SELECT count() FROM convoview.messages'", "what analysts ask"},
+		{"curl http://127.0.0.1:8080/metrics", "the projector's; the query worker's are on 8081"},
+	} {
+		_, _ = fmt.Fprintf(w, "  %s\t%s\n", line[0], line[1])
+	}
+	_ = w.Flush() // a builder takes everything
+	b.WriteString("\nCtrl-C stops everything.\n\n")
+	return b.String()
+}
 
 // startStack starts the commands that were built with this one.
 func startStack(ctx context.Context, p stack.Ports, dataDir string, log io.Writer) (*stack.Stack, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,6 +43,17 @@ func configureGeneration(flags *lifecycle.Flags, args []string, validate func() 
 	})
 }
 
+const generationsUsage = `Usage: projector generations <command> [flags]
+
+Generations are the read models that are kept beside each other; one of them is read.
+
+Commands:
+  list  list them
+  drop  drop one
+
+projector generations <command> --help lists the command's flags.
+`
+
 func generations(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	if len(args) == 0 {
 		args = []string{""}
@@ -51,8 +63,11 @@ func generations(ctx context.Context, args []string, getenv func(string) string,
 		return list(ctx, args[1:], getenv, stdout)
 	case "drop":
 		return drop(ctx, args[1:], getenv, stdout)
+	case "-h", "-help", "--help", "help":
+		_, _ = io.WriteString(stdout, generationsUsage)
+		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected generations list or generations drop (projector --help)", "generations "+args[0])
+		return fmt.Errorf("unknown command %q, expected generations list or generations drop (projector generations --help)", strings.TrimSpace("generations "+args[0]))
 	}
 }
 
@@ -75,7 +90,7 @@ func drop(ctx context.Context, args []string, getenv func(string) string, stdout
 		return err
 	}
 	if !force && number != current { // else it is refused anyway, and not by query workers
-		if err := unread(&config.nats, number, lifecycle.NewLogger(config.log, os.Stderr)); err != nil {
+		if err := unread(&config.nats, number); err != nil {
 			return err
 		}
 	}
@@ -88,7 +103,7 @@ func drop(ctx context.Context, args []string, getenv func(string) string, stdout
 
 // unread reports a query worker that reads a generation. After a switch they load the
 // other one first, which takes a while.
-func unread(config *lifecycle.NATSConfig, number int, log *slog.Logger) error {
+func unread(config *lifecycle.NATSConfig, number int) error {
 	nc, err := lifecycle.DialNATS(config, "projector")
 	var readers []query.Reader
 	if err == nil {
@@ -96,8 +111,7 @@ func unread(config *lifecycle.NATSConfig, number int, log *slog.Logger) error {
 		readers, err = query.Readers(nc, readersWait)
 	}
 	if err != nil {
-		log.Warn("query workers were not asked which generation they read; those that read the one that is dropped refuse requests", "error", err)
-		return nil
+		return fmt.Errorf("generation %d: nobody knows whether query workers still read it, in which case they would refuse requests (--force drops it all the same): %w", number, err)
 	}
 	for _, r := range readers {
 		if r.Generation == number {
@@ -179,18 +193,12 @@ func rollback(ctx context.Context, args []string, getenv func(string) string, st
 		return err
 	}
 	defer func() { _ = server.Close() }()
-	r, err := server.Registry(ctx)
+	generation, err := server.Rollback(ctx, operator())
 	if err != nil {
 		return err
 	}
-	if r.Before == 0 {
-		return fmt.Errorf("generation %d is the first that is read: there is none to go back to", r.Current)
-	}
-	if err := server.Switch(ctx, r.Before, operator()); err != nil {
-		return err
-	}
 	tellSwitch(&config.nats, lifecycle.NewLogger(config.log, os.Stderr))
-	_, err = fmt.Fprintf(stdout, "generation %d is read again\n", r.Before)
+	_, err = fmt.Fprintf(stdout, "generation %d is read again\n", generation)
 	return err
 }
 

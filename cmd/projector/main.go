@@ -57,6 +57,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		_, _ = io.WriteString(stdout, usage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected run, migrate, rebuild, verify, switch, rollback, sweep, generations or dead (projector --help)", command)
+		return fmt.Errorf("command %q: expected run, migrate, rebuild, verify, switch, rollback, sweep, generations or dead (projector --help)", command)
 	}
 }

@@ -42,6 +42,9 @@ func (c *verifyConfig) validate() error {
 	if c.sample < 0 {
 		errs = append(errs, fmt.Errorf("sample %d: expected a number of conversations, or 0", c.sample))
 	}
+	if c.seed != 0 && c.sample == 0 {
+		errs = append(errs, fmt.Errorf("seed %d: it draws a sample, expected --sample, too", c.seed))
+	}
 	if c.seed < 0 {
 		errs = append(errs, fmt.Errorf("seed %d: expected at least 0", c.seed))
 	}
@@ -75,9 +78,17 @@ func defaultVerifyConfig() verifyConfig {
 	return verifyConfig{most: 1000, ingest: ingest.DefaultConfig(), limits: events.DefaultLimits(), store: readmodel.DefaultConfig(), log: lifecycle.DefaultLogConfig()}
 }
 
-func verify(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+// cannotTell is the status of a comparison that has come to no end.
+const cannotTell = 2
+
+func verify(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) (err error) {
+	defer func() {
+		if !errors.Is(err, errDiffer) && !errors.Is(err, errDiffersFromTopics) {
+			err = lifecycle.WithStatus(err, cannotTell)
+		}
+	}()
 	config := defaultVerifyConfig()
-	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares a generation of the read model with another one, or with the topics, and names what differs. It fails when anything does.", getenv, stdout)
+	flags := lifecycle.NewFlags("projector verify GENERATION", "Compares a generation of the read model with another one, or with the topics, and names what differs. It ends with status 1 when anything does, and with 2 when it cannot tell.", getenv, stdout)
 	flags.Int(&config.sample, "sample", "Compare about so many conversations with what the topics say of them, read from their beginning, instead of with another generation.")
 	flags.Int(&config.seed, "seed", "Which conversations are drawn; 0: others each time.")
 	flags.Int(&config.most, "max-differences", "Most differences that are named.")
@@ -138,13 +149,20 @@ func compare(ctx context.Context, config verifyConfig, server *readmodel.Server,
 	if c.theirs == 0 {
 		c.theirs = r.Current
 	}
-	if c.theirs == number {
-		return nil, fmt.Errorf("generation %d: expected another one than it is compared with (--against)", number)
-	}
 	for _, n := range []int{c.ours, c.theirs} {
-		if g, ok := r.Find(n); !ok || g.State != readmodel.Filled {
-			return nil, fmt.Errorf("generation %d: expected one that is filled (projector generations list)", n)
+		g, ok := r.Find(n)
+		if !ok {
+			return nil, fmt.Errorf("generation %d: there is none of that number (projector generations list)", n)
 		}
+		if g.State != readmodel.Filled {
+			return nil, fmt.Errorf("generation %d: it is %v, expected filled (projector generations list)", n, g.State)
+		}
+	}
+	if c.theirs == number && config.against == 0 {
+		return nil, fmt.Errorf("generation %d: it is the one that is read, and nothing was said of which other one to compare it with (--against)", number)
+	}
+	if c.theirs == number {
+		return nil, fmt.Errorf("generation %d: expected another one than it is compared with (--against %d)", number, config.against)
 	}
 	tell := tellComparison(screen, log)
 	v := &rebuild.Verify{

@@ -57,19 +57,19 @@ func (l Limits) Validate() error {
 		name  string
 		value int
 	}{
-		{"EventBytes", l.EventBytes},
-		{"PayloadBytes", l.PayloadBytes},
-		{"CloudCustomDataBytes", l.CloudCustomDataBytes},
-		{"CustomDataBytes", l.CustomDataBytes},
-		{"DraftTextBytes", l.DraftTextBytes},
-		{"TextBytes", l.TextBytes},
-		{"ProfileBytes", l.ProfileBytes},
-		{"AtUserListEntries", l.AtUserListEntries},
-		{"MarkListEntries", l.MarkListEntries},
-		{"ConversationGroupListEntries", l.ConversationGroupListEntries},
+		{"event bytes", l.EventBytes},
+		{"payload bytes", l.PayloadBytes},
+		{"cloud custom data bytes", l.CloudCustomDataBytes},
+		{"custom data bytes", l.CustomDataBytes},
+		{"draft text bytes", l.DraftTextBytes},
+		{"text bytes", l.TextBytes},
+		{"profile bytes", l.ProfileBytes},
+		{"at user list", l.AtUserListEntries},
+		{"mark list", l.MarkListEntries},
+		{"conversation group list", l.ConversationGroupListEntries},
 	} {
 		if limit.value < 1 {
-			errs = append(errs, fmt.Errorf("event limit %s is %d, want at least 1", limit.name, limit.value))
+			errs = append(errs, fmt.Errorf("limit %s %d: want at least 1", limit.name, limit.value))
 		}
 	}
 	return errors.Join(errs...)

@@ -178,15 +178,15 @@ func TestLimits_Validate(t *testing.T) {
 		t.Fatal("no error of limits that are all zero")
 	}
 	for _, name := range []string{
-		"PayloadBytes", "CloudCustomDataBytes", "CustomDataBytes", "DraftTextBytes", "TextBytes is -1",
-		"ProfileBytes", "AtUserListEntries", "MarkListEntries", "ConversationGroupListEntries",
+		"limit payload bytes 0", "limit cloud custom data bytes 0", "limit custom data bytes 0", "limit draft text bytes 0", "limit text bytes -1",
+		"limit profile bytes 0", "limit at user list 0", "limit mark list 0", "limit conversation group list 0",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%v\ndoes not name %s", err, name)
 		}
 	}
-	if strings.Contains(err.Error(), "EventBytes") {
-		t.Errorf("%v\nnames EventBytes, which is valid", err)
+	if strings.Contains(err.Error(), "event bytes") {
+		t.Errorf("%v\nnames the event bytes, which are valid", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
@@ -176,15 +177,16 @@ func (c Config) Validate() error {
 		wrong("kafka brokers: none given, want host:port (--kafka-brokers)")
 	}
 	for _, broker := range c.Brokers {
-		if _, port, err := net.SplitHostPort(broker); err != nil || port == "" {
+		_, port, err := net.SplitHostPort(broker)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
 			wrong("kafka brokers: %q, want host:port (--kafka-brokers)", broker)
 		}
 	}
 	if c.GroupID == "" {
-		wrong("group ID is empty")
+		wrong("kafka group: none given, want the name of a consumer group (--kafka-group)")
 	}
 	if len(c.Topics) == 0 {
-		wrong("no topics to read")
+		wrong("kafka topics: none given, want at least one (--kafka-topics)")
 	}
 	names := map[string]bool{}
 	for _, topic := range c.allTopics() {
@@ -217,7 +219,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.FetchMaxBytes > maxFetchBytes {
-		wrong("fetch bytes %d: want at most %d", c.FetchMaxBytes, maxFetchBytes)
+		wrong("fetch max bytes %d: want at most %d", c.FetchMaxBytes, maxFetchBytes)
 	}
 	for _, limit := range []struct {
 		name  string
@@ -244,10 +246,10 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.MaxRate < 0 {
-		wrong("greatest rate %d: want at least 0", c.MaxRate)
+		wrong("max rate %d: want at least 0", c.MaxRate)
 	}
 	if c.MaxRetryInterval < c.RetryInterval {
-		wrong("greatest retry interval %v is below the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
+		wrong("max retry interval %v is below the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
 	}
 	if 3*c.HeartbeatInterval > c.SessionTimeout {
 		wrong("heartbeat interval %v: want at most a third of the session timeout %v", c.HeartbeatInterval, c.SessionTimeout)

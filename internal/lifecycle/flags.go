@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,34 +67,21 @@ func (f *Flags) Secret(p *string, name, usage string) {
 }
 
 // Strings binds a list, whose parts are separated by commas.
-func (f *Flags) Strings(p *[]string, name, usage string) {
-	f.add(name, "list", strings.Join(*p, ","), usage)
-	f.set.Var((*list)(p), name, usage)
-}
+func (f *Flags) Strings(p *[]string, name, usage string) { f.Var((*list)(p), name, "list", usage) }
 
 // Int binds a whole number.
-func (f *Flags) Int(p *int, name, usage string) {
-	f.set.IntVar(p, name, *p, usage)
-	f.add(name, "number", strconv.Itoa(*p), usage)
-}
+func (f *Flags) Int(p *int, name, usage string) { f.Var((*whole)(p), name, "number", usage) }
 
 // Bool binds a switch.
-func (f *Flags) Bool(p *bool, name, usage string) {
-	f.set.BoolVar(p, name, *p, usage)
-	f.add(name, "", strconv.FormatBool(*p), usage)
-}
+func (f *Flags) Bool(p *bool, name, usage string) { f.Var((*truth)(p), name, "", usage) }
 
 // Duration binds a duration such as 200ms or 1m30s.
 func (f *Flags) Duration(p *time.Duration, name, usage string) {
-	f.set.DurationVar(p, name, *p, usage)
-	f.add(name, "duration", p.String(), usage)
+	f.Var((*duration)(p), name, "duration", usage)
 }
 
 // Bytes binds a size such as 1048576, 64KiB or 8MiB.
-func (f *Flags) Bytes(p *int, name, usage string) {
-	f.add(name, "size", (*size)(p).String(), usage)
-	f.set.Var((*size)(p), name, usage)
-}
+func (f *Flags) Bytes(p *int, name, usage string) { f.Var((*size)(p), name, "size", usage) }
 
 // Var binds any other value; kind is the word that --help shows for it.
 func (f *Flags) Var(v flag.Value, name, kind, usage string) {
@@ -111,6 +99,9 @@ func (f *Flags) Parse(args []string) error {
 	}
 	if err == nil && f.set.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", f.set.Arg(0))
+	}
+	if err != nil {
+		err = fmt.Errorf("%w (%s --help)", err, f.command())
 	}
 	errs := []error{err}
 	given := map[string]bool{}
@@ -162,6 +153,12 @@ func (f *Flags) Configure(args []string, validate func() error) error {
 	return ErrChecked
 }
 
+// command is the command's name without its arguments, which are in capitals.
+func (f *Flags) command() string {
+	words := strings.Fields(f.set.Name())
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == strings.ToUpper(w) }), " ")
+}
+
 func (f *Flags) help() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: %s [flags]\n\n%s\n\nEach flag can be given by its environment variable instead; the flag wins.\n", f.set.Name(), f.summary)
@@ -178,6 +175,51 @@ func (f *Flags) help() error {
 	}
 	_, err := io.WriteString(f.output, b.String())
 	return err
+}
+
+// whole is a flag of a whole number.
+type whole int
+
+func (n *whole) String() string { return strconv.Itoa(int(*n)) }
+
+func (n *whole) Set(value string) error {
+	number, err := strconv.Atoi(value)
+	if err != nil {
+		return errors.New("want a whole number")
+	}
+	*n = whole(number)
+	return nil
+}
+
+// truth is a flag that needs no value.
+type truth bool
+
+func (b *truth) String() string { return strconv.FormatBool(bool(*b)) }
+
+// IsBoolFlag tells package flag so.
+func (b *truth) IsBoolFlag() bool { return true }
+
+func (b *truth) Set(value string) error {
+	is, err := strconv.ParseBool(value)
+	if err != nil {
+		return errors.New("want true or false")
+	}
+	*b = truth(is)
+	return nil
+}
+
+// duration is a flag of a time.
+type duration time.Duration
+
+func (d *duration) String() string { return time.Duration(*d).String() }
+
+func (d *duration) Set(value string) error {
+	took, err := time.ParseDuration(value)
+	if err != nil {
+		return errors.New("want a duration such as 200ms, 5s or 1m30s")
+	}
+	*d = duration(took)
+	return nil
 }
 
 // list is a flag of comma-separated parts.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -143,6 +144,12 @@ func TestStatus(t *testing.T) {
 	}
 	if status(errors.New("no broker"), &out, "projector") != 1 || out.String() != "projector: no broker\n" {
 		t.Errorf("failure: %q", out.String())
+	}
+	if got := status(fmt.Errorf("verify: %w", WithStatus(errors.New("no broker"), 2)), io.Discard, "projector"); got != 2 {
+		t.Errorf("a failure with the status 2 ends with %d", got)
+	}
+	if err := WithStatus(nil, 2); err != nil {
+		t.Errorf("success became %v", err)
 	}
 }
 

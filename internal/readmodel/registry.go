@@ -56,6 +56,7 @@ type Registry struct {
 	Current     int          // the one that is read
 	Before      int          // the one that was read before the last switch; 0: none
 	Switches    int          // how many there were
+	RolledBack  bool         // the last one was a rollback
 	Made        time.Time    // when there was the first one: another time of a read model that was made anew
 }
 
@@ -106,7 +107,7 @@ func (s *Server) begin(ctx context.Context) error {
 	if err := s.register(ctx, Generation{Number: 1, State: Filled, Made: time.Now()}); err != nil {
 		return err
 	}
-	if err := s.addSwitch(ctx, 1, 1, "projector migrate"); !errors.Is(err, errSwitched) {
+	if err := s.addSwitch(ctx, 1, change{Generation: 1, At: time.Now().UTC(), By: "projector migrate"}); !errors.Is(err, errSwitched) {
 		return err
 	}
 	return nil // somebody else migrates, too
@@ -156,7 +157,7 @@ func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) 
 			if number == 1 {
 				r.Made = to.At
 			}
-			r.Switches, r.Before, r.Current = int(number), r.Current, to.Generation
+			r.Switches, r.Before, r.Current, r.RolledBack = int(number), r.Current, to.Generation, to.Rollback
 			return nil
 		})
 	}
@@ -247,14 +248,16 @@ type change struct {
 	Generation int       `json:"generation"`
 	At         time.Time `json:"at"`
 	By         string    `json:"by"`
+	Rollback   bool      `json:"rollback,omitempty"`
 }
 
 // errSwitched says that somebody else was first.
 var errSwitched = errors.New("somebody else has just switched")
 
 // addSwitch makes the table of a switch, unless somebody has made it before.
-func (s *Server) addSwitch(ctx context.Context, number, generation int, by string) error {
-	comment, err := json.Marshal(change{generation, time.Now().UTC(), by})
+func (s *Server) addSwitch(ctx context.Context, number int, to change) error {
+	generation := to.Generation
+	comment, err := json.Marshal(to)
 	if err != nil {
 		return fmt.Errorf("switch to generation %d: %w", generation, err)
 	}
@@ -496,6 +499,27 @@ func (s *Server) Switch(ctx context.Context, generation int, by string) error {
 	if err != nil {
 		return err
 	}
+	return s.switchTo(ctx, r, change{Generation: generation, At: time.Now().UTC(), By: by})
+}
+
+// Rollback has the generation read that was read before the last switch, and gives its
+// number. What was rolled back is not gone back to: whoever is not sure whether they have
+// done it may do it again.
+func (s *Server) Rollback(ctx context.Context, by string) (generation int, err error) {
+	r, err := s.Registry(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case r.Before == 0:
+		return 0, fmt.Errorf("generation %d is the first that is read: there is none to go back to", r.Current)
+	case r.RolledBack:
+		return 0, fmt.Errorf("generation %d is read again since a rollback from %d (projector switch %d goes there again)", r.Current, r.Before, r.Before)
+	}
+	return r.Before, s.switchTo(ctx, r, change{Generation: r.Before, At: time.Now().UTC(), By: by, Rollback: true})
+}
+
+func (s *Server) switchTo(ctx context.Context, r Registry, to change) error {
+	generation := to.Generation
 	g, ok := r.Find(generation)
 	switch {
 	case !ok:
@@ -505,7 +529,7 @@ func (s *Server) Switch(ctx context.Context, generation int, by string) error {
 	case generation == r.Current:
 		return fmt.Errorf("generation %d: it is the one that is read", generation)
 	}
-	return s.addSwitch(ctx, r.Switches+1, generation, by)
+	return s.addSwitch(ctx, r.Switches+1, to)
 }
 
 // DropGeneration drops a generation that is not read, a while after nobody who looks

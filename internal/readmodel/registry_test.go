@@ -132,6 +132,38 @@ func oneSwitchAtATime(t *testing.T, open func(testing.TB) *readmodel.Store) {
 	}
 }
 
+// TestRegistry_Rollback goes back once: who does it again is told so, and stays.
+func TestRegistry_Rollback(t *testing.T) {
+	s := open(t).Server
+	holds := func(what string, want int, failure string, got int, err error) {
+		t.Helper()
+		if got != want || (err == nil) != (failure == "") || err != nil && !strings.Contains(err.Error(), failure) {
+			t.Errorf("%s: got %d, %v, want %d, %q", what, got, err, want, failure)
+		}
+	}
+	again := func(what string, want int, failure string) {
+		t.Helper()
+		got, err := s.Rollback(t.Context(), "ann")
+		holds(what, want, failure, got, err)
+	}
+	again("nothing was switched", 0, "generation 1 is the first that is read")
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Filled(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Switch(t.Context(), 2, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		again("after a switch", 1, "")
+		again("again", 0, "generation 1 is read again since a rollback from 2 (projector switch 2 goes there again)")
+		current, err := s.Current(t.Context())
+		holds("is read", 1, "", current, err)
+	}
+}
+
 // TestMigrate_SeveralAtOnce begins with nothing.
 func TestMigrate_SeveralAtOnce(t *testing.T) {
 	s := open(t).Server

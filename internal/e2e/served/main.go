@@ -17,6 +17,7 @@ import (
 	"os"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
@@ -59,6 +60,11 @@ func run(ctx context.Context, _ []string, _ func(string) string, stdout io.Write
 		return err
 	}
 	defer func() { _ = empty.Close() }()
+	strict, err := startStrict()
+	if err != nil {
+		return err
+	}
+	defer strict.Shutdown()
 	nc, err := nats.Connect(box.NATSURL())
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", box.NATSURL(), err)
@@ -108,7 +114,7 @@ func run(ctx context.Context, _ []string, _ func(string) string, stdout io.Write
 		for err := nats.ErrNoResponders; errors.Is(err, nats.ErrNoResponders); { // until the worker has its last endpoint
 			_, err = nc.RequestWithContext(ctx, "convoview.v1.demo.conversation.unread.nobody", []byte(`{"userID":"nobody"}`))
 		}
-		_, err := fmt.Fprintf(stdout, "%s\n%s\n", box.NATSURL(), empty.NATSURL())
+		_, err := fmt.Fprintf(stdout, "%s\n%s\n%s\n", box.NATSURL(), empty.NATSURL(), strict.ClientURL())
 		<-ctx.Done()
 		return err
 	}}
@@ -118,6 +124,27 @@ func run(ctx context.Context, _ []string, _ func(string) string, stdout io.Write
 		lifecycle.Component{Name: "query", Run: worker.Run},
 		urls,
 	).Run(ctx)
+}
+
+// startStrict starts a NATS server of which the user mute may ask nothing, and the user
+// deaf may hear nothing.
+func startStrict() (*natsserver.Server, error) {
+	nothing := &natsserver.SubjectPermission{Deny: []string{">"}}
+	s, err := natsserver.NewServer(&natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoLog: true, NoSigs: true,
+		Users: []*natsserver.User{
+			{Username: "mute", Permissions: &natsserver.Permissions{Publish: nothing}},
+			{Username: "deaf", Permissions: &natsserver.Permissions{Subscribe: nothing}},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the strict NATS server: %w", err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(stopBudget) {
+		return nil, errors.New("the strict NATS server does not listen")
+	}
+	return s, nil
 }
 
 // write writes an event to its topic and says where.
