@@ -41,7 +41,7 @@ func analyzedChat() (list []events.Event) {
 	config := generate.DefaultConfig()
 	config.Apps, config.People, config.Groups = []string{demo}, 40, 8
 	config.Start, config.Retention = chatBegin, 0
-	config.Rate = 6000 / chatEnd.Sub(chatBegin).Seconds()
+	config.Rate = 0.00165
 	for g := generate.New(config); ; {
 		e := g.Next()
 		if !e.Time.Time().Before(chatEnd) {
@@ -50,6 +50,9 @@ func analyzedChat() (list []events.Event) {
 		list = append(list, e)
 	}
 }
+
+// chatCommand makes the same chat of so many events.
+const chatCommand = "bin/chatload generate --app demo --people 40 --groups 8 --start 2026-05-18T00:00:00Z --retention 0 --chat-rate 0.00165 --events %d\n"
 
 // analyzed makes a read model of a chat, and gives its database.
 func analyzed(t *testing.T, list []events.Event) (database string) {
@@ -165,6 +168,9 @@ func TestAnalytics_Answers(t *testing.T) {
 	text, err := os.ReadFile(analyticsPage)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := fmt.Sprintf(chatCommand, len(list)); !strings.Contains(string(text), want) {
+		t.Errorf("the page does not say how the chat is made: %s", want)
 	}
 	for _, q := range questionsOf(page) {
 		asked[q.title] = true

@@ -175,7 +175,7 @@ func (c *collect) flush(context.Context) error { return nil }
 
 // A chat without an end is of now, and an interrupt is its usual end.
 func TestGenerate_UntilInterrupted(t *testing.T) {
-	config := generateConfig{chat: generate.DefaultConfig(), encoding: encodingFlag(), chatRate: 1, kafka: kafkaAt("nobody")}
+	config := generateConfig{chat: generate.DefaultConfig(), encoding: encodingFlag(), chatRate: 1, kafka: kafkaAt("nobody:9092")}
 	before := time.Now()
 	if err := config.complete(before); err != nil {
 		t.Fatal(err)

@@ -115,7 +115,9 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	err = r.Run(running, events.NewDecoder(config.limits).Sharing(), registry, tellRebuild(screen, log))
 	screen.clear()
 	stop(nil)
-	err = errors.Join(err, <-served)
+	if failed := <-served; failed != nil { // which has ended the rebuild
+		err = failed
+	}
 	if taken := (*rebuild.TakenError)(nil); errors.As(err, &taken) {
 		return err // as from Begin
 	}

@@ -232,11 +232,12 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 			bad = &events.Error{Code: events.CodeMalformed, Reason: err.Error()}
 		}
 		o.metrics.deadLetters.WithLabelValues(string(bad.Code)).Inc()
+		if o.config.DeadTopic == "" { // projectors have made one of it
+			o.logger.Debug("no valid event; left out", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad))
+			break
+		}
 		if p.dead++; p.dead == 1 { // of a flood the log shows one per piece
 			o.logger.Warn("dead letter", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad), "bytes", bytes)
-		}
-		if o.config.DeadTopic == "" {
-			break
 		}
 		o.partition.advance(p.to)
 		if !o.handOver(ctx) || !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad)) { // it may have to wait; what is folded need not

@@ -199,7 +199,7 @@ func (a *Admin) Addr() string {
 func (a *Admin) Run(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Addr)
 	if err != nil {
-		return fmt.Errorf("listen for admin requests: %w", err)
+		return fmt.Errorf("listen for admin requests (--admin-addr): %w", err)
 	}
 	a.mu.Lock()
 	a.addr = listener.Addr().String()

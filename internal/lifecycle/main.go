@@ -25,7 +25,7 @@ func Main(run func(ctx context.Context, args []string, getenv func(string) strin
 	ctx := withSignals(context.Background(), signals, os.Exit)
 	command := filepath.Base(os.Args[0])
 	if len(os.Args) == 2 && (os.Args[1] == "--version" || os.Args[1] == "-version") {
-		_, _ = fmt.Printf("%s %s, revision %s, %s\n", command, build().version, build().revision, build().goVersion)
+		_, _ = fmt.Fprintf(os.Stdout, "%s %s, revision %s, %s\n", command, build().version, build().revision, build().goVersion)
 		return
 	}
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)

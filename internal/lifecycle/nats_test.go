@@ -363,7 +363,9 @@ func TestNATS_ServerTakesNothing(t *testing.T) {
 	gate.shut.Lock()
 	ctx, cancel := context.WithTimeout(t.Context(), patience/2) // the client's own bound is a minute
 	defer cancel()
-	for payload := make([]byte, 1<<20); nc.Publish("t", payload) == nil && ctx.Err() == nil; {
+	var err error
+	for payload := make([]byte, 1<<20); err == nil && ctx.Err() == nil; {
+		err = nc.Publish("t", payload)
 	}
 	if ctx.Err() != nil {
 		t.Error("nobody hears for long that the server takes nothing")

@@ -20,13 +20,22 @@ func (c Config) dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	conn, err := dial(ctx, "tcp", addr)
 	if network := net.Error(nil); err != nil && !errors.As(err, &network) {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err} // a certificate that is not trusted, say
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: address(addr), Err: err} // a certificate that is not trusted, say
 	}
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the client says what it was
 	}
 	return &boundedConn{conn, c.WriteTimeout}, nil
 }
+
+// address is one of the configuration's.
+type address string
+
+// Network implements net.Addr.
+func (address) Network() string { return "tcp" }
+
+// String implements net.Addr.
+func (a address) String() string { return string(a) }
 
 // identify has each connection made as who we are by then, to the first address that is there.
 func (c Config) identify(ctx context.Context, id int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {

@@ -211,7 +211,7 @@ func (s *Server) notMigrated(ctx context.Context, err error) error {
 	if errors.As(err, &exception) && (exception.Code == unknownTable || exception.Code == unknownDatabase) {
 		return fmt.Errorf("%w: database %s has no registry, run projector migrate", ErrNotMigrated, s.database)
 	}
-	return fmt.Errorf("read the registry: %w", classify(ctx, err))
+	return fmt.Errorf("read the registry in ClickHouse: %w", classify(ctx, err))
 }
 
 // each gives the rows of a query.
