@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/ingest"
 	"github.com/convoview/convoview/internal/lifecycle"
 )
 
@@ -31,6 +34,8 @@ type kafkaConfig struct {
 	brokers []string
 	// topicWait is how long a topic that does not exist is waited for.
 	topicWait time.Duration
+	tls       *lifecycle.TLS // nil: none
+	sasl      ingest.SASL
 }
 
 // kafkaAt is Kafka at these brokers, the rest by default.
@@ -43,6 +48,11 @@ func (c *kafkaConfig) register(f *lifecycle.Flags) {
 	*c = kafkaAt("127.0.0.1:9092")
 	f.Strings(&c.brokers, "kafka-brokers", "Kafka's bootstrap brokers (--brokers for short).")
 	f.Duration(&c.topicWait, "topic-wait", "How long to wait for a topic that does not exist, before giving up.")
+	account := &lifecycle.Account{}
+	c.tls, c.sasl.Account = &lifecycle.TLS{}, account
+	c.tls.Register(f, "kafka", "brokers")
+	f.String(&c.sasl.Mechanism, "kafka-sasl-mechanism", "How we tell brokers who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")
+	account.Register(f, "kafka-sasl", "brokers")
 }
 
 func (c *kafkaConfig) validate() error {
@@ -58,14 +68,26 @@ func (c *kafkaConfig) validate() error {
 	if c.topicWait < 0 {
 		errs = append(errs, fmt.Errorf("topic-wait %s: want 0 or more", c.topicWait))
 	}
-	return errors.Join(errs...)
+	if c.tls != nil {
+		errs = append(errs, c.tls.Validate())
+	}
+	return errors.Join(append(errs, c.sasl.Validate())...)
+}
+
+// transport is how connections to brokers are made.
+func (c *kafkaConfig) transport() *kafka.Transport {
+	t := &kafka.Transport{ClientID: "chatload", DialTimeout: 3 * time.Second, SASL: c.sasl.Client()}
+	if c.tls != nil {
+		t.Dial = c.tls.Dial
+	}
+	return t
 }
 
 // errOperand is that of an operand that is not there.
 var errOperand = errors.New("want")
 
 // switches are the flags that take no value: they tell operands from values.
-var switches = []string{"nats-tls", "json", "all", "sync", "has-unread", "has-at", "include-muted", "unique-keys"}
+var switches = []string{"nats-tls", "kafka-tls", "json", "all", "sync", "has-unread", "has-at", "include-muted", "unique-keys"}
 
 // parse sets flags and operands, in any order. What follows "--" is operands.
 func parse(f *lifecycle.Flags, args []string, operands ...operand) error {

@@ -62,7 +62,7 @@ func newKafkaSink(ctx context.Context, config kafkaConfig, notef func(string, ..
 		client: &kafka.Client{
 			Addr:      kafka.TCP(config.brokers...),
 			Timeout:   kafkaTimeout,
-			Transport: &kafka.Transport{ClientID: "chatload", DialTimeout: 3 * time.Second},
+			Transport: config.transport(),
 		},
 		brokers:    strings.Join(config.brokers, ","),
 		topicWait:  config.topicWait,

@@ -27,7 +27,7 @@ func newCluster(config Config) *cluster {
 	if config.Dialer != nil {
 		dial = config.Dialer.Dial
 	}
-	mechanism := config.SASL.mechanism()
+	mechanism := config.SASL.Client()
 	dialer := &kafka.Dialer{ClientID: config.ClientID, Timeout: config.DialTimeout, DialFunc: dial, SASLMechanism: mechanism}
 	transport := &kafka.Transport{
 		ClientID:    config.ClientID,

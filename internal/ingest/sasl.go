@@ -56,8 +56,8 @@ func (s SASL) Validate() error {
 	return err
 }
 
-// mechanism is that of valid settings; nil for none.
-func (s SASL) mechanism() sasl.Mechanism {
+// Client is what connections are made with, of valid settings; nil for none.
+func (s SASL) Client() sasl.Mechanism {
 	if s.Mechanism == "" {
 		return nil
 	}

@@ -222,6 +222,14 @@ func TestAccounts_NoWorker(t *testing.T) {
 	}
 }
 
+// TestAccounts_Chatload writes to brokers that ask for TLS and for who it is.
+func TestAccounts_Chatload(t *testing.T) {
+	w := newWorld(t)
+	if said := w.mustRun(w.settings("projector", "projector"), "chatload", "generate", "--events", "100"); !strings.Contains(said, "generated 100 events") {
+		t.Errorf("said %s", said)
+	}
+}
+
 // TestAccounts_Nobody holds that nobody is connected without a certificate and a password.
 func TestAccounts_Nobody(t *testing.T) {
 	w := newWorld(t)
