@@ -52,6 +52,9 @@ func TestPublisher_Notices(t *testing.T) {
 		{"registers", []events.Body{
 			&events.ConversationPinned{ConversationOf: annBob}, &events.ConversationDeleted{ConversationOf: annHike, ThroughSequence: 1},
 		}, []string{"user.ann C2Cbob,GROUPhi ke register"}},
+		{"what makes a conversation known and no more", []events.Body{
+			&events.ConversationDeleted{ConversationOf: annBob}, &events.ConversationCleared{ConversationOf: annHike},
+		}, []string{"user.ann C2Cbob,GROUPhi ke register"}},
 		{"a remark", []events.Body{&events.FriendRemarkSet{UserID: "ann", FriendID: "bob"}}, []string{"user.ann C2Cbob register"}},
 		{"a membership", []events.Body{&events.GroupMemberChanged{GroupID: "hi ke", UserID: "ann", Status: events.StatusJoined}}, []string{
 			"user.ann GROUPhi ke member",

@@ -75,5 +75,8 @@ func (s *State) kinds() (all Kinds) {
 		own.Draft.Written() || own.Remark.Written() || s.Deleted != 0 || s.Cleared != 0 {
 		all |= KindRegister
 	}
+	if all == 0 && s.Known { // deleted through 0, say: it has a profile from now on
+		all = KindRegister
+	}
 	return all
 }
