@@ -40,6 +40,7 @@ const (
 	demoRows     = 12                     // conversations on the screen
 	demoFrame    = 500 * time.Millisecond // between two looks at the list
 	demoSnapshot = 15 * time.Second       // between two prints where nobody watches
+	demoPatience = 2 * time.Minute        // for the first of it
 )
 
 func runDemo(ctx context.Context, c *console, args []string) error {
@@ -141,6 +142,7 @@ func watch(ctx context.Context, c *console, asks *client.Client, user string, s 
 	var top string
 	var shown time.Time
 	var took []time.Duration
+	begun := time.Now()
 	for {
 		asked := time.Now()
 		list, err := asks.List(ctx, client.ListRequest{UserID: user})
@@ -151,6 +153,9 @@ func watch(ctx context.Context, c *console, asks *client.Client, user string, s 
 			return top, err
 		}
 		took = append(took, time.Since(asked))
+		if top == "" && time.Since(begun) > demoPatience {
+			return "", fmt.Errorf("the list of %s is still empty after %v", user, demoPatience)
+		}
 		if rows := list.ConversationList; len(rows) > 0 {
 			if top == "" {
 				begin()
