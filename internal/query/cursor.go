@@ -12,21 +12,22 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// A cursor is, as base64url: format (1 byte), checksum (16), if the request synced
-// the hash of the list that it is of (8), pinned (1), time (8), conversation ID. It
+// A cursor is, as base64url: format (1 byte), checksum (16), if the page is of a list that
+// a client syncs the hash of that list (8) and of the token that it was compared with (8),
+// pinned (1), time (8), conversation ID. It
 // is a place in the order of the list, not in the list, so that a list that changes
 // between two pages neither repeats nor skips what did not change. The checksum
 // ties it to app, user and filters. It guards against mistakes, not against
 // forgery: whoever may ask for a page may ask for any other page of that list, too.
 type cursor struct {
 	projection.Position
-	synced bool     // the request did that made it
+	synced bool     // the list is one that a client syncs
 	of     listHash // if so; see changes
 }
 
 const (
 	cursorFormat     = 1
-	syncCursorFormat = 2
+	syncCursorFormat = 3
 	checksumSize     = 16
 	cursorHead       = 1 + checksumSize
 	positionHead     = 1 + 8
@@ -37,18 +38,19 @@ var cursorEncoding = base64.RawURLEncoding
 // positionAt is where in a cursor the position is.
 func positionAt(synced bool) int {
 	if synced {
-		return cursorHead + hashSize
+		return cursorHead + 2*hashSize
 	}
 	return cursorHead
 }
 
 func (q *query) encodeCursor(c cursor) string {
-	bound := make([]byte, 0, 1+hashSize+positionHead+len(c.ConversationID)) // what the checksum is of
+	bound := make([]byte, 0, 1+2*hashSize+positionHead+len(c.ConversationID)) // what the checksum is of
 	if !c.synced {
 		bound = appendPosition(bound, c.Position)
 		return cursorEncoding.EncodeToString(slices.Concat([]byte{cursorFormat}, q.checksum(bound), bound))
 	}
-	bound = appendPosition(append(append(bound, syncCursorFormat), c.of[:]...), c.Position)
+	bound = append(append(append(bound, syncCursorFormat), c.of.list[:]...), c.of.since[:]...)
+	bound = appendPosition(bound, c.Position)
 	return cursorEncoding.EncodeToString(slices.Concat(bound[:1], q.checksum(bound), bound[1:]))
 }
 
@@ -61,9 +63,9 @@ func appendPosition(dst []byte, p projection.Position) []byte {
 	return append(dst, p.ConversationID...)
 }
 
-// cursorLength is the length of the request's cursor of a position.
-func (q *query) cursorLength(p projection.Position) int {
-	return cursorEncoding.EncodedLen(positionAt(q.syncs()) + positionHead + len(p.ConversationID))
+// cursorLength is the length of a cursor.
+func cursorLength(synced bool, p projection.Position) int {
+	return cursorEncoding.EncodedLen(positionAt(synced) + positionHead + len(p.ConversationID))
 }
 
 // decodeCursor gives a cursor that encodeCursor made for the same app, user and filters.
@@ -77,7 +79,10 @@ func (q *query) decodeCursor(text string) (*cursor, error) {
 			Time:           events.Micros(binary.BigEndian.Uint64(position[1:])), //nolint:gosec // see appendPosition
 			ConversationID: string(position[positionHead:]),
 		}}
-		copy(c.of[:], raw[cursorHead:at])
+		if synced {
+			copy(c.of.list[:], raw[cursorHead:])
+			copy(c.of.since[:], raw[cursorHead+hashSize:])
+		}
 		// One place has one cursor, to the last bit: format, checksum and spelling.
 		if q.encodeCursor(*c) == text {
 			return c, nil

@@ -134,10 +134,10 @@ func FuzzCursor(f *testing.F) {
 		}
 		want := cursor{Position: projection.Position{Pinned: pinned, Time: events.Micros(at), ConversationID: id}}
 		if want.synced = q.syncs(); want.synced {
-			copy(want.of[:], stray)
+			copy(want.of.list[:], stray)
 		}
 		made := q.encodeCursor(want)
-		if got, err := q.decodeCursor(made); err != nil || *got != want || len(made) != q.cursorLength(want.Position) {
+		if got, err := q.decodeCursor(made); err != nil || *got != want || len(made) != cursorLength(want.synced, want.Position) {
 			t.Errorf("%s: %q for %+v gives %+v, %v", request, made, want, got, err)
 		}
 		var refused *replyError

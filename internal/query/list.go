@@ -46,8 +46,8 @@ func (v *view) list(from *cursor, maxBytes int, to *bytes.Buffer) ([]byte, *miss
 	}
 	list := v.selected()
 	list = list[:q.filter.Cut(len(list), v.rules)]
-	c := changes{list: list}
-	if q.syncs() { // it takes the items of all
+	c := changes{list: list, synced: q.syncs() || from != nil && from.synced}
+	if c.synced { // it takes the items of all
 		if lacks, whole := v.show(list); lacks != nil || !whole {
 			return nil, lacks, nil
 		}
@@ -57,7 +57,7 @@ func (v *view) list(from *cursor, maxBytes int, to *bytes.Buffer) ([]byte, *miss
 	}
 	rest := c.list[after(c.list, from):]
 	page := rest[:min(limit, len(rest))]
-	if !q.syncs() {
+	if !c.synced {
 		if lacks, whole := v.show(page); lacks != nil || !whole {
 			return nil, lacks, nil
 		}

@@ -54,7 +54,7 @@ func (r *listReply) add(fragment []byte, at *projection.Position, final bool) (b
 	r.buffer.Write(fragment)
 	size := r.buffer.Len() + r.rest
 	if !final {
-		size += r.query.cursorLength(*at) + len("false") - len("true")
+		size += cursorLength(r.changes.synced, *at) + len("false") - len("true")
 	}
 	switch {
 	case size <= r.maxBytes:
@@ -87,7 +87,7 @@ func (r *listReply) end() {
 
 // cursor goes on after a position.
 func (r *listReply) cursor(at *projection.Position) string {
-	c := cursor{Position: *at, synced: r.query.syncs()}
+	c := cursor{Position: *at, synced: r.changes.synced}
 	if c.synced {
 		c.of = r.changes.of()
 	}

@@ -22,7 +22,7 @@ const (
 
 const hashSize = 8
 
-// itemHash is of an item or an ID.
+// itemHash is of an item, an ID, a list or a token.
 type itemHash [hashSize]byte
 
 func hashOf(data []byte) itemHash {
@@ -32,8 +32,9 @@ func hashOf(data []byte) itemHash {
 
 var syncEncoding = base64.RawURLEncoding
 
-// changes are what a request that syncs gets to see, on one page after the other.
+// changes are what the pages of a list that a client syncs show, one after the other.
 type changes struct {
+	synced  bool     // the client does; else there is nothing but a list
 	list    []*row   // what is new to the client
 	removed []string // conversation IDs
 	reset   bool     // the list begins anew with this page: throw away what you have
@@ -43,58 +44,66 @@ type changes struct {
 	since string // the token that it was compared with; "" for none
 }
 
-// listHash is of a list, and of what it was compared with.
-type listHash [hashSize]byte
+// listHash is of a list, and of the token that it was compared with.
+type listHash struct{ list, since itemHash }
 
-// of is what a cursor says of the list that its pages are of: of everything that a
-// page shows, and of the places, which change what is behind a cursor although no
-// item shows it: who has cleared a conversation moves it silently.
-func (c *changes) of() listHash {
-	since := sha256.Sum256([]byte(c.since))
+// hashOfList is of everything that the pages of a list show, and of the places, which change
+// what is behind a cursor although no item shows it: who has cleared a conversation moves it
+// silently.
+func hashOfList(whole []*row) itemHash {
 	hash := sha256.New()
-	hash.Write(since[:])
 	var entry [positionHead + syncEntry]byte
-	for _, r := range c.whole {
+	for _, r := range whole {
 		p, h := &r.is.listing.Position, r.hashes()
 		appendPosition(append(append(entry[:0], h.id[:]...), h.item[:]...), projection.Position{Pinned: p.Pinned, Time: p.Time})
 		hash.Write(entry[:])
 	}
-	return listHash(hash.Sum(nil))
+	return itemHash(hash.Sum(nil))
 }
+
+// of is what a cursor says of the list that its pages are of.
+func (c *changes) of() listHash { return listHash{hashOfList(c.whole), hashOf([]byte(c.since))} }
 
 // changes compares the whole list with what the client holds. Every item is shown.
 // A later page goes on with what the first one has begun, the whole list or what
-// has changed in it; when the list is not that of the first page any more, it
-// begins anew. What did not sync before the cursor has shown a list that nobody
-// remembers: then the page is of the list as it is, and no token is of its first one.
+// has changed in it, whether or not it says again that it syncs; when the list is not that
+// of the first page any more, it begins anew. What did not sync before the cursor has shown
+// a list that nobody remembers: then the page is of the list as it is, and no token is of
+// its first one.
 func (v *view) changes(list []*row, from *cursor) changes {
 	q := v.query
-	whole := changes{list: list, whole: list}
-	if from != nil && (!from.synced && q.since == nil || from.of == whole.of()) {
-		return whole
+	whole := changes{synced: true, list: list, whole: list}
+	begun := from == nil // the list that is to be shown is this one
+	if from != nil {
+		now := whole.of()
+		begun = !from.synced || from.of.list == now.list
+		// Without the token that the first page had, items come that have not changed, too.
+		if begun && (q.since == nil || from.of == now) {
+			return whole
+		}
 	}
-	if q.since != nil {
+	if begun && q.since != nil {
 		if c, ok := v.compared(list, from); ok {
 			return c
 		}
 	}
 	whole.reset = q.since != nil || from != nil
-	if q.sync {
+	if q.sync || from != nil { // what came before is not to be relied on
 		whole.token = q.encodeSync(list)
 	}
 	return whole
 }
 
 // compared is what has changed since the request's token. It reports false when the
-// token cannot say so, or the list is not that of the first page.
+// token cannot say so, or is not that of the first page.
 func (v *view) compared(list []*row, from *cursor) (c changes, ok bool) {
 	q := v.query
 	held, ok := q.decodeSync(*q.since)
 	if !ok {
 		return c, false
 	}
-	c = changes{whole: list, since: *q.since}
-	if from != nil && from.synced && from.of != c.of() {
+	c = changes{synced: true, whole: list, since: *q.since}
+	if from != nil && from.synced && from.of.since != hashOf([]byte(c.since)) {
 		return c, false
 	}
 	for _, r := range list {

@@ -230,24 +230,39 @@ func TestSync_AnotherTokenOnALaterPage(t *testing.T) {
 	token := f.list(`{"userID":"ann","sync":true}`).SyncToken
 	cursor := f.list(`{"userID":"ann","since":"` + older + `","limit":1}`).NextCursor
 	page := f.list(`{"userID":"ann","since":"` + token + `","limit":1,"cursor":"` + cursor + `"}`)
-	if diff := cmp.Diff([]string{"C2Ca"}, page.ids(t)); diff != "" || !page.Data.Reset || page.SyncToken != "" {
-		t.Errorf("(-want +got), reset %t\n%s", page.Data.Reset, diff)
+	if diff := cmp.Diff([]string{"C2Ca"}, page.ids(t)); diff != "" || !page.Data.Reset || page.SyncToken == "" {
+		t.Errorf("(-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
 	}
 }
 
-// A later page that does not sync is of the list as it is, with no word of what has changed;
-// one that begins to sync goes on where the one before was, and has no token: that would be
-// of the first page.
+// Who syncs need not say so again on later pages: their cursor does. Without the token that
+// the first page had, the rest of the list comes, and not only what has changed in it. One
+// that begins to sync goes on where the one before was, and has no token: that would be of
+// the first page.
 func TestSync_OnSomePagesOnly(t *testing.T) {
 	f := start(t, newMemory())
 	for i, peer := range []string{"a", "b", "c"} {
 		f.fold(ago(time.Duration(i+1)*time.Hour), c2c(peer, "ann", 1, "x"))
 	}
-	synced := f.list(`{"userID":"ann","sync":true,"limit":1}`).NextCursor
+	first := f.list(`{"userID":"ann","sync":true,"limit":1}`)
+	for name, cursor := range map[string]string{
+		"without sync": first.NextCursor, "without since": f.list(`{"userID":"ann","since":"` + emptyToken(t) + `","limit":1}`).NextCursor,
+	} {
+		page := f.list(`{"userID":"ann","limit":1,"cursor":"` + cursor + `"}`)
+		if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
+			t.Errorf("%s: (-want +got), reset %t, token %q\n%s", name, page.Data.Reset, page.SyncToken, diff)
+		}
+		if page = f.list(`{"userID":"ann","limit":1,"cursor":"` + page.NextCursor + `"}`); !cmp.Equal([]string{"C2Cc"}, page.ids(t)) || page.NextCursor != "" {
+			t.Errorf("%s: the last page is %+v", name, page)
+		}
+	}
 	f.fold(ago(time.Minute), c2c("c", "ann", 2, "y"))
-	page := f.list(`{"userID":"ann","limit":1,"cursor":"` + synced + `"}`)
-	if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
-		t.Errorf("without sync: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
+	page := f.list(`{"userID":"ann","limit":1,"cursor":"` + first.NextCursor + `"}`)
+	if diff := cmp.Diff([]string{"C2Cc"}, page.ids(t)); diff != "" || !page.Data.Reset || page.SyncToken == "" {
+		t.Errorf("of a list that has changed: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
+	}
+	if page = f.list(`{"userID":"ann","since":"` + page.SyncToken + `"}`); len(page.ids(t)) > 0 || page.Data.Reset {
+		t.Errorf("the token of the page that began the list anew: %+v", page)
 	}
 	second := f.list(`{"userID":"ann","limit":1}`).NextCursor
 	page = f.list(`{"userID":"ann","sync":true,"limit":1,"cursor":"` + second + `"}`)
@@ -262,15 +277,21 @@ func TestSync_OnSomePagesOnly(t *testing.T) {
 	token := f.list(`{"userID":"ann","sync":true}`).SyncToken
 	f.fold(ago(time.Second), c2c("a", "ann", 2, "z"))
 	f.fold(ago(time.Minute), grouped("ann", "C2Cb", "work"))
-	first := f.list(`{"userID":"ann","limit":1}`).NextCursor
-	page = f.list(`{"userID":"ann","limit":5,"since":"` + token + `","cursor":"` + first + `"}`)
+	unsynced := f.list(`{"userID":"ann","limit":1}`).NextCursor
+	page = f.list(`{"userID":"ann","limit":5,"since":"` + token + `","cursor":"` + unsynced + `"}`)
 	if diff := cmp.Diff([]string{"C2Cb"}, page.ids(t)); diff != "" || page.Data.Reset || page.SyncToken != "" {
 		t.Errorf("with since from then on: (-want +got), reset %t, token %q\n%s", page.Data.Reset, page.SyncToken, diff)
 	}
-	page = f.list(`{"userID":"ann","limit":5,"since":"of another list","cursor":"` + first + `"}`)
+	page = f.list(`{"userID":"ann","limit":5,"since":"of another list","cursor":"` + unsynced + `"}`)
 	if diff := cmp.Diff([]string{"C2Ca", "C2Cc", "C2Cb"}, page.ids(t)); diff != "" || !page.Data.Reset {
 		t.Errorf("with a token that says nothing: (-want +got), reset %t\n%s", page.Data.Reset, diff)
 	}
+}
+
+// emptyToken is a token of ann's list from before there was anything in it.
+func emptyToken(t *testing.T) string {
+	t.Helper()
+	return listQuery(t, "demo", `{"userID":"ann"}`).encodeSync(nil)
 }
 
 // What the first page has besides items is in a refusal, too, when its first item is
