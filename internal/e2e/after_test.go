@@ -38,17 +38,20 @@ func TestAfter_ReadsWhatWasWritten(t *testing.T) {
 			t.Fatalf("after %d messages %d are unread", i+1, unread.Data.Total)
 		}
 	}
+	absent := map[string]any{"topic": s.messages, "partition": messagePartitions, "offset": 0}
+	never := map[string]any{"topic": s.messages, "partition": 0, "offset": 1000}
 	for _, c := range []struct {
 		name      string
-		after     map[string]any
+		after     []map[string]any
 		timeoutMs int
 		code      string
 	}{
-		{"a partition that does not exist", map[string]any{"topic": s.messages, "partition": messagePartitions, "offset": 0}, 5000, "400"},
-		{"a topic that is not projected", map[string]any{"topic": s.dead, "partition": 0, "offset": 0}, 5000, "400"},
-		{"an offset that nothing has", map[string]any{"topic": s.messages, "partition": 0, "offset": 1000}, 100, "504"},
+		{"a partition that does not exist", []map[string]any{absent}, 5000, "400"},
+		{"a topic that is not projected", []map[string]any{{"topic": s.dead, "partition": 0, "offset": 0}}, 5000, "400"},
+		{"an offset that nothing has", []map[string]any{never}, 100, "504"},
+		{"such an offset and such a partition", []map[string]any{never, absent}, 5000, "400"},
 	} {
-		reply, err := s.requestOnce("list", "demo", map[string]any{"userID": "ann", "timeoutMs": c.timeoutMs, "after": []any{c.after}})
+		reply, err := s.requestOnce("list", "demo", map[string]any{"userID": "ann", "timeoutMs": c.timeoutMs, "after": c.after})
 		if err != nil || reply.code != c.code {
 			t.Errorf("%s: got %+v, %v, want %s", c.name, reply, err, c.code)
 		}

@@ -299,6 +299,7 @@ func TestDecode_CountsUnknownFields(t *testing.T) {
 		`{"id":"e1","app":"demo","time":"2026-11-23T03:00:00.123Z","userErased":{"userID":"u","z":null},"reaction":{"a":1,"a":2}}`:       1,
 		`{"id":"e1","app":"demo","time":"2026-11-23T03:00:00.123Z","messageSent":null,"userErased":{"userID":"u","a":"b"}}`:              1,
 		`{"id":"e1","app":"demo","time":"2026-11-23T03:00:00.123Z","userErased":{"userID":"u"},"é":"é"}`:                                 1,
+		`{"x":1,"x":2,"id":"e1","app":"demo","time":"2026-11-23T03:00:00.123Z","userErased":{"y":1,"userID":"u","y":{}}}`:                4,
 		`{"\u0069d":"e1","app":"demo","time":"2026-11-23T03:00:00.123Z","userErased":{"user\u0049D":"u"}}`:                               0,
 		" \n\t{\"id\":\"e1\",\"app\":\"demo\",\"time\":\"2026-11-23T03:00:00.123Z\",\"userErased\":{\"userID\":\"u\"}}\r\n ":             0,
 		`{"userErased":{"userID":"u"},"time":"2026-11-23T03:00:00.123Z","app":"demo","id":"e1","payload":{"userErased":{"userID":"u"}}}`: 1,

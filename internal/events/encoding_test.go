@@ -87,11 +87,10 @@ func TestDecode_MalformedJSON(t *testing.T) {
 		// Not UTF-8: raw, as a lone surrogate, in a name, in a payload, in an unknown field.
 		"{\"id\":\"\xff\"}", `{"id":"\ud800"}`, "{\"\xc0\xaf\":1}", eventJSON("\"x\":{\"a\":[\"\xed\xa0\x80\"]}"),
 		eventJSON("\"messageSent\":{\"payload\":{\"text\":\"\xfe\"}}"), eventJSON(`"messageSent":{"payload":{"text":"\udc00"}}`),
-		// Twice, known and unknown, at each level, written differently.
-		`{"id":"e","id":"e"}`, `{"id":null,"\u0069d":"e"}`, `{"x":1,"x":2}`, eventJSON(`"userErased":{},"userErased":{"userID":"u"}`),
-		eventJSON(`"userErased":{"userID":"u","userID":"u"}`), eventJSON(`"userErased":{"y":1,"y":1,"userID":"u"}`),
+		// Twice, at each level, written differently.
+		`{"id":"e","id":"e"}`, `{"id":null,"\u0069d":"e"}`, eventJSON(`"userErased":{},"userErased":{"userID":"u"}`),
+		eventJSON(`"userErased":{"userID":"u","userID":"u"}`),
 		eventJSON(`"userProfileChanged":{"userID":"u","profileCustomField":[{"key":"a","key":"b"}]}`),
-		eventJSON(`"userProfileChanged":{"userID":"u","profileCustomField":[{"z":"a","z":"b"}]}`),
 		// Behind something that is wrong as well: form comes first.
 		`{"id":7,"messageSent":{"sequence":"x"},"userErased":{"userID":}}`,
 	} {

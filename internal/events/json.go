@@ -103,13 +103,13 @@ func (r *rawEvent) readBody(dec *jsontext.Decoder, spec *bodySpec) error {
 }
 
 // readMembers reads an object: the values of the names that find knows with
-// read; the others are skipped and, unless null, told to unknown.
+// read, none of which may be there twice; the others are skipped and, unless null, told to
+// unknown.
 func readMembers(dec *jsontext.Decoder, find func([]byte) (int, bool), read func(int) error, unknown func(jsontext.Kind)) error {
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
 	var seen uint64
-	var others map[string]struct{}
 	for dec.PeekKind() != '}' {
 		name, err := dec.ReadValue()
 		if err != nil {
@@ -129,13 +129,6 @@ func readMembers(dec *jsontext.Decoder, find func([]byte) (int, bool), read func
 			}
 			continue
 		}
-		if _, ok := others[string(name)]; ok {
-			return &jsonError{"the member " + shown(name) + " is there twice"}
-		}
-		if others == nil {
-			others = make(map[string]struct{})
-		}
-		others[string(name)] = struct{}{}
 		if k := dec.PeekKind(); k != 'n' {
 			unknown(k)
 		}

@@ -507,13 +507,17 @@ func (w *Worker) await(ctx context.Context, q *query) error {
 	if w.feed == nil {
 		return refusal(codeUnavailable, "after: this worker does not hear of offsets")
 	}
-	for i, o := range q.after {
-		err := w.feed.Await(ctx, o.Partition, o.at)
-		if errors.Is(err, feed.ErrUnknownPartition) {
-			return badRequest("after[%d] topic %s, partition %d: expected a partition of a topic that is projected", i, quote(o.Topic), o.ID)
-		}
-		if err != nil {
-			return err //nolint:wrapcheck // the cause of the context
+	// What is wrong in one place is not to wait for another. Of every partition that there
+	// is, everything before its first offset is applied.
+	for _, of := range []func(offset) int64{func(offset) int64 { return -1 }, func(o offset) int64 { return o.at }} {
+		for i, o := range q.after {
+			err := w.feed.Await(ctx, o.Partition, of(o))
+			if errors.Is(err, feed.ErrUnknownPartition) {
+				return badRequest("after[%d] topic %s, partition %d: expected a partition of a topic that is projected", i, quote(o.Topic), o.ID)
+			}
+			if err != nil {
+				return err //nolint:wrapcheck // the cause of the context
+			}
 		}
 	}
 	q.after, q.begin, q.now, q.cache = nil, time.Now(), events.MicrosOf(w.clock()), w.cache()
