@@ -222,8 +222,15 @@ func (b *bench) newest(ctx context.Context) (number int, group string, err error
 			return false, err
 		}
 		last := r.Generations[len(r.Generations)-1]
-		number, group = last.Number, rebuild.Group(ingest.DefaultConfig().GroupID, r, last.Number)
-		return last.Kept() && number > 1, nil
+		if last.Number == 1 {
+			return false, nil
+		}
+		claim, err := b.readModel.Claim(ctx, last.Number)
+		if err != nil {
+			return false, err
+		}
+		number, group = last.Number, rebuild.Group(ingest.DefaultConfig().GroupID, last.Number, claim)
+		return last.Kept(), nil
 	})
 	return number, group, err
 }

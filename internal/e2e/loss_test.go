@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,38 @@ func TestLoss_OfTheReadModel(t *testing.T) {
 	s.settleHere()
 	s.serve(func() time.Time { return now })
 	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
+}
+
+// TestLoss_OfAGeneration puts the registry back to what it was before a generation, which
+// comes again under the same number. Its rebuild must read everything, too.
+func TestLoss_OfAGeneration(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	s := newSystemOf(t, rng, 1, 1)
+	stop := s.project()
+	s.send(chat...)
+	s.settle()
+	if err := s.rebuild(toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	conn := sandboxtest.ClickHouse(t)
+	for _, statement := range []string{
+		"DROP DATABASE {db}_g2 SYNC", "DROP TABLE {db}.generation_2 SYNC", "ALTER TABLE {db}.generations DELETE WHERE generation = 2 SETTINGS mutations_sync = 1", "TRUNCATE TABLE {db}.coverage",
+	} {
+		if err := conn.Exec(t.Context(), strings.ReplaceAll(statement, "{db}", s.database)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.project()
+	if err := s.rebuild(toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	s.settleHere()
+	if found := s.verify(now, true, 100); len(found.Differences) > 0 || !found.Whole {
+		t.Fatalf("the generations differ: %+v", found)
+	}
 }
 
 // settleHere is settle of a read model that was made after others have committed.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
@@ -110,8 +111,8 @@ func (c *Consumer) Check(context.Context) error { return c.status.err() }
 // Run reads until ctx ends, then stops in two phases within StopTimeout: it
 // stops reading, then writes what is folded, commits it and leaves the group.
 // Kafka and the sink may be away for any time; the only errors are settings of
-// topics that break the contract, one of Config.Lost, an event that cannot be read
-// again, and a stop that had to leave something unwritten, to be read again. Run can
+// topics that break the contract, one of Config.Lost, one of a Keeper that is permanent, an
+// event that cannot be read again, and a stop that had to leave something unwritten, to be read again. Run can
 // be called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	defer c.cluster.close()
@@ -258,6 +259,14 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 			<-ended.Done()
 		})
 	}
+	if c.writer.keeper == nil {
+		s.resume(func(events.Partition) bool { return true })
+	} else {
+		generation.Start(func(ended context.Context) {
+			c.resume(ended, s)
+			<-ended.Done()
+		})
+	}
 	spread := c.balancer.take()
 	generation.Start(func(ended context.Context) { c.observe(ended, s, ids, spread) })
 	if c.writer.announcer != nil {
@@ -266,11 +275,34 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 	return s
 }
 
+// statusBegun is the name of our complaint about a keeper that does not say what was begun.
+const statusBegun = "begun partitions"
+
+// resume finds out where the partitions of a session begin. Nothing is read before.
+func (c *Consumer) resume(ended context.Context, s *session) {
+	defer c.status.clear(statusBegun)
+	var begun map[events.Partition]bool
+	err := retry(ended, c.config, func() (err error) {
+		if begun, err = c.writer.keeper.Begun(ended); permanent(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, func(err error, attempts int, wait time.Duration) {
+		c.status.set(statusBegun, err)
+		c.logger.Error("cannot look whether what is committed was written here; nothing is read before", "attempt", attempts, "retry_in", wait, "error", err)
+	})
+	switch {
+	case err == nil:
+		s.resume(func(p events.Partition) bool { return begun[p] })
+	case permanent(err):
+		c.fail(err)
+	}
+}
+
 // speak repeats, as long as the generation lasts, what others were told of its
 // partitions, so that they notice what they have missed although nothing
 // happens any more, and know from silence that nobody owns a partition.
 func (c *Consumer) speak(ended context.Context, s *session) {
-	_ = s.resume(ended, c.writer.keeper) // owners try again, and say why
 	var topics map[string]int
 	var looked time.Time
 	for {
@@ -296,7 +328,6 @@ func (c *Consumer) newOwner(p *partition) *owner {
 		partition:   p,
 		fetcher:     &fetcher{cluster: c.cluster, topic: p.topic, id: p.id},
 		decoder:     c.decoder,
-		keeper:      c.writer.keeper,
 		accumulator: c.accumulator,
 		deadLetters: c.deadLetters,
 		status:      c.status,

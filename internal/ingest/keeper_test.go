@@ -454,6 +454,12 @@ func TestKeeper_BeginsAnewWhatWasWrittenElsewhere(t *testing.T) {
 	}
 	h.awaitAll()
 	r.mustStop()
+	if n := h.logs.count("cannot look whether what is committed was written here; nothing is read before"); n != failures {
+		t.Errorf("%d failures are logged, want %d", n, failures)
+	}
+	if n := testutil.ToFloat64(r.metrics.fetchFailures.WithLabelValues(messagesTopic)); n != 0 || r.Check(h.ctx) != nil {
+		t.Errorf("%v fetches failed, %v", n, r.Check(h.ctx))
+	}
 	if n := len(h.sink.snapshot().Messages); n != 14 {
 		t.Errorf("%d messages are written, want the 10 of one partition and 4 of the other", n)
 	}
@@ -468,7 +474,7 @@ func (permanentError) Permanent() bool { return true }
 // TestKeeper_EndsTheConsumer with an error that is permanent: at the beginning, later, and
 // of an insert.
 func TestKeeper_EndsTheConsumer(t *testing.T) {
-	for name, after := range map[string]int{"at once": 0, "later": 3, "of an insert": -1} {
+	for name, after := range map[string]int{"at once": 0, "later": 3, "of an insert": -1, "before all": -2} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, 1)
 			h.produce(messagesTopic, 0, h.messages(10)...)
@@ -481,7 +487,10 @@ func TestKeeper_EndsTheConsumer(t *testing.T) {
 				}
 				return nil
 			}
-			if after < 0 {
+			switch after {
+			case -2:
+				sink.begun = func() error { return permanentError{} }
+			case -1:
 				h.sink.before = func(context.Context, int, *projection.Model) error { return fmt.Errorf("insert: %w", permanentError{}) }
 			}
 			if err := <-h.run(config, sink).done; !errors.Is(err, permanentError{}) {

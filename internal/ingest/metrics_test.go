@@ -12,7 +12,12 @@ func TestPartition_Lag(t *testing.T) {
 	begin := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	p := newPartition("t", kafka.PartitionAssignment{Offset: 10}, nil)
-	p.resume()
+	p.sawEnd(12, at(0))
+	if records, age := p.lag(at(3)); records != 2 || age != 3*time.Second || p.behind() {
+		t.Errorf("where it begins is not known: %d records, %v, behind %v", records, age, p.behind())
+	}
+	p.sawEnd(10, at(0))
+	p.resume(true)
 	holds := func(what string, now time.Time, records int64, age time.Duration) {
 		t.Helper()
 		if r, a := p.lag(now); r != records || a != age {

@@ -357,7 +357,15 @@ func TestConsumer_StopsBeforeItHasBegun(t *testing.T) {
 
 func TestPartition_Positions(t *testing.T) {
 	p := newPartition("t", kafka.PartitionAssignment{ID: 1, Offset: 10}, nil)
-	p.resume()
+	spoken := func(step string, want int64) {
+		t.Helper()
+		if r, ok := p.spokenOf(); ok != (want >= 0) || ok && (r.From != want || r.To != want) {
+			t.Errorf("%s: told of %+v (%v), want %d", step, r, ok, want)
+		}
+	}
+	spoken("not known yet", 10)
+	p.resume(true)
+	spoken("assigned", 10)
 	check := func(step string, want int64, news bool) {
 		t.Helper()
 		if got, isNews := p.committable(); got != want || isNews != news {
@@ -389,6 +397,15 @@ func TestPartition_Positions(t *testing.T) {
 	check("a piece from before the reset says nothing", 5, true)
 	p.wrote(&piece{from: 5, to: 7, resets: 1})
 	check("after the reset", 7, true)
+
+	p = newPartition("t", kafka.PartitionAssignment{ID: 1, Offset: 10}, nil)
+	p.resume(false)
+	spoken("not begun here", -1)
+	check("not begun here", -1, false)
+	p.reset(10)
+	check("begun where it was committed by chance", 10, false)
+	p.reset(3)
+	check("begun before that", 3, true)
 }
 
 func TestJudge(t *testing.T) {

@@ -35,7 +35,6 @@ type owner struct {
 	partition   *partition
 	fetcher     *fetcher
 	decoder     Decoder
-	keeper      Keeper // nil: there is but one place that is written
 	accumulator *accumulator
 	deadLetters *deadLetters
 	status      *status
@@ -64,6 +63,11 @@ func (o *owner) run(ctx context.Context) {
 		o.partition.sawEnd(highWater, time.Now())
 		o.partition.canRead(min(stable, highWater))
 		o.stable = stable
+	}
+	select {
+	case <-o.partition.session.resumed:
+	case <-ctx.Done():
+		return
 	}
 	waits := newBackoff(o.config)
 	for o.accumulator.wait(ctx) {
@@ -124,28 +128,24 @@ func (o *owner) read(ctx context.Context) error {
 	return err
 }
 
-// first finds out where to begin.
+// first begins where nothing is committed, or nothing that is of use.
 func (o *owner) first(ctx context.Context) error {
-	if err := o.partition.session.resume(ctx, o.keeper); err != nil {
-		return err
-	}
-	if next, _ := o.partition.position(); next >= 0 {
-		return nil
-	}
 	first, last, err := o.fetcher.offsets(ctx)
 	if err != nil {
 		return err
 	}
 	at, given := o.config.StartAt[events.Partition{Topic: o.partition.topic, ID: o.partition.id}]
 	switch {
-	case o.partition.assigned >= 0:
-		o.logger.Warn("what is committed was not written here; reading from the earliest offset", "wanted", o.partition.assigned, "first", first)
 	case given && (at < first || at > last):
 		return o.outOfRange(ctx, at)
 	case given:
 		o.logger.Info("nothing is committed; reading from the given offset", "offset", at)
 		return o.begin(ctx, at)
 	default:
+		if committed := o.partition.groupKnows(); committed >= 0 {
+			o.logger.Warn("what is committed was not written here; reading from the earliest offset", "wanted", committed, "first", first)
+			break
+		}
 		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
 	}
 	return o.begin(ctx, first)

@@ -17,7 +17,8 @@ type partition struct {
 	topic   string
 	id      int
 	session *session
-	// assigned is the offset that the group had committed; less than 0: none.
+	// assigned is the offset that the group had committed; less than 0: none, or none that
+	// is of use.
 	assigned int64
 
 	mu sync.Mutex
@@ -43,14 +44,17 @@ func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) 
 	return &partition{topic: topic, id: assigned.ID, session: s, assigned: assigned.Offset, next: -1, written: -1, announced: -1, committed: -1, end: -1}
 }
 
-// resume has reading begin where the group was, if it was anywhere.
-func (p *partition) resume() {
+// resume has reading begin where the group was, if it was anywhere and that is of use.
+func (p *partition) resume(begun bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.assigned < 0 {
+	if !begun {
+		p.committed, p.assigned = p.assigned, -1
 		return
 	}
-	p.next, p.written, p.announced, p.committed = p.assigned, p.assigned, p.assigned, p.assigned
+	if p.assigned >= 0 {
+		p.next, p.written, p.announced, p.committed = p.assigned, p.assigned, p.assigned, p.assigned
+	}
 }
 
 // reset moves reading to an offset by force.
@@ -111,7 +115,11 @@ func (p *partition) didAnnounce(to int64) {
 func (p *partition) spokenOf() (events.Range, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return events.Range{Topic: p.topic, Partition: p.id, From: p.announced, To: p.announced}, p.announced >= 0
+	at := p.announced
+	if at < 0 { // until it is known where reading begins
+		at = p.assigned
+	}
+	return events.Range{Topic: p.topic, Partition: p.id, From: at, To: at}, at >= 0
 }
 
 // committable is the offset up to which everything is in the sink or in the
@@ -172,14 +180,18 @@ func (p *partition) sawEnd(end int64, now time.Time) {
 func (p *partition) lag(now time.Time) (records int64, age time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.written < 0 || p.end <= p.written {
+	written := p.written
+	if written < 0 { // until it is known where reading begins
+		written = p.assigned
+	}
+	if written < 0 || p.end <= written {
 		return 0, 0
 	}
 	since := p.oldest
 	if since.IsZero() {
 		since = p.behindSince
 	}
-	return p.end - p.written, max(0, now.Sub(since))
+	return p.end - written, max(0, now.Sub(since))
 }
 
 // progress gives the offset before which the sink holds everything, and the
@@ -190,11 +202,18 @@ func (p *partition) progress() (written, end int64) {
 	return p.written, p.end
 }
 
+// groupKnows is the offset that the group has committed; less than 0: none.
+func (p *partition) groupKnows() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.committed
+}
+
 // behind reports whether the end is ahead of where reading goes on.
 func (p *partition) behind() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.end > p.next
+	return p.next >= 0 && p.end > p.next
 }
 
 // canRead takes up to where records can be read; -1: they cannot be read now.

@@ -30,7 +30,7 @@ func TestConsumer_Secured(t *testing.T) {
 				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 			}))
 			secured := &lifecycle.TLS{Enabled: true, CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
-			h.client.Transport = &kafka.Transport{Dial: secured.Dial, SASL: SASL{mechanism, account}.mechanism()}
+			h.client.Transport = &kafka.Transport{Dial: secured.Dial, SASL: SASL{mechanism, account}.Client()}
 			config := h.config()
 			config.Dialer, config.SASL = secured, SASL{mechanism, account}
 

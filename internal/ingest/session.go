@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -23,16 +21,14 @@ type session struct {
 	done chan struct{}
 	// lost: the coordinator said so before the heartbeat noticed.
 	lost atomic.Bool
-	// resumed: the partitions have begun where the group was, if they do. Who looks
-	// whether they do is in resuming, which has room for one.
-	resumed  bool
-	resuming chan struct{}
+	// resumed is closed when it is known where the partitions begin.
+	resumed chan struct{}
 	// reading counts the owners that have not stopped reading.
 	reading sync.WaitGroup
 }
 
 func newSession(g *kafka.Generation) *session {
-	s := &session{generation: g.ID, commit: g.CommitOffsets, done: make(chan struct{}), resuming: make(chan struct{}, 1)}
+	s := &session{generation: g.ID, commit: g.CommitOffsets, done: make(chan struct{}), resumed: make(chan struct{})}
 	for topic, assigned := range g.Assignments {
 		for _, a := range assigned {
 			s.partitions = append(s.partitions, newPartition(topic, a, s))
@@ -51,32 +47,12 @@ func (s *session) ended() bool {
 	}
 }
 
-// resume has the partitions begin where the group was, once it is known that what is
-// before that was written where the keeper writes, who is nil if there is but one place.
-func (s *session) resume(ctx context.Context, keeper Keeper) error {
-	select {
-	case s.resuming <- struct{}{}:
-		defer func() { <-s.resuming }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if s.resumed {
-		return nil
-	}
-	var begun map[events.Partition]bool
-	if keeper != nil {
-		var err error
-		if begun, err = keeper.Begun(ctx); err != nil {
-			return fmt.Errorf("look whether what is committed was written here: %w", err)
-		}
-	}
+// resume has the partitions that were begun where the sink writes go on where the group was.
+func (s *session) resume(begun func(events.Partition) bool) {
 	for _, p := range s.partitions {
-		if keeper == nil || begun[events.Partition{Topic: p.topic, ID: p.id}] {
-			p.resume()
-		}
+		p.resume(begun(events.Partition{Topic: p.topic, ID: p.id}))
 	}
-	s.resumed = true
-	return nil
+	close(s.resumed)
 }
 
 // committable gives the offsets that are news to the group.

@@ -213,6 +213,9 @@ func (w *writer) owned(s *session) error {
 			offsets[p] = offset
 		}
 	}
+	if len(offsets) == 0 { // nobody would be asked
+		return fmt.Errorf("generation %d of the consumer group: it is not known yet where its partitions begin", s.generation)
+	}
 	return w.commitOffsets(s, offsets)
 }
 

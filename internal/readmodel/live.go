@@ -7,20 +7,23 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// Live writes to every generation that is kept. One goroutine uses it.
+// Live writes to every generation that is kept. One goroutine uses it, but for Begun.
 type Live struct {
 	server  *Server
 	kept    map[int]*live
 	leftOut map[string]struct{}               // by any of them
 	covers  map[int]map[events.Partition]bool // what was said of generations that are being filled
 	begun   map[events.Partition]bool         // what was said of any; nil: nobody has looked
-	made    time.Time                         // of the registry that was looked at
+
+	mu    sync.Mutex
+	first *Registry // that was looked at
 }
 
 // AnewError says that the read model was made anew under whoever writes it: what was
@@ -85,16 +88,16 @@ func (l *Live) Keep(ctx context.Context, from map[events.Partition]int64, owned 
 		if l.covers[g.Number] == nil {
 			l.covers[g.Number] = map[events.Partition]bool{}
 		}
-		if err := l.cover(ctx, g.Number, from, l.covers[g.Number], owned); err != nil {
+		if err := l.cover(ctx, r, g.Number, from, l.covers[g.Number], owned); err != nil {
 			return err
 		}
 	}
-	return l.cover(ctx, r.Current, from, l.begun, owned)
+	return l.cover(ctx, r, r.Current, from, l.begun, owned)
 }
 
 // cover says from where on a generation is written, of those partitions of which it was
 // not said.
-func (l *Live) cover(ctx context.Context, generation int, from map[events.Partition]int64, said map[events.Partition]bool, owned func() error) error {
+func (l *Live) cover(ctx context.Context, r Registry, generation int, from map[events.Partition]int64, said map[events.Partition]bool, owned func() error) error {
 	news := maps.Clone(from)
 	maps.DeleteFunc(news, func(p events.Partition, _ int64) bool { return said[p] })
 	if len(news) == 0 {
@@ -103,7 +106,7 @@ func (l *Live) cover(ctx context.Context, generation int, from map[events.Partit
 	if err := owned(); err != nil {
 		return fmt.Errorf("say from where on generation %d is written: %w", generation, err)
 	}
-	if err := l.server.Cover(ctx, generation, news); err != nil {
+	if err := l.server.Cover(ctx, r, generation, news); err != nil {
 		return err
 	}
 	for p := range news {
@@ -112,9 +115,16 @@ func (l *Live) cover(ctx context.Context, generation int, from map[events.Partit
 	return nil
 }
 
-// Begun gives the partitions of which was said from where on they are written. Any
-// goroutine may ask.
+// Begun gives the partitions of which was said from where on they are written: in the read
+// model that is written from now on, and no other. Any goroutine may ask.
 func (l *Live) Begun(ctx context.Context) (map[events.Partition]bool, error) {
+	r, err := l.server.Registry(ctx)
+	if err == nil {
+		err = l.same(r)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return l.server.Begun(ctx)
 }
 
@@ -152,10 +162,14 @@ func (l *Live) look(ctx context.Context) (Registry, error) {
 
 // same holds that the registry is the one that was looked at before.
 func (l *Live) same(r Registry) error {
-	if !l.made.IsZero() && !l.made.Equal(r.Made) {
-		return &AnewError{l.made, r.Made}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first == nil {
+		l.first = &r
 	}
-	l.made = r.Made
+	if r.origin != l.first.origin {
+		return &AnewError{l.first.Made, r.Made}
+	}
 	return nil
 }
 

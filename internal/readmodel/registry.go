@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -57,7 +58,8 @@ type Registry struct {
 	Before      int          // the one that was read before the last switch; 0: none
 	Switches    int          // how many there were
 	RolledBack  bool         // the last one was a rollback
-	Made        time.Time    // when there was the first one: another time of a read model that was made anew
+	Made        time.Time    // when there was the first one
+	origin      string       // what the first one says: something else of a read model that was made anew
 }
 
 // Find gives a generation by its number.
@@ -88,7 +90,7 @@ func (s *Server) Migrate(ctx context.Context) error {
 	case err == nil:
 		for _, g := range r.Generations {
 			if err == nil && g.Kept() {
-				err = s.Generation(g.Number).migrate(ctx)
+				err = s.Generation(g.Number).migrateAgain(ctx, r)
 			}
 		}
 	}
@@ -155,7 +157,7 @@ func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) 
 				return fmt.Errorf("table switch_%d: its comment is no switch: %w", number, err)
 			}
 			if number == 1 {
-				r.Made = to.At
+				r.Made, r.origin = to.At, comment
 			}
 			r.Switches, r.Before, r.Current, r.RolledBack = int(number), r.Current, to.Generation, to.Rollback
 			return nil
@@ -392,22 +394,33 @@ func (s *Server) claimed(ctx context.Context, number int) (options string, err e
 	return options, nil
 }
 
-// Cover says from which offsets on projectors write everything to a generation.
-func (s *Server) Cover(ctx context.Context, generation int, from map[events.Partition]int64) error {
+// Claim tells a generation, a second or later one, from others that had its number in a
+// read model that was lost, or that a backup has brought back. Its error is a *GoneError
+// when there is none.
+func (s *Server) Claim(ctx context.Context, number int) (claim string, err error) {
+	err = s.conn.QueryRow(ctx, fmt.Sprintf("SELECT toString(uuid) FROM system.tables WHERE database = '%s' AND name = 'generation_%d'", s.form.claims(s.database), number)).Scan(&claim)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", &GoneError{number}
+	}
+	if err != nil {
+		return "", fmt.Errorf("read who has begun generation %d: %w", number, classify(ctx, err))
+	}
+	return claim, nil
+}
+
+// Cover says from which offsets on projectors write everything to a generation. It says
+// nothing of a read model that was made anew since the registry was looked at.
+func (s *Server) Cover(ctx context.Context, r Registry, generation int, from map[events.Partition]int64) error {
 	if len(from) == 0 {
 		return nil
 	}
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.database+".coverage")
-	if err != nil {
-		return fmt.Errorf("say what is written to generation %d: %w", generation, classify(ctx, err))
-	}
-	defer func() { _ = batch.Close() }()
+	var rows []string
 	for p, offset := range from {
-		if err := batch.Append(uint32(generation), p.Topic, int32(p.ID), offset); err != nil { //nolint:gosec // small numbers
-			return fmt.Errorf("say what is written to generation %d: %w", generation, err)
-		}
+		rows = append(rows, fmt.Sprintf("(%s, %d, %d)", quoted(p.Topic), p.ID, offset))
 	}
-	if err := batch.Send(); err != nil {
+	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.coverage SELECT %d, row.1, row.2, row.3 FROM (SELECT arrayJoin([%s]) AS row) WHERE %s IN (SELECT comment FROM system.tables WHERE database = '%s' AND name = 'switch_1')",
+		s.database, generation, strings.Join(rows, ", "), quoted(r.origin), s.form.claims(s.database)))
+	if err != nil {
 		return fmt.Errorf("say what is written to generation %d: %w", generation, classify(ctx, err))
 	}
 	return nil

@@ -164,6 +164,36 @@ func TestRegistry_Rollback(t *testing.T) {
 	}
 }
 
+// TestMigrate_OfAGenerationThatIsGone makes no empty one in its place.
+func TestMigrate_OfAGenerationThatIsGone(t *testing.T) {
+	s := open(t).Server
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	holds := func(failure string) {
+		t.Helper()
+		if err := s.Migrate(t.Context()); (err == nil) != (failure == "") || err != nil && !strings.Contains(err.Error(), failure) {
+			t.Errorf("got %v, want %q", err, failure)
+		}
+	}
+	if err := s.Generation(2).Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds("projector generations drop 2")
+	if err := s.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	holds("")
+	if err := s.Generation(1).Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds("drop the registry, too")
+	if err := s.DropAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds("")
+}
+
 // TestMigrate_SeveralAtOnce begins with nothing.
 func TestMigrate_SeveralAtOnce(t *testing.T) {
 	s := open(t).Server
@@ -294,9 +324,13 @@ func TestOptions_OfANewerVersion(t *testing.T) {
 
 func TestRegistry_CoverageIsTheLeast(t *testing.T) {
 	s := open(t).Server
+	r, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, b := events.Partition{Topic: "t", ID: 0}, events.Partition{Topic: "t", ID: 1}
 	for _, from := range []map[events.Partition]int64{{a: 10}, {a: 7, b: 0}, {a: 8}} {
-		if err := s.Cover(t.Context(), 2, from); err != nil {
+		if err := s.Cover(t.Context(), r, 2, from); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -367,6 +401,43 @@ func TestLive_MadeAnew(t *testing.T) {
 	}
 	if err := readmodel.NewLive(s).Keep(t.Context(), nil, func() error { return nil }); err != nil {
 		t.Errorf("another one: %v", err)
+	}
+}
+
+// TestLive_MadeAnewMeanwhile has the tables made anew at the worst moments: between the look
+// at what was begun and the one before the first write, and between that and saying so.
+func TestLive_MadeAnewMeanwhile(t *testing.T) {
+	s := open(t).Server
+	p := events.Partition{Topic: "t"}
+	anew := func() error { return errors.Join(s.DropAll(t.Context()), s.Migrate(t.Context())) }
+	for name, meanwhile := range map[string]func(live *readmodel.Live) error{
+		"after what was begun": func(live *readmodel.Live) error {
+			if begun, err := live.Begun(t.Context()); !begun[p] || err != nil {
+				t.Errorf("begun are %v, %v", begun, err)
+			}
+			if err := anew(); err != nil {
+				return err
+			}
+			return live.Keep(t.Context(), map[events.Partition]int64{p: 1000}, func() error { return nil })
+		},
+		"before it is said": func(live *readmodel.Live) error {
+			if err := live.Keep(t.Context(), map[events.Partition]int64{{Topic: "t", ID: 1}: 1000, p: 1000}, anew); err != nil {
+				return err
+			}
+			return live.Keep(t.Context(), nil, anew)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := readmodel.NewLive(s).Keep(t.Context(), map[events.Partition]int64{p: 0}, func() error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if anew := (*readmodel.AnewError)(nil); !errors.As(meanwhile(readmodel.NewLive(s)), &anew) {
+				t.Error("written on as if nothing had happened")
+			}
+			if begun, err := readmodel.NewLive(s).Begun(t.Context()); len(begun) > 0 || err != nil {
+				t.Errorf("begun are %v, %v, and nobody has written anything", begun, err)
+			}
+		})
 	}
 }
 

@@ -34,6 +34,23 @@ func (s *Store) migrate(ctx context.Context) error {
 	return s.run(ctx, s.form.generationViews(s.db))
 }
 
+// migrateAgain is migrate of a generation that is registered. If all of its tables are gone
+// it does not make them anew: they would be empty, and projectors would go on where they are.
+func (s *Store) migrateAgain(ctx context.Context, r Registry) error {
+	var tables uint64
+	err := s.conn.QueryRow(ctx, "SELECT count() FROM "+s.form.system("tables")+" WHERE database = '"+s.db+"'").Scan(&tables)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for the tables of generation %d: %w", s.number, classify(ctx, err))
+	case tables > 0:
+		return s.migrate(ctx)
+	case s.number == r.Current:
+		return fmt.Errorf("generation %d is the one that is read, and all of its tables are gone: drop the registry, too (database %s), and run projector migrate again; then projectors read everything from the topics", s.number, s.database)
+	default:
+		return fmt.Errorf("generation %d: all of its tables are gone: projector generations drop %d, and run projector migrate again", s.number, s.number)
+	}
+}
+
 // statements splits a script at the semicolons that end lines, without its leading comments.
 func statements(script, db string) []string {
 	var out []string

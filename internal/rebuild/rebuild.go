@@ -93,6 +93,7 @@ type Rebuild struct {
 	config  Config
 	server  *readmodel.Server
 	store   *readmodel.Store
+	claim   string // of the generation
 	options readmodel.Options
 	log     *slog.Logger
 	beat    *beat.Beat
@@ -138,7 +139,11 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		log.Info("new generation", "generation", store.Number(), "options", options.String())
 	}
 	config.Ingest.StartAt = options.Starts
-	config.Ingest.GroupID = Group(config.Ingest.GroupID, r, store.Number())
+	claim, err := server.Claim(ctx, store.Number())
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	config.Ingest.GroupID = Group(config.Ingest.GroupID, store.Number(), claim)
 	config.Ingest.DeadTopic = ""
 	// Not those of a projector, or it would look as if one lagged.
 	config.Ingest.Metrics = metricsPrefix
@@ -147,17 +152,17 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		config.Ingest.MaxBatchEvents = min(config.Ingest.MaxBatchEvents, most)
 		config.Ingest.MaxPieceEvents = min(config.Ingest.MaxPieceEvents, most)
 	}
-	b := &Rebuild{config: config, server: server, store: store, options: options, log: log, beat: beat.New(0)}
+	b := &Rebuild{config: config, server: server, store: store, claim: claim, options: options, log: log, beat: beat.New(0)}
 	if !config.Incomplete && options.Base == 0 { // a base has it, too
 		b.config.Ingest.Lost = b.lost
 	}
 	return b, b.alone(ctx)
 }
 
-// Group is the consumer group in which a generation is filled: of another one in each
-// read model, since what was committed of a lost one says nothing of the next.
-func Group(projectors string, r readmodel.Registry, generation int) string {
-	return fmt.Sprintf("%s-g%d-%s", projectors, generation, r.Made.UTC().Format("20060102T150405.000000"))
+// Group is the consumer group in which a generation is filled. What was committed for
+// another one of its number says nothing of it, so its claim is in the name, too.
+func Group(projectors string, generation int, claim string) string {
+	return fmt.Sprintf("%s-g%d-%.8s", projectors, generation, claim)
 }
 
 // lost is asked when records are gone before they were read, which does not matter as long
@@ -360,6 +365,9 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	if err := r.carryActivity(ctx, offsets); err != nil {
 		return err
 	}
+	if err := r.kept(ctx); err != nil {
+		return err
+	}
 	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // it says what it is about
 }
 
@@ -461,10 +469,23 @@ func hopeless(err error) bool {
 // covered gives from which offsets on projectors write the generation. Its error is a
 // *readmodel.GoneError when somebody has dropped it.
 func (r *Rebuild) covered(ctx context.Context) (map[events.Partition]int64, error) {
-	if err := r.server.Kept(ctx, r.Generation()); err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+	if err := r.kept(ctx); err != nil {
+		return nil, err
 	}
 	return r.server.Covered(ctx, r.Generation()) //nolint:wrapcheck // as above
+}
+
+// kept gives a *readmodel.GoneError when somebody has dropped the generation, or the one of
+// its number is another.
+func (r *Rebuild) kept(ctx context.Context) error {
+	if err := r.server.Kept(ctx, r.Generation()); err != nil {
+		return err //nolint:wrapcheck // it says what it is about
+	}
+	claim, err := r.server.Claim(ctx, r.Generation())
+	if err == nil && claim != r.claim {
+		err = &readmodel.GoneError{Generation: r.Generation()}
+	}
+	return err //nolint:wrapcheck // as above
 }
 
 // progress compares how far partitions are read with what projectors do not write
