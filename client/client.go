@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,14 +177,18 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 	}
 	waiting, cancel := context.WithTimeout(ctx, timeout+replyGrace)
 	defer cancel()
+	said := c.nc.LastError()
 	reply, err := c.nc.RequestWithContext(waiting, subject, body)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, fmt.Errorf("%w: no query worker answers on %s: %w", ErrUnavailable, subject, err)
+	case err != nil && waiting.Err() != nil && c.forbidden(subject, said):
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("%w: ask %s: %w (%w)", ErrForbidden, subject, c.nc.LastError(), err)
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("ask %s: %w", subject, context.Cause(ctx))
-	case err != nil && waiting.Err() != nil && c.forbidden(subject):
-		return nil, fmt.Errorf("%w: ask %s: %w", ErrForbidden, subject, c.nc.LastError())
 	case err != nil && waiting.Err() != nil:
 		return nil, fmt.Errorf("%w: %s has not answered within %v", ErrTimeout, subject, timeout+replyGrace)
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrReconnectBufExceeded):
@@ -199,15 +202,18 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 	return reply.Data, nil
 }
 
-// forbidden reports whether the server has said last that a subject may not be asked, or
-// that its replies may not be heard.
-func (c *Client) forbidden(subject string) bool {
+// forbidden reports whether the server has said since something else that a subject may not
+// be asked, or, of whenever, that its replies may not be heard: their subscription is made
+// once for the connection.
+func (c *Client) forbidden(subject string, before error) bool {
 	err := c.nc.LastError()
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return false
 	}
-	inboxes := cmp.Or(c.nc.Opts.InboxPrefix, nats.InboxPrefix)
-	return strings.Contains(err.Error(), `"`+subject+`"`) || strings.Contains(err.Error(), `Subscription to "`+inboxes)
+	inbox := c.nc.NewRespInbox()
+	replies := inbox[:strings.LastIndexByte(inbox, '.')+1]
+	return err != before && strings.Contains(err.Error(), `Publish to "`+subject+`"`) || //nolint:errorlint // is it the same one
+		strings.Contains(err.Error(), `Subscription to "`+replies)
 }
 
 // refusal is the error that a reply says.

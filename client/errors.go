@@ -28,7 +28,8 @@ var (
 
 // ErrForbidden is a NATS server that does not let the connection's account ask, or hear the
 // reply; see docs/SECURITY.md. The server says so only beside the request, so it takes as
-// long as when there is no reply.
+// long as when there is no reply. When the context of a call is done first, the error is
+// the context's, too.
 var ErrForbidden = errors.New("not allowed")
 
 // ErrUnsettled is a list of several pages that was another one whenever the next

@@ -115,8 +115,11 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	err = r.Run(running, events.NewDecoder(config.limits).Sharing(), registry, tellRebuild(screen, log))
 	screen.clear()
 	stop(nil)
-	if failed := <-served; failed != nil { // which has ended the rebuild
+	switch failed := <-served; {
+	case failed != nil && errors.Is(context.Cause(running), failed): // which has ended the rebuild
 		err = failed
+	default:
+		err = errors.Join(err, failed)
 	}
 	if taken := (*rebuild.TakenError)(nil); errors.As(err, &taken) {
 		return err // as from Begin

@@ -183,7 +183,7 @@ type whole int
 func (n *whole) String() string { return strconv.Itoa(int(*n)) }
 
 func (n *whole) Set(value string) error {
-	number, err := strconv.Atoi(value)
+	number, err := strconv.ParseInt(value, 0, strconv.IntSize) // 10_000, too
 	if err != nil {
 		return errors.New("want a whole number")
 	}

@@ -42,7 +42,7 @@ func parse(t *testing.T, env map[string]string, args ...string) (settings, strin
 func TestFlags_Precedence(t *testing.T) {
 	env := map[string]string{
 		"CONVOVIEW_KAFKA_BROKERS": "a:1, b:2",
-		"CONVOVIEW_WORKERS":       "7",
+		"CONVOVIEW_WORKERS":       "0x7",
 		"CONVOVIEW_SIZE":          "64KiB",
 		"CONVOVIEW_FORCE":         "true",
 		"CONVOVIEW_KAFKA_GROUP":   "",

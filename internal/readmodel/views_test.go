@@ -684,6 +684,38 @@ func TestViews_ShowNobodyWhoWasSwept(t *testing.T) {
 	}
 }
 
+// TestViews_ShowWhatComesInPlaceOfASweptMessage has a producer use a sequence again whose
+// message, an erased user's, was modified and swept: views show it as lists do.
+func TestViews_ShowWhatComesInPlaceOfASweptMessage(t *testing.T) {
+	store := open(t)
+	now := time.Now().Add(-time.Minute)
+	at := events.MicrosOf(now)
+	group := events.Group("g")
+	write := func(list ...events.Event) {
+		t.Helper()
+		if err := store.Write(t.Context(), fold(list)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(
+		sent("demo", now, group, "dave", 5, "e1"),
+		events.Event{ID: "e2", App: "demo", Time: at, Body: &events.MessageModified{Conversation: group, Sequence: 5, Version: 1, Payload: []byte(`{"text":"dave's"}`)}},
+		events.Event{ID: "e3", App: "demo", Time: at, Body: &events.GroupMemberChanged{GroupID: "g", UserID: "ann", Status: events.StatusJoined}},
+		events.Event{ID: "e4", App: "demo", Time: at, Body: &events.UserErased{UserID: "dave"}},
+	)
+	sweep(t, store)
+	write(events.Event{ID: "e5", App: "demo", Time: at + 1, Body: &events.MessageSent{
+		Conversation: group, From: "bob", MessageID: "m5", Sequence: 5, Type: events.TypeText, MessageForShow: "bob's",
+	}})
+	got := analyze(t, t, sandboxtest.ClickHouse(t), store.Registers(), "app = 'demo'")
+	if !slices.ContainsFunc(got.Messages, func(m messageView) bool { return m.FromUser == "bob" && m.Text == "bob's" }) {
+		t.Errorf("messages: %+v", got.Messages)
+	}
+	if len(got.Conversations) != 1 || got.Conversations[0].LastFrom != "bob" || got.Conversations[0].LastText != "bob's" {
+		t.Errorf("conversations: %+v", got.Conversations)
+	}
+}
+
 // TestViews_ReadAsWhoMadeThem holds that readers of views need no right to tables.
 func TestViews_ReadAsWhoMadeThem(t *testing.T) {
 	store := open(t)

@@ -393,7 +393,7 @@ SELECT
     multiIf(
         is_recalled, '',
         modified[2] = '1', unescaped(modified[3]),
-        modified[1] = '', m.text,
+        modified[1] IN ('', '\xFF'), m.text,
         preview(m.message_type, unescaped(modified[4]))) AS text,
     arrayFilter(u -> (m.app, u) NOT IN (SELECT app, user_id FROM convoview_g1.erased_users), m.mentions) AS mentions,
     m.mentions_all AS mentions_all,
@@ -500,7 +500,7 @@ SELECT
     multiIf(
         is_cleared OR from_erased OR bitmapContains(u.recalled, c.head.sequence), '',
         modified[2] = '1', unescaped(modified[3]),
-        modified[1] = '', unescaped(message[4]),
+        modified[1] IN ('', '\xFF'), unescaped(message[4]),
         preview(unescaped(message[3]), unescaped(modified[4]))) AS last_text,
     c.pinned = '1' AS is_pinned,
     has(marks, 4) AND c.head.time <= c.marked.time AS is_hidden,
