@@ -362,13 +362,16 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	if err := r.carryActivity(ctx, offsets); err != nil {
-		return err
+	if err = r.carryActivity(ctx, offsets); err == nil {
+		err = r.kept(ctx)
 	}
-	if err := r.kept(ctx); err != nil {
-		return err
+	if err == nil {
+		err = r.server.Filled(ctx, r.Generation())
 	}
-	return r.server.Filled(ctx, r.Generation()) //nolint:wrapcheck // it says what it is about
+	if err != nil && ctx.Err() != nil { // whoever was asked may not have said why it is no answer
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return err //nolint:wrapcheck // it says what it is about
 }
 
 // errEnded says that the consumer has ended although nobody has told it to.
