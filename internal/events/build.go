@@ -99,7 +99,12 @@ func buildMessageModified(r *rawEvent) (Body, *Error) {
 	if err != nil {
 		return nil, err
 	}
+	from := r.textOf(keyFrom)
+	if conversation.Type == TypeC2C { // it may be either end
+		from = ""
+	}
 	return &MessageModified{
+		From:               from,
 		Conversation:       conversation,
 		Sequence:           r.uint(keySequence),
 		Version:            r.uint(keyVersion),

@@ -73,6 +73,8 @@ type MessageModified struct {
 	// HasCloudCustomData tells absent custom data from empty custom data.
 	HasCloudCustomData bool
 	CloudCustomData    string
+	// From is who sent the message, if the event says so; "" in C2C, whose ends say it.
+	From string
 }
 
 // ConversationOf says whose register of which conversation an event sets.

@@ -1,5 +1,7 @@
 package events
 
+import "cmp"
+
 // The fillers are the way back from bodies to values. They leave out what is
 // absent; checkBody then sees what is missing or wrong.
 
@@ -117,7 +119,7 @@ func fillMessageRecalled(r *rawEvent, m *MessageRecalled) {
 }
 
 func fillMessageModified(r *rawEvent, m *MessageModified) {
-	r.putAddress(m.Conversation, anEnd(m.Conversation))
+	r.putAddress(m.Conversation, cmp.Or(m.From, anEnd(m.Conversation)))
 	r.setNum(keySequence, int64(m.Sequence))
 	r.setNum(keyVersion, int64(m.Version))
 	r.putPayload(m.Payload)

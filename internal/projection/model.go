@@ -175,6 +175,7 @@ func (m *Model) Fold(e events.Event) {
 			HasMessageForShow: b.HasMessageForShow, MessageForShow: b.MessageForShow,
 			PayloadText:        b.PayloadText,
 			HasCloudCustomData: b.HasCloudCustomData, CloudCustomData: b.CloudCustomData,
+			From: b.From,
 		}})
 	case *events.ConversationRead:
 		mark := ReadMark{Sequence: b.Sequence, Time: e.Time}

@@ -150,6 +150,7 @@ type Modification struct {
 	PayloadText        string
 	HasCloudCustomData bool
 	CloudCustomData    string
+	From               string // the message's sender in GROUP and SYSTEM, if known
 }
 
 func (m *Modification) merge(o *Modification) {
@@ -163,6 +164,7 @@ func (m *Modification) merge(o *Modification) {
 		strings.Compare(m.PayloadText, o.PayloadText),
 		compareBool(m.HasCloudCustomData, o.HasCloudCustomData),
 		strings.Compare(m.CloudCustomData, o.CloudCustomData),
+		strings.Compare(m.From, o.From),
 	)
 	if c < 0 {
 		*m = *o

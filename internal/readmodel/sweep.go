@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,10 +64,12 @@ var erasures = []erasure{
 		table: "edits", gone: amongErased,
 		blanks: []blank{{
 			"greatest", fmt.Sprintf(blankedEdit, "multiIf("+
-				"edit = 'modification', "+blankModification+", "+
+				"edit = 'modification' AND ("+ofErasedMessage+" OR {orphaned}), "+blankModification+", "+
+				"edit = 'modification', concat("+fieldsOf("greatest", 1, 6)+", '\\0\\xFF'), "+
 				ofErasedMessage+", "+blankRecall+", "+
 				"concat('\\xFF\\0', "+fieldOf("greatest", 2)+"))"),
 			"(edit = 'recall' AND (app, " + fieldOf("greatest", 1) + ") IN {erased} OR " +
+				fromErased + " AND {listed} OR " +
 				"greatest.value != if(edit = 'recall', " + blankRecall + ", " + blankModification + ") AND " + ofErasedMessage + ")",
 		}},
 	},
@@ -92,7 +95,7 @@ var erasures = []erasure{
 const (
 	sentByErased      = `(sender = '\xFF' OR (app, sender) IN {erased})`
 	blankRecall       = `'\xFF\0'`
-	blankModification = `'\xFF\0' || '0\0\0\0' || '0\0'`
+	blankModification = `'\xFF\0' || '0\0\0\0' || '0\0\0'`
 	// ofErasedMessage is the condition that all messages of the edit's sequence, of which
 	// there is one but for a producer's fault, were sent by erased users.
 	ofErasedMessage = `(app, type, a, b, sequence) IN (
@@ -100,6 +103,18 @@ const (
 			SELECT app, type, a, b, sequence FROM {db}.messages WHERE type != 'C2C' AND ` + sentByErased + `)
 		GROUP BY app, type, a, b, sequence HAVING min(` + sentByErased + `))`
 )
+
+// fromErased is the condition of modifications that say of themselves that an erased user
+// had sent the message. Of those that are listed, what is modified stays only if there is
+// such a message, by somebody else: then the event was at fault; see modifiedByErased.
+var fromErased = "edit = 'modification' AND (app, " + fieldOf("greatest", 7) + ") IN {erased}"
+
+// orphaned is the condition of those of them whose messages nobody has.
+var orphaned = "(" + editedMessage + ") GLOBAL NOT IN (SELECT " + editedMessage + " FROM {db}.messages WHERE type != 'C2C' AND (" +
+	editedMessage + ") GLOBAL IN (SELECT " + editedMessage + " FROM {db}.edits WHERE " + fromErased + "))"
+
+// editedMessage is the key of the message of an edit.
+const editedMessage = "app, type, a, b, sequence"
 
 // fieldOf is the n-th field of a column's value, and fieldsOf those from one to another.
 func fieldOf(column string, n int) string {
@@ -161,6 +176,7 @@ func (s *Store) unswept(ctx context.Context, e *erasure) (Unswept, error) {
 	defer release()
 	u := Unswept{Table: e.table}
 	gone, blanked := e.conditions()
+	blanked = strings.ReplaceAll(blanked, "{listed}", "1")
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1})) // nobody waits for it
 	query := fmt.Sprintf("SELECT countIf(gone), countIf(NOT gone AND blanked) FROM (SELECT %s AS gone, %s AS blanked FROM %s.%s WHERE gone OR blanked)", gone, blanked, s.db, e.table)
 	if err := s.conn.QueryRow(ctx, s.statement(query)).Scan(&u.Deleted, &u.Blanked); err != nil {
@@ -236,10 +252,54 @@ func (s *Store) mutate(ctx context.Context, e *erasure) error {
 		"allow_nondeterministic_mutations":                1, // a set of users may be one of two; what it lacks is swept later
 	}
 	maps.Copy(settings, s.form.changing())
-	if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.mutation(e)); err != nil {
+	statement := s.mutation(e)
+	if e.table == "edits" {
+		listed, alone, err := s.modifiedByErased(ctx)
+		if err != nil {
+			return err
+		}
+		statement = strings.NewReplacer("{listed}", listed, "{orphaned}", alone).Replace(statement)
+	}
+	if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), statement); err != nil {
 		return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
 	}
 	return nil
+}
+
+// mostModified is how many modifications one mutation of edits names, twice: as many as fit
+// into a statement (256 KiB). The next sweep has the rest.
+const mostModified = 5_000
+
+// modifiedByErased gives two conditions of edits: those that fromErased has, as they are
+// now, and those of them whose messages nobody has. A mutation could not ask for them: one
+// whose condition reads its own table may not end. They are named by hashes, since the
+// engine keeps the text of mutations.
+func (s *Store) modifiedByErased(ctx context.Context) (listed, alone string, err error) {
+	query := "SELECT cityHash64(" + editedMessage + ") AS hash, max(" + orphaned + ") FROM {db}.edits WHERE " + fromErased +
+		" GROUP BY hash LIMIT " + strconv.Itoa(mostModified)
+	var all, orphans []string
+	err = s.each(ctx, s.statement(query), func(scan func(...any) error) error {
+		var hash uint64
+		var orphan uint8
+		if err := scan(&hash, &orphan); err != nil {
+			return err
+		}
+		all = append(all, strconv.FormatUint(hash, 10))
+		if orphan == 1 {
+			orphans = append(orphans, strconv.FormatUint(hash, 10))
+		}
+		return nil
+	})
+	if err != nil {
+		return "", "", fmt.Errorf("look what erased users have modified in %s.edits: %w", s.db, classify(ctx, err))
+	}
+	among := func(hashes []string) string {
+		if len(hashes) == 0 {
+			return "0"
+		}
+		return "cityHash64(" + editedMessage + ") IN (" + strings.Join(hashes, ", ") + ")"
+	}
+	return among(all), among(orphans), nil
 }
 
 // mutation is the statement of that. The set of users is read when the engine works it off:
@@ -374,6 +434,7 @@ func (s *Store) swept(table, erased string) string {
 		what += ")"
 	}
 	gone, _ := erasures[i].conditions()
+	what = strings.NewReplacer("{listed}", "1", "{orphaned}", orphaned).Replace(what)
 	return s.statementOf(fmt.Sprintf("(SELECT %s FROM {db}.%s WHERE NOT (%s))", what, table, gone), erased)
 }
 

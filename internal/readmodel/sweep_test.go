@@ -287,7 +287,10 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 			Conversation: events.Group("hike"), From: "ann", MessageID: "m", Sequence: 8, Type: events.TypeText,
 			MessageForShow: "dave said so", Payload: []byte(`{"text":"dave said so"}`), AtUsers: []string{"ann", user}, Nick: "dave's friend",
 		}),
-		event("modified", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 8, Version: 1, Payload: []byte(`{"text":"dave"}`)}),
+		event("modified", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 8, Version: 1, Payload: []byte(`{"text":"dave"}`), From: user}),
+		event("unsent", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 98, Version: 1, Payload: []byte(`{"text":"of a message that is gone"}`), From: user}),
+		event("unsent in system", &events.MessageModified{Conversation: events.System("ann"), Sequence: 98, Version: 1, HasCloudCustomData: true, CloudCustomData: "dave's", From: user}),
+		event("unsent by ann", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 99, Version: 1, Payload: []byte(`{"text":"ann's"}`), From: "ann"}),
 		event("recalled", &events.MessageRecalled{Conversation: events.Group("hike"), Sequence: 8, Revoker: user, Reason: "not what dave said"}),
 		event("draft", &events.ConversationDraftSet{ConversationOf: events.ConversationOf{UserID: "ann", ConversationID: "GROUPhike"}, DraftText: "dear dave"}),
 		event("other", &events.UserProfileChanged{UserID: "ann", Nick: "dave's friend"}),
@@ -306,8 +309,9 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 	gone := func(c events.Conversation) bool {
 		return c.Type != events.TypeGroup && is(c.A) || c.Type == events.TypeC2C && is(c.B)
 	}
-	ofUser := map[projection.EditKey]bool{}
+	ofUser, sent := map[projection.EditKey]bool{}, map[projection.EditKey]bool{}
 	for k, m := range want.Messages {
+		sent[projection.EditKey{App: k.App, Conversation: k.Conversation, Sequence: k.Sequence}] = true
 		switch {
 		case gone(k.Conversation):
 			delete(want.Messages, k)
@@ -332,10 +336,15 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 		switch {
 		case gone(k.Conversation):
 			delete(want.Edits, k)
-		case ofUser[k]:
+		case ofUser[k], !sent[k] && is(e.Modification.From):
 			*e = e.Without()
-		case is(e.Recall.Value.Revoker):
-			e.Recall.Value.Revoker = projection.ErasedUser
+		default:
+			if is(e.Recall.Value.Revoker) {
+				e.Recall.Value.Revoker = projection.ErasedUser
+			}
+			if is(e.Modification.From) {
+				e.Modification.From = projection.ErasedUser
+			}
 		}
 	}
 	delete(want.Users, projection.UserKey{App: "demo", UserID: user})
@@ -383,6 +392,9 @@ func chatOf(user, secret string) (list []events.Event) {
 			}
 			add(m)
 			add(&events.MessageRecalled{Conversation: c, Sequence: m.Sequence, Revoker: user, Reason: "spam"})
+		}
+		if c.Type != events.TypeC2C { // of a message that nobody has
+			add(&events.MessageModified{Conversation: c, Sequence: 97, Version: 1, Payload: []byte(large), HasCloudCustomData: true, CloudCustomData: secret, From: user})
 		}
 	}
 	for _, of := range []events.ConversationOf{

@@ -150,6 +150,7 @@ func editRows(k projection.EditKey, e *projection.Edit, yield func(*editRow) boo
 		w.text(m.PayloadText)
 		w.bool(m.HasCloudCustomData)
 		w.text(m.CloudCustomData)
+		w.text(m.From)
 		row.Edit, row.Number, row.Version, row.Value = editModification, m.Number, projection.Version{Time: m.Time, ID: m.ID}, w.String()
 		return yield(&row)
 	}
@@ -168,7 +169,7 @@ func (r *editRow) edit() (*projection.Edit, error) {
 		e.Modification = projection.Modification{
 			Number: r.Number, Time: r.Time, ID: r.ID,
 			Payload: v.text(), HasMessageForShow: v.bool(), MessageForShow: v.text(), PayloadText: v.text(),
-			HasCloudCustomData: v.bool(), CloudCustomData: v.text(),
+			HasCloudCustomData: v.bool(), CloudCustomData: v.text(), From: v.text(),
 		}
 	default:
 		return nil, fmt.Errorf("edit %d: expected 1 or 2", r.Edit)

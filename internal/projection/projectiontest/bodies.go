@@ -102,6 +102,9 @@ func (d *drawer) messageModified() events.Body {
 		Conversation: at.conversation, Sequence: at.sequence, Version: rapid.Uint64Range(1, 3).Draw(d.t, "version"),
 		Payload: payload, PayloadText: text, HasMessageForShow: d.flag(), HasCloudCustomData: d.flag(),
 	}
+	if at.conversation.Type != events.TypeC2C {
+		m.From = rapid.SampledFrom([]string{"", d.user()}).Draw(d.t, "from")
+	}
 	if m.HasMessageForShow {
 		m.MessageForShow = d.text()
 	}
