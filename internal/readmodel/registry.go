@@ -398,6 +398,9 @@ func (s *Server) claimed(ctx context.Context, number int) (options string, err e
 // read model that was lost, or that a backup has brought back. Its error is a *GoneError
 // when there is none.
 func (s *Server) Claim(ctx context.Context, number int) (claim string, err error) {
+	if err := s.catchUp(ctx, "generations"); err != nil {
+		return "", s.notMigrated(ctx, err)
+	}
 	err = s.conn.QueryRow(ctx, fmt.Sprintf("SELECT toString(uuid) FROM system.tables WHERE database = '%s' AND name = 'generation_%d'", s.form.claims(s.database), number)).Scan(&claim)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", &GoneError{number}

@@ -252,15 +252,14 @@ func (s *Store) mutate(ctx context.Context, e *erasure) error {
 		"allow_nondeterministic_mutations":                1, // a set of users may be one of two; what it lacks is swept later
 	}
 	maps.Copy(settings, s.form.changing())
-	statement := s.mutation(e)
+	var listed, alone []string
 	if e.table == "edits" {
-		listed, alone, err := s.modifiedByErased(ctx)
-		if err != nil {
+		var err error
+		if listed, alone, err = s.modifiedByErased(ctx); err != nil {
 			return err
 		}
-		statement = strings.NewReplacer("{listed}", listed, "{orphaned}", alone).Replace(statement)
 	}
-	if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), statement); err != nil {
+	if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.mutation(e, listed, alone)); err != nil {
 		return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
 	}
 	return nil
@@ -270,41 +269,42 @@ func (s *Store) mutate(ctx context.Context, e *erasure) error {
 // into a statement (256 KiB). The next sweep has the rest.
 const mostModified = 5_000
 
-// modifiedByErased gives two conditions of edits: those that fromErased has, as they are
-// now, and those of them whose messages nobody has. A mutation could not ask for them: one
-// whose condition reads its own table may not end. They are named by hashes, since the
-// engine keeps the text of mutations.
-func (s *Store) modifiedByErased(ctx context.Context) (listed, alone string, err error) {
+// modifiedByErased gives the messages of edits that fromErased has, as they are now, and
+// those of them that nobody has. A mutation could not ask for them: one whose condition
+// reads its own table may not end. They are hashes, since the engine keeps the text of
+// mutations.
+func (s *Store) modifiedByErased(ctx context.Context) (listed, alone []string, err error) {
 	query := "SELECT cityHash64(" + editedMessage + ") AS hash, max(" + orphaned + ") FROM {db}.edits WHERE " + fromErased +
 		" GROUP BY hash LIMIT " + strconv.Itoa(mostModified)
-	var all, orphans []string
 	err = s.each(ctx, s.statement(query), func(scan func(...any) error) error {
 		var hash uint64
 		var orphan uint8
 		if err := scan(&hash, &orphan); err != nil {
 			return err
 		}
-		all = append(all, strconv.FormatUint(hash, 10))
+		listed = append(listed, strconv.FormatUint(hash, 10))
 		if orphan == 1 {
-			orphans = append(orphans, strconv.FormatUint(hash, 10))
+			alone = append(alone, strconv.FormatUint(hash, 10))
 		}
 		return nil
 	})
 	if err != nil {
-		return "", "", fmt.Errorf("look what erased users have modified in %s.edits: %w", s.db, classify(ctx, err))
+		return nil, nil, fmt.Errorf("look what erased users have modified in %s.edits: %w", s.db, classify(ctx, err))
 	}
-	among := func(hashes []string) string {
-		if len(hashes) == 0 {
-			return "0"
-		}
-		return "cityHash64(" + editedMessage + ") IN (" + strings.Join(hashes, ", ") + ")"
+	return listed, alone, nil
+}
+
+// editsOf is the condition of edits of messages with these hashes.
+func editsOf(hashes []string) string {
+	if len(hashes) == 0 {
+		return "0"
 	}
-	return among(all), among(orphans), nil
+	return "cityHash64(" + editedMessage + ") IN (" + strings.Join(hashes, ", ") + ")"
 }
 
 // mutation is the statement of that. The set of users is read when the engine works it off:
 // it keeps the text of mutations, and none of them names a user.
-func (s *Store) mutation(e *erasure) string {
+func (s *Store) mutation(e *erasure, listed, alone []string) string {
 	var commands []string
 	if e.gone != "" {
 		commands = append(commands, "DELETE WHERE "+e.gone)
@@ -313,7 +313,8 @@ func (s *Store) mutation(e *erasure) string {
 		commands = append(commands, fmt.Sprintf("UPDATE %s = %s WHERE %s", b.column, b.to, b.where))
 	}
 	// In a cluster a message is on the shard of its edits.
-	changes := strings.ReplaceAll(strings.Join(commands, ", "), "{db}.messages", "{db}.messages"+s.form.face(local))
+	changes := strings.NewReplacer("{db}.messages", "{db}.messages"+s.form.face(local), "{listed}", editsOf(listed), "{orphaned}", editsOf(alone)).
+		Replace(strings.Join(commands, ", "))
 	return s.statement("ALTER TABLE {db}." + e.table + s.form.face(local) + s.form.onCluster() + " " + changes)
 }
 
