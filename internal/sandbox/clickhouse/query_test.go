@@ -181,26 +181,44 @@ const connections = 16
 
 func TestQuery_Database(t *testing.T) {
 	a, b := sandboxtest.Database(t), sandboxtest.Database(t)
-	options := sandboxtest.Options(t, a)
-	options.MaxOpenConns = 1
-	conn, err := driver.Open(options)
+	db := driver.OpenDB(sandboxtest.Options(t, a))
+	defer func() { _ = db.Close() }()
+	conn, err := db.Conn(t.Context()) // USE is of one connection, and a pool may take another
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	current := func() string { return one[string](t.Context(), t, conn, "SELECT currentDatabase()") }
+	exec := func(query string) error {
+		_, err := conn.ExecContext(t.Context(), query)
+		return err
+	}
+	must := func(queries ...string) {
+		t.Helper()
+		for _, query := range queries {
+			if err := exec(query); err != nil {
+				t.Fatalf("%s: %v", query, err)
+			}
+		}
+	}
+	current := func() (database string) {
+		t.Helper()
+		if err := conn.QueryRowContext(t.Context(), "SELECT currentDatabase()").Scan(&database); err != nil {
+			t.Fatal(err)
+		}
+		return database
+	}
 	if got := current(); got != a {
 		t.Errorf("opened with %s, database is %s", a, got)
 	}
-	run(t, conn, "CREATE TABLE here (n UInt8) ENGINE = MergeTree ORDER BY n", "USE "+b)
+	must("CREATE TABLE here (n UInt8) ENGINE = MergeTree ORDER BY n", "USE "+b)
 	if got := current(); got != b {
 		t.Errorf("after USE %s, database is %s", b, got)
 	}
-	wantCode(t, conn.Exec(t.Context(), "SELECT * FROM here"), 60)
-	run(t, conn, "SELECT * FROM "+a+".here")
-	wantCode(t, conn.Exec(t.Context(), "USE nope"), 81)
+	wantCode(t, exec("SELECT * FROM here"), 60)
+	must("SELECT * FROM " + a + ".here")
+	wantCode(t, exec("USE nope"), 81)
 
-	options = sandboxtest.Options(t, "nope")
+	options := sandboxtest.Options(t, "nope")
 	missing, err := driver.Open(options)
 	if err != nil {
 		t.Fatal(err)
