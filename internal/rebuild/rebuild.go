@@ -312,7 +312,12 @@ func (r *Rebuild) Generation() int { return r.store.Number() }
 // Run fills the generation, and tells of its progress. It returns nil when the
 // generation has everything. Kafka and ClickHouse may be away for any time. Its error is
 // a *TakenError when somebody else fills the generation, too, and is to go on with it.
-func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer prometheus.Registerer, tell func(Progress)) error {
+func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer prometheus.Registerer, tell func(Progress)) (err error) {
+	defer func() { // what ends with ctx may not say why
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+			err = errors.Join(cause, err)
+		}
+	}()
 	show := newMetrics(registerer)
 	show.progress(Progress{Generation: r.Generation()})
 	if r.options.Base != 0 {
@@ -367,9 +372,6 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	}
 	if err == nil {
 		err = r.server.Filled(ctx, r.Generation())
-	}
-	if err != nil && ctx.Err() != nil { // whoever was asked may not have said why it is no answer
-		err = errors.Join(context.Cause(ctx), err)
 	}
 	return err //nolint:wrapcheck // it says what it is about
 }
