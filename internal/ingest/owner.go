@@ -135,17 +135,16 @@ func (o *owner) first(ctx context.Context) error {
 		return err
 	}
 	at, given := o.config.StartAt[events.Partition{Topic: o.partition.topic, ID: o.partition.id}]
+	committed := o.partition.groupKnows()
 	switch {
 	case given && (at < first || at > last):
 		return o.outOfRange(ctx, at)
 	case given:
 		o.logger.Info("nothing is committed; reading from the given offset", "offset", at)
 		return o.begin(ctx, at)
+	case committed >= 0:
+		o.logger.Warn("what is committed was not written here; reading from the earliest offset", "wanted", committed, "first", first)
 	default:
-		if committed := o.partition.groupKnows(); committed >= 0 {
-			o.logger.Warn("what is committed was not written here; reading from the earliest offset", "wanted", committed, "first", first)
-			break
-		}
 		o.logger.Info("nothing is committed; reading from the earliest offset", "offset", first)
 	}
 	return o.begin(ctx, first)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -409,70 +408,6 @@ func (s *Server) Claim(ctx context.Context, number int) (claim string, err error
 		return "", fmt.Errorf("read who has begun generation %d: %w", number, classify(ctx, err))
 	}
 	return claim, nil
-}
-
-// Cover says from which offsets on projectors write everything to a generation. It says
-// nothing of a read model that was made anew since the registry was looked at.
-func (s *Server) Cover(ctx context.Context, r Registry, generation int, from map[events.Partition]int64) error {
-	if len(from) == 0 {
-		return nil
-	}
-	var rows []string
-	for p, offset := range from {
-		rows = append(rows, fmt.Sprintf("(%s, %d, %d)", quoted(p.Topic), p.ID, offset))
-	}
-	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.coverage SELECT %d, row.1, row.2, row.3 FROM (SELECT arrayJoin([%s]) AS row) WHERE %s IN (SELECT comment FROM system.tables WHERE database = '%s' AND name = 'switch_1')",
-		s.database, generation, strings.Join(rows, ", "), quoted(r.origin), s.form.claims(s.database)))
-	if err != nil {
-		return fmt.Errorf("say what is written to generation %d: %w", generation, classify(ctx, err))
-	}
-	return nil
-}
-
-// Covered gives from which offsets on projectors write everything to a generation.
-func (s *Server) Covered(ctx context.Context, generation int) (map[events.Partition]int64, error) {
-	from := map[events.Partition]int64{}
-	if err := s.catchUp(ctx, "coverage"); err != nil {
-		return nil, s.notMigrated(ctx, err)
-	}
-	err := s.each(ctx, fmt.Sprintf("SELECT topic, partition, min(from_offset) FROM %s.coverage WHERE generation = %d GROUP BY topic, partition", s.database, generation),
-		func(scan func(...any) error) error {
-			var p events.Partition
-			var id int32
-			var offset int64
-			if err := scan(&p.Topic, &id, &offset); err != nil {
-				return err
-			}
-			p.ID = int(id)
-			from[p] = offset
-			return nil
-		})
-	if err != nil {
-		return nil, s.notMigrated(ctx, err)
-	}
-	return from, nil
-}
-
-// Begun gives the partitions that projectors have begun to write, to whichever generation.
-func (s *Server) Begun(ctx context.Context) (map[events.Partition]bool, error) {
-	begun := map[events.Partition]bool{}
-	if err := s.catchUp(ctx, "coverage"); err != nil {
-		return nil, s.notMigrated(ctx, err)
-	}
-	err := s.each(ctx, "SELECT DISTINCT topic, partition FROM "+s.database+".coverage", func(scan func(...any) error) error {
-		var p events.Partition
-		var id int32
-		if err := scan(&p.Topic, &id); err != nil {
-			return err
-		}
-		p.ID = int(id)
-		begun[p] = true
-		return nil
-	})
-	if err != nil {
-		return nil, s.notMigrated(ctx, err)
-	}
-	return begun, nil
 }
 
 // Retention is how long some app shows messages, the longest of all; 0: for ever.
