@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,15 +55,7 @@ func (c *kafkaConfig) register(f *lifecycle.Flags) {
 }
 
 func (c *kafkaConfig) validate() error {
-	var errs []error
-	if len(c.brokers) == 0 {
-		errs = append(errs, errors.New("kafka-brokers: want at least one"))
-	}
-	for _, broker := range c.brokers {
-		if _, port, err := net.SplitHostPort(broker); err != nil || port == "" {
-			errs = append(errs, fmt.Errorf("kafka-brokers %q: want host:port", broker))
-		}
-	}
+	errs := ingest.ValidateBrokers(c.brokers)
 	if c.topicWait < 0 {
 		errs = append(errs, fmt.Errorf("topic-wait %s: want 0 or more", c.topicWait))
 	}

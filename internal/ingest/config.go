@@ -173,14 +173,8 @@ func (c Config) Validate() error {
 	if err := c.SASL.Validate(); err != nil {
 		wrong("%w", err)
 	}
-	if len(c.Brokers) == 0 {
-		wrong("kafka brokers: none given, want host:port (--kafka-brokers)")
-	}
-	for _, broker := range c.Brokers {
-		_, port, err := net.SplitHostPort(broker)
-		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
-			wrong("kafka brokers: %q, want host:port (--kafka-brokers)", broker)
-		}
+	for _, err := range ValidateBrokers(c.Brokers) {
+		wrong("%w", err)
 	}
 	if c.GroupID == "" {
 		wrong("kafka group: none given, want the name of a consumer group (--kafka-group)")
@@ -263,4 +257,18 @@ func (c Config) allTopics() []string {
 		return c.Topics
 	}
 	return append(slices.Clone(c.Topics), c.DeadTopic)
+}
+
+// ValidateBrokers reports what is wrong with the addresses of brokers.
+func ValidateBrokers(brokers []string) (errs []error) {
+	if len(brokers) == 0 {
+		errs = append(errs, errors.New("kafka brokers: none given, want host:port (--kafka-brokers)"))
+	}
+	for _, broker := range brokers {
+		_, port, err := net.SplitHostPort(broker)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
+			errs = append(errs, fmt.Errorf("kafka brokers: %q, want host:port (--kafka-brokers)", broker))
+		}
+	}
+	return errs
 }
