@@ -47,7 +47,7 @@ func TestLoss_OfTheReadModel(t *testing.T) {
 	if anew := (*readmodel.AnewError)(nil); !errors.As(<-ended, &anew) {
 		t.Fatalf("the projector of the read model before ended with %v", anew)
 	}
-	stopProjector := s.project()
+	s.project()
 	if err := s.rebuild(toTheEnd); err != nil {
 		t.Fatal(err)
 	}
@@ -55,19 +55,54 @@ func TestLoss_OfTheReadModel(t *testing.T) {
 	if found := s.verify(now, true, 100); len(found.Differences) > 0 || !found.Whole {
 		t.Fatalf("the generations differ: %+v", found)
 	}
+}
 
-	// What a restored backup lacks comes when the coverage is taken away.
-	stopProjector()
+// TestLoss_Restored has a backup made while projectors go on, and restores it when all is
+// lost. What it lacks must come when the coverage is taken away.
+func TestLoss_Restored(t *testing.T) {
+	rng := newRand(t)
+	chat := drawChat(t, rng)
+	now := chat[len(chat)-1].Time.Time().Add(time.Minute)
+	s := newSystemOf(t, rng, messagePartitions, statePartitions)
 	conn := sandboxtest.ClickHouse(t)
-	for _, table := range []string{s.database + ".coverage", s.database + "_g1.registers", s.database + "_g1.messages"} {
-		if err := conn.Exec(t.Context(), "TRUNCATE TABLE "+table); err != nil {
+	statement := func(of string) error {
+		return conn.Exec(t.Context(), strings.NewReplacer("{db}", s.database, "{place}", "File('"+s.database+"')").Replace(of))
+	}
+	stop := s.project()
+	third := len(chat) / 3
+	s.send(chat[:third]...)
+	s.settle()
+	made := make(chan error, 1)
+	go func() { made <- statement("BACKUP DATABASE {db}, DATABASE {db}_g1 TO {place}") }()
+	s.send(chat[third : 2*third]...)
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	s.send(chat[2*third:]...)
+	s.settle()
+	stop()
+	if err := s.readModel.DropAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, again := range []string{"RESTORE DATABASE {db}, DATABASE {db}_g1 FROM {place}", "TRUNCATE TABLE {db}.coverage"} {
+		if err := statement(again); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := s.readModel.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	s.project()
 	s.settleHere()
 	s.serve(func() time.Time { return now })
 	compareAll(t, peopleOf(chat), bruteforce.New(chat, events.MicrosOf(now)), s)
+	if err := s.rebuild(toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	if found := s.verify(now, true, 100); len(found.Differences) > 0 || !found.Whole {
+		t.Fatalf("the restored generation differs from one that is made anew: %+v", found)
+	}
 }
 
 // TestLoss_OfAGeneration puts the registry back to what it was before a generation, which

@@ -54,7 +54,7 @@ const Cluster = "sandbox"
 // for one in the working directory or in /etc.
 const (
 	serverConfig = `<clickhouse>
-  <users_config>%s</users_config>
+  <users_config>%[1]s</users_config>
   <timezone>UTC</timezone>
   <background_pool_size>2</background_pool_size>
   <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
@@ -71,6 +71,7 @@ const (
     <cleanup_delay_period_random_add>0</cleanup_delay_period_random_add>
     <max_cleanup_delay_period>1</max_cleanup_delay_period>
   </merge_tree>
+  <backups><allowed_path>%[2]s</allowed_path></backups>
   <tcp_port>9000</tcp_port>
   <remote_servers><` + Cluster + `>
     <shard><internal_replication>true</internal_replication>
@@ -100,7 +101,7 @@ func openEngine(library, path string, access *Access, n int) (*engine, error) {
 	}
 	server, users := filepath.Join(path, "config.xml"), filepath.Join(path, "users.xml")
 	grants, roles := access.grants()
-	if err := errors.Join(os.WriteFile(users, fmt.Appendf(nil, usersConfig, grants, roles), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(users, fmt.Appendf(nil, usersConfig, grants, roles), 0o600), os.WriteFile(server, fmt.Appendf(nil, serverConfig, users, filepath.Join(path, "backups")), 0o600)); err != nil {
 		return nil, fmt.Errorf("configure the ClickHouse engine: %w", err)
 	}
 	e := &engine{lib: lib, args: []string{"clickhouse", "--path=" + path, "--config-file=" + server}, free: make(chan *conn, n)}
