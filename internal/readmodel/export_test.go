@@ -75,7 +75,7 @@ func Statements(cluster string) ([]string, error) {
 	list = append(list, Roles("convoview", cluster)...)
 	store := (&Server{database: "convoview", form: f}).Generation(1)
 	for i := range erasures {
-		list = append(list, store.mutation(&erasures[i], []string{"7", "8"}, []string{"7"}))
+		list = append(list, store.mutation(&erasures[i], modified{listed: []string{"7", "8"}, alone: []string{"7"}}))
 	}
 	plans := map[string]*projection.Plan{"demo": {}}
 	for _, table := range []string{"messages", "sequences"} {

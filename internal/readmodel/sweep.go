@@ -147,6 +147,12 @@ func (e *erasure) conditions() (gone, blanked string) {
 	return gone, blanked
 }
 
+// names reports whether its statement names the messages that it changes; see modifiedByErased.
+func (e *erasure) names() bool {
+	_, blanked := e.conditions()
+	return strings.Contains(blanked, "{listed}")
+}
+
 // Unswept is what is left of erased users in a table.
 type Unswept struct {
 	Table string `json:"table"`
@@ -236,7 +242,7 @@ func (s *Store) sweep(ctx context.Context, e *erasure, tell func(parts int64)) (
 		case n == s.form.changes():
 			return Unswept{}, fmt.Errorf("sweep %s.%s: a shard has not done it: %d rows to delete and %d to blank are left", s.db, e.table, left.Deleted, left.Blanked)
 		}
-		if err := s.mutate(ctx, e); err != nil {
+		if err := s.mutate(ctx, e, tell); err != nil {
 			return Unswept{}, err
 		}
 	}
@@ -244,7 +250,7 @@ func (s *Store) sweep(ctx context.Context, e *erasure, tell func(parts int64)) (
 
 // mutate has the engine write the parts of a table anew that have something of an erased
 // user, without it.
-func (s *Store) mutate(ctx context.Context, e *erasure) error {
+func (s *Store) mutate(ctx context.Context, e *erasure, tell func(parts int64)) error {
 	settings := clickhouse.Settings{
 		"mutations_sync": 0, // it may take longer than a connection waits
 		"mutations_execute_subqueries_on_initiator":       0,
@@ -252,46 +258,58 @@ func (s *Store) mutate(ctx context.Context, e *erasure) error {
 		"allow_nondeterministic_mutations":                1, // a set of users may be one of two; what it lacks is swept later
 	}
 	maps.Copy(settings, s.form.changing())
-	var listed, alone []string
-	if e.table == "edits" {
-		var err error
-		if listed, alone, err = s.modifiedByErased(ctx); err != nil {
+	var of modified
+	for {
+		if e.names() {
+			var err error
+			if of, err = s.modifiedByErased(ctx, of.last); err != nil {
+				return err
+			}
+		}
+		if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.mutation(e, of)); err != nil {
+			return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
+		}
+		if len(of.listed) < mostModified {
+			return nil
+		}
+		if err := s.awaitMutations(ctx, e.table, tell); err != nil {
 			return err
 		}
 	}
-	if err := s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.mutation(e, listed, alone)); err != nil {
-		return fmt.Errorf("sweep %s.%s: %w", s.db, e.table, classify(ctx, err))
-	}
-	return nil
 }
 
 // mostModified is how many modifications one mutation of edits names, twice: as many as fit
-// into a statement (256 KiB). The next sweep has the rest.
+// into a statement (256 KiB).
 const mostModified = 5_000
 
-// modifiedByErased gives the messages of edits that fromErased has, as they are now, and
-// those of them that nobody has. A mutation could not ask for them: one whose condition
-// reads its own table may not end. They are hashes, since the engine keeps the text of
-// mutations.
-func (s *Store) modifiedByErased(ctx context.Context) (listed, alone []string, err error) {
+// modified is messages of edits that fromErased has, those of them that nobody has any
+// more, and the last of the former.
+type modified struct {
+	listed, alone []string
+	last          uint64
+}
+
+// modifiedByErased gives the first of those messages behind one, as they are now. A
+// mutation could not ask for them: one whose condition reads its own table may not end.
+// They are hashes, since the engine keeps the text of mutations.
+func (s *Store) modifiedByErased(ctx context.Context, behind uint64) (of modified, err error) {
 	query := "SELECT cityHash64(" + editedMessage + ") AS hash, max(" + orphaned + ") FROM {db}.edits WHERE " + fromErased +
-		" GROUP BY hash LIMIT " + strconv.Itoa(mostModified)
+		" AND hash > " + strconv.FormatUint(behind, 10) + " GROUP BY hash ORDER BY hash LIMIT " + strconv.Itoa(mostModified)
 	err = s.each(ctx, s.statement(query), func(scan func(...any) error) error {
-		var hash uint64
 		var orphan uint8
-		if err := scan(&hash, &orphan); err != nil {
+		if err := scan(&of.last, &orphan); err != nil {
 			return err
 		}
-		listed = append(listed, strconv.FormatUint(hash, 10))
+		of.listed = append(of.listed, strconv.FormatUint(of.last, 10))
 		if orphan == 1 {
-			alone = append(alone, strconv.FormatUint(hash, 10))
+			of.alone = append(of.alone, strconv.FormatUint(of.last, 10))
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("look what erased users have modified in %s.edits: %w", s.db, classify(ctx, err))
+		return modified{}, fmt.Errorf("look what erased users have modified in %s.edits: %w", s.db, classify(ctx, err))
 	}
-	return listed, alone, nil
+	return of, nil
 }
 
 // editsOf is the condition of edits of messages with these hashes.
@@ -304,7 +322,7 @@ func editsOf(hashes []string) string {
 
 // mutation is the statement of that. The set of users is read when the engine works it off:
 // it keeps the text of mutations, and none of them names a user.
-func (s *Store) mutation(e *erasure, listed, alone []string) string {
+func (s *Store) mutation(e *erasure, of modified) string {
 	var commands []string
 	if e.gone != "" {
 		commands = append(commands, "DELETE WHERE "+e.gone)
@@ -313,7 +331,7 @@ func (s *Store) mutation(e *erasure, listed, alone []string) string {
 		commands = append(commands, fmt.Sprintf("UPDATE %s = %s WHERE %s", b.column, b.to, b.where))
 	}
 	// In a cluster a message is on the shard of its edits.
-	changes := strings.NewReplacer("{db}.messages", "{db}.messages"+s.form.face(local), "{listed}", editsOf(listed), "{orphaned}", editsOf(alone)).
+	changes := strings.NewReplacer("{db}.messages", "{db}.messages"+s.form.face(local), "{listed}", editsOf(of.listed), "{orphaned}", editsOf(of.alone)).
 		Replace(strings.Join(commands, ", "))
 	return s.statement("ALTER TABLE {db}." + e.table + s.form.face(local) + s.form.onCluster() + " " + changes)
 }

@@ -143,6 +143,41 @@ func TestSweep_AnyTime(t *testing.T) {
 	}
 }
 
+// TestSweep_ManyModifications sweeps more modifications of messages that nobody has than one
+// statement names.
+func TestSweep_ManyModifications(t *testing.T) {
+	inBothForms(t, func(t *testing.T, open func(testing.TB) *readmodel.Store) {
+		store := open(t)
+		const many = 16_000
+		m := projection.NewModel()
+		m.Fold(event("erased", &events.UserErased{UserID: "dave"}))
+		for i := range uint64(many) {
+			m.Fold(event(fmt.Sprint(i), &events.MessageModified{
+				Conversation: events.Group("hike"), Sequence: i + 1, Version: 1, Payload: []byte(`{"text":"a secret"}`), From: "dave",
+			}))
+		}
+		if err := store.Write(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		var blanked uint64
+		for _, u := range sweep(t, store) {
+			blanked += u.Blanked
+		}
+		if blanked < many { // each shard of the sandbox has all of them
+			t.Errorf("%d rows were found to be blanked, want %d", blanked, many)
+		}
+		left, err := store.Unswept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range left {
+			if u.Deleted+u.Blanked > 0 {
+				t.Errorf("left are %+v", u)
+			}
+		}
+	})
+}
+
 // TestSweep_WhileItIsFilled sweeps a generation between any two steps of what fills it, a
 // copy of another one and events that come again. It is that one as a sweep leaves it.
 func TestSweep_WhileItIsFilled(t *testing.T) {
