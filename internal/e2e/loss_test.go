@@ -140,15 +140,12 @@ func TestLoss_OfAGeneration(t *testing.T) {
 // settleHere is settle of a read model that was made after others have committed.
 func (s *system) settleHere() {
 	s.t.Helper()
-	for {
-		begun, err := s.readModel.Begun(s.t.Context())
+	for begun := 0; begun < len(s.partitions); time.Sleep(time.Millisecond) {
+		list, err := s.readModel.Begun(s.t.Context())
 		if err != nil {
-			s.t.Fatal(err)
+			s.t.Fatalf("%d of %d partitions are begun: %v", begun, len(s.partitions), err)
 		}
-		if len(begun) == len(s.partitions) {
-			break
-		}
-		time.Sleep(time.Millisecond)
+		begun = len(list)
 	}
 	s.settle()
 }

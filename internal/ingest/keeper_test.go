@@ -153,15 +153,11 @@ func TestKeeper_IsToldBeforeAnythingIsWritten(t *testing.T) {
 	h.awaitAll()
 	// Once more although nothing happens, and at the end of what there is.
 	at := events.Partition{Topic: messagesTopic, ID: 0}
-	for {
+	h.poll(func() bool {
 		sink.mu.Lock()
-		last := sink.told[len(sink.told)-1][at]
-		sink.mu.Unlock()
-		if last == 10 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer sink.mu.Unlock()
+		return sink.told[len(sink.told)-1][at] == 10
+	}, "the sink to be told of offset 10")
 	r.mustStop()
 	if first, known := sink.told[0][at]; known && first != 0 {
 		t.Errorf("told of offset %d before anything was written", first)
@@ -377,14 +373,10 @@ func TestConsumer_MaxRate(t *testing.T) {
 	h.produce(messagesTopic, 0, h.messages(50)...)
 	moved := beat.New(-1) // any mark is too old, so that it shows
 	r := h.runWith(config, h.sink, events.NewDecoder(events.DefaultLimits()), func(c *Consumer) { c.BeatWith(moved) })
-	for len(h.sink.snapshot().Messages) < 20 {
-		time.Sleep(time.Millisecond)
-	}
+	h.poll(func() bool { return len(h.sink.snapshot().Messages) >= 20 }, "20 messages")
 	for range 2 { // while the second batch waits for its turn
 		moved.Rest()
-		for moved.Check() == nil {
-			time.Sleep(time.Millisecond)
-		}
+		h.poll(func() bool { return moved.Check() != nil }, "the beat of a wait")
 	}
 	time.Sleep(20 * config.FlushInterval)
 	if n := len(h.sink.snapshot().Messages); n != 20 {

@@ -71,11 +71,7 @@ func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
 	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
 		MaximumWeight: uint64(c.maxBytes.Load()), //nolint:gosec // Config.Validate has seen it
 		Weigher: func(k projection.UserKey, e *entry[inbox]) uint32 {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			in := &e.value
-			in.weighed = in.bytes
-			return uint32(min(entryBytes+inboxBytes+len(k.App)+len(k.UserID)+in.bytes, 1<<31)) //nolint:gosec // bounded here
+			return uint32(min(int64(entryBytes+inboxBytes+len(k.App)+len(k.UserID))+e.value.weighed.Load(), 1<<31)) //nolint:gosec // bounded here
 		},
 		OnDeletion: func(d otter.DeletionEvent[projection.UserKey, *entry[inbox]]) {
 			if d.Cause != otter.CauseReplacement { // by itself, when it is weighed

@@ -68,6 +68,32 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 	}
 }
 
+// TestCache_WeighsWithoutWaiting has an inbox weighed while somebody holds it: the table has
+// locks of its own then, which whoever holds an inbox may need.
+func TestCache_WeighsWithoutWaiting(t *testing.T) {
+	c := New(DefaultConfig(), nil, Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry()).cache()
+	k := projection.UserKey{App: "demo", UserID: "ann"}
+	e := c.enter(k)
+	e.mu.Lock()
+	e.value.bytes = 1000
+	if !e.value.outweighs() || e.value.outweighs() {
+		t.Error("an inbox that has grown does not outweigh once what is counted of it")
+	}
+	weighed := make(chan struct{})
+	go func() { c.weigh(k, e); close(weighed) }()
+	select {
+	case <-weighed:
+	case <-time.After(10 * time.Second):
+		t.Error("the table waits for the inbox")
+	}
+	e.mu.Unlock()
+	<-weighed
+	c.table.CleanUp()
+	if got, want := c.bytes(), uint64(1000); got < want {
+		t.Errorf("%d bytes are in memory, want %d and what a user takes", got, want)
+	}
+}
+
 // TestCache_SendersOfNewMentions holds that whoever is mentioned waits for
 // nothing, unless there may be more than what was heard.
 func TestCache_SendersOfNewMentions(t *testing.T) {

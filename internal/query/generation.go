@@ -109,7 +109,7 @@ func (w *Worker) attend(ctx context.Context) {
 	}
 }
 
-// failedTurn is a generation that could not be loaded. It is left alone for a while,
+// failedTurn is a generation that could not be turned to. It is left alone for a while,
 // and longer each time: loading it costs ClickHouse as much as it did before.
 type failedTurn struct {
 	generation int // 0: none
@@ -120,7 +120,7 @@ type failedTurn struct {
 // maxTurnInterval is the longest time between two attempts to turn to a generation.
 const maxTurnInterval = time.Minute
 
-// fail notes that a generation could not be loaded. It gives the wait until the next attempt.
+// fail notes that a generation could not be turned to. It gives the wait until the next attempt.
 func (w *Worker) fail(generation int) (wait time.Duration) {
 	if w.failed.generation != generation {
 		w.failed = failedTurn{generation: generation, waits: &backoff.ExponentialBackOff{
@@ -161,7 +161,8 @@ func (w *Worker) turn(ctx context.Context, number int) {
 	leftOut, err := w.generations.LeftOut(ctx, number)
 	if err != nil {
 		if ctx.Err() == nil {
-			log.Error("cannot find out what the generation that is to be read leaves out; trying again", "error", err)
+			wait := w.fail(number)
+			log.Error("cannot find out what the generation that is to be read leaves out; trying again", "error", err, "retry_in", wait)
 		}
 		return
 	}

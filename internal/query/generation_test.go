@@ -55,9 +55,7 @@ func startModel(t *testing.T, change ...func(*Config)) (*fixture, *model) {
 // reads waits until the worker reads a generation.
 func (f *fixture) reads(generation int) {
 	f.t.Helper()
-	for f.worker.cache().generation != generation {
-		time.Sleep(time.Millisecond)
-	}
+	f.await(fmt.Sprint("generation ", generation, " is read"), func() bool { return f.worker.cache().generation == generation })
 }
 
 func TestGeneration_Switch(t *testing.T) {
@@ -119,9 +117,7 @@ func TestGeneration_IsReadOnlyOnceItIsLoaded(t *testing.T) {
 	f.list(`{"userID":"zoe"}`)
 	m.stores[2].intercept(func(context.Context, string) error { return errors.New("no disk") })
 	m.current.Store(2)
-	for !strings.Contains(f.log.String(), "cannot load the generation that is to be read; trying again") {
-		time.Sleep(time.Millisecond)
-	}
+	f.said("cannot load the generation that is to be read; trying again")
 	if got := f.list(`{"userID":"zoe"}`).ids(t); got[0] != "C2Cann" {
 		t.Errorf("meanwhile: %v", got)
 	}
@@ -260,9 +256,8 @@ func TestGeneration_LeavesOut(t *testing.T) {
 	shows("C2Cann C2Ccid C2Cout")
 	m.unknown.Store(true)
 	m.current.Store(2)
-	for !strings.Contains(f.log.String(), "cannot find out what the generation that is to be read leaves out; trying again") {
-		time.Sleep(time.Millisecond)
-	}
+	f.said("cannot find out what the generation that is to be read leaves out; trying again")
+	f.said("retry_in")
 	shows("C2Cann C2Ccid C2Cout")
 	g := newGate(m.stores[2])
 	m.unknown.Store(false)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -237,6 +238,22 @@ type fixture struct {
 	stop   func() error // once
 
 	registry *prometheus.Registry
+}
+
+// await waits until something holds.
+func (f *fixture) await(what string, holds func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("waited in vain until %s\n%s", what, f.log)
+		}
+	}
+}
+
+// said waits until the log has a text.
+func (f *fixture) said(text string) {
+	f.t.Helper()
+	f.await("the log says "+text, func() bool { return strings.Contains(f.log.String(), text) })
 }
 
 // lines is a log.

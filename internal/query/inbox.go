@@ -3,6 +3,7 @@ package query
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -26,7 +27,9 @@ type inbox struct {
 	holders int
 	bytes   int
 	paged   int // of them: the last page, in which items may still lie
-	weighed int // the bytes that the table counts
+	// weighed is the bytes that the table is to count. It reads them under locks of its own,
+	// under which nobody may wait for the inbox.
+	weighed atomic.Int64
 }
 
 // row is one conversation of a user: the user's own registers, and what else
@@ -182,11 +185,17 @@ func (in *inbox) replaceItem(j *judgement, item []byte) {
 	in.bytes += j.size()
 }
 
-// outweighs reports whether the inbox takes much more or less than the table counts.
+// outweighs reports whether the inbox takes much more or less than the table counts, which
+// is then to weigh it.
 func (in *inbox) outweighs() bool {
 	const part = 32
-	change := in.bytes - in.weighed
-	return max(change, -change) > in.weighed/part
+	bytes, weighed := int64(in.bytes), in.weighed.Load()
+	change := bytes - weighed
+	if max(change, -change) <= weighed/part {
+		return false
+	}
+	in.weighed.Store(bytes)
+	return true
 }
 
 // size is what of a judgement counts for it alone, besides its row.

@@ -29,9 +29,7 @@ func chats(people int) *memory {
 func warmed(t *testing.T, m *memory, change ...func(*Config)) *fixture {
 	t.Helper()
 	f := startFollowing(t, m, always{}, append([]func(*Config){func(c *Config) { c.WarmUpUsers = 10 }}, change...)...)
-	for !strings.Contains(f.log.String(), "warm") {
-		time.Sleep(time.Millisecond)
-	}
+	f.said("warm")
 	return f
 }
 

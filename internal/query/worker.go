@@ -57,7 +57,7 @@ type Worker struct {
 	hall    room         // of those, and of the queue
 	waiting room         // of the requests that had to wait for anything else
 	inHand  sync.WaitGroup
-	mu      sync.RWMutex // guards closed against requests that are being taken in hand
+	mu      sync.RWMutex // guards closed against requests that are being taken in hand; held while nothing waits
 	closed  bool
 }
 
@@ -310,6 +310,19 @@ func (w *Worker) accept(j *job) *replyError {
 	if len(j.data) > w.cfg.MaxRequestBytes {
 		return badRequest("request of %d bytes: expected at most %d", len(j.data), w.cfg.MaxRequestBytes)
 	}
+	if refused := w.takeInHand(j); refused != nil {
+		return refused
+	}
+	if reply := w.ready(j); reply != nil {
+		w.finish(j, reply, nil)
+	} else {
+		w.queue <- j // there is room
+	}
+	return nil
+}
+
+// takeInHand has the worker stay until the request is finished.
+func (w *Worker) takeInHand(j *job) *replyError {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
@@ -319,11 +332,6 @@ func (w *Worker) accept(j *job) *replyError {
 		return errOverloaded
 	}
 	w.inHand.Add(1)
-	if reply := w.ready(j); reply != nil {
-		w.finish(j, reply, nil)
-	} else {
-		w.queue <- j // there is room
-	}
 	return nil
 }
 

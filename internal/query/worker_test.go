@@ -94,16 +94,6 @@ func (f *fixture) occupy() (giveBack func()) {
 	}
 }
 
-// await asks the server until a room has so many requests.
-func (f *fixture) await(r *room, n int64) {
-	f.t.Helper()
-	for r.taken.Load() != n {
-		if err := f.client.Flush(); err != nil {
-			f.t.Fatal(err)
-		}
-	}
-}
-
 func TestWorker_Overload(t *testing.T) {
 	f := start(t, some(), func(c *Config) { c.MaxRunning, c.MaxQueued = 1, 2 })
 	giveBack := f.occupy()
@@ -172,7 +162,7 @@ func TestWorker_TheSlowAreInNobodysWay(t *testing.T) {
 		f.send("profile", `{"userID":"ann","conversationID":"C2Cben"}`),
 		f.send("list", `{"userID":"ann","after":[{"topic":"t","partition":0,"offset":1}]}`),
 	}
-	f.await(&f.worker.waiting, 3)
+	f.await("3 requests wait", func() bool { return f.worker.waiting.taken.Load() == 3 })
 	f.refuses("unread", `{"userID":"cid"}`, "429", "overloaded: too many requests are waiting, ask again later")
 	for range 10 {
 		f.list(known)
@@ -239,7 +229,7 @@ func TestWorker_DeadlineInTheQueue(t *testing.T) {
 	f := start(t, some(), func(c *Config) { c.MaxRunning = 1 })
 	giveBack := f.occupy()
 	patient, late := f.send("unread", `{"userID":"ann"}`), f.send("unread", `{"userID":"ann","timeoutMs":1}`)
-	f.await(&f.worker.hall, 3)
+	f.await("3 requests are in the hall", func() bool { return f.worker.hall.taken.Load() == 3 })
 	// Its time counts from when it came, which was before now.
 	for begin := time.Now(); time.Since(begin) < 2*time.Millisecond; {
 		runtime.Gosched()
