@@ -28,7 +28,16 @@ func newCluster(config Config) *cluster {
 		dial = config.Dialer.Dial
 	}
 	mechanism := config.SASL.Client()
-	dialer := &kafka.Dialer{ClientID: config.ClientID, Timeout: config.DialTimeout, DialFunc: dial, SASLMechanism: mechanism}
+	dialer := &kafka.Dialer{
+		ClientID: config.ClientID, Timeout: config.DialTimeout, SASLMechanism: mechanism,
+		DialFunc: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err //nolint:wrapcheck // kafka-go says what it was about
+			}
+			return impatient{conn, config.RequestTimeout}, nil
+		},
+	}
 	transport := &kafka.Transport{
 		ClientID:    config.ClientID,
 		DialTimeout: config.DialTimeout,
@@ -65,7 +74,26 @@ func (c *cluster) topics(ctx context.Context, names ...string) (map[string]kafka
 	return topics, nil
 }
 
-// dialLeader connects to the leader of a partition, through a tap.
+// impatient is a connection on which nothing waits longer than a request may take, unless it
+// is told how long. A kafka.Conn tells it no time while it authenticates.
+type impatient struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c impatient) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.bound(t)) }
+
+func (c impatient) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.bound(t)) }
+
+func (c impatient) bound(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Now().Add(c.timeout)
+	}
+	return t
+}
+
+// dialLeader connects to the leader of a partition, through a tap. The end of ctx interrupts
+// it at any step.
 func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.Conn, *tap, error) {
 	topics, err := c.topics(ctx, topic)
 	if err != nil {
@@ -82,12 +110,15 @@ func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.
 	if p := t.Partitions[i]; p.Error != nil || p.Leader.Host == "" {
 		return nil, nil, fmt.Errorf("find the leader of %s/%d: %w", topic, id, kafka.LeaderNotAvailable)
 	}
-	dialer, under := *c.dialer, &tap{}
-	dialer.DialFunc = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		under.Conn, err = c.dialer.DialFunc(ctx, network, address)
+	dialer, under, stop := *c.dialer, &tap{}, func() bool { return true }
+	dialer.DialFunc = func(dialing context.Context, network, address string) (conn net.Conn, err error) {
+		if under.Conn, err = c.dialer.DialFunc(dialing, network, address); err == nil {
+			stop = context.AfterFunc(ctx, func() { _ = under.Close() })
+		}
 		return under, err
 	}
 	conn, err := dialer.DialPartition(ctx, "tcp", "", t.Partitions[i])
+	stop()
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the leader of %s/%d: %w", topic, id, err)
 	}

@@ -171,8 +171,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	budget := c.config.StopTimeout - c.config.StopTimeout/leaveShare
 	timer := time.AfterFunc(budget, func() { giveUp(fmt.Errorf("budget of %v used up", budget)) })
 	defer timer.Stop()
-	if last != nil {
-		last.reading.Wait()
+	if last != nil && !last.stopReading(budget/2) {
+		c.logger.Warn("a partition is still being read; going on without what it has come to", "generation", last.generation)
 	}
 	// Phase 2: everything folded is written and committed, while heartbeats go on.
 	c.accumulator.close()

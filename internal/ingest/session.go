@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -17,6 +18,8 @@ type session struct {
 	partitions []*partition
 	// commit is fenced by the generation: the coordinator refuses it afterwards.
 	commit func(map[string]map[int]int64) error
+	// commitAfter is when the next attempt is due after one that has failed. It is the writer's.
+	commitAfter time.Time
 	// done is closed when the generation has ended.
 	done chan struct{}
 	// lost: the coordinator said so before the heartbeat noticed.
@@ -44,6 +47,19 @@ func (s *session) ended() bool {
 		return true
 	default:
 		return s.lost.Load()
+	}
+}
+
+// stopReading waits until all owners have stopped, which they were told to. It reports
+// false when one has not in time: the others' work is not to wait for it.
+func (s *session) stopReading(within time.Duration) bool {
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.reading.Wait() }()
+	select {
+	case <-stopped:
+		return true
+	case <-time.After(within):
+		return false
 	}
 }
 

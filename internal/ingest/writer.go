@@ -92,8 +92,7 @@ type writer struct {
 	names   atomic.Bool // events are left out somewhere, so owners keep the IDs of theirs
 	keptFor *session    // the last that the keeper was told of, and when
 	keptAt  time.Time
-	// waits grow with every failed commit.
-	waits *backoff.ExponentialBackOff
+	waits   *backoff.ExponentialBackOff // between failed commits
 }
 
 // wake makes the writer look for something to commit.
@@ -244,10 +243,20 @@ func (w *writer) flush(ctx context.Context, b batch) error {
 		_, committing := w.tracer.Start(ctx, stages.commit)
 		defer committing.End()
 	}
-	if !w.commit() {
-		time.AfterFunc(w.waits.NextBackOff(), w.wake)
-	}
+	w.commitInTime()
 	return nil
+}
+
+// commitInTime commits, unless an attempt has failed lately. The next one then is due after
+// a wait that grows, however often the writer is awake meanwhile.
+func (w *writer) commitInTime() {
+	s := w.session.Load()
+	if s == nil || time.Now().Before(s.commitAfter) || w.commit() {
+		return
+	}
+	wait := w.waits.NextBackOff()
+	s.commitAfter = time.Now().Add(wait)
+	time.AfterFunc(wait, w.wake)
 }
 
 // announce tells others of an insert. Nothing waits for them, whoever they are.
