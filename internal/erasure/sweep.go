@@ -175,6 +175,9 @@ func (s *Sweeper) kept(ctx context.Context) (kept []readmodel.Generation, err er
 			kept = append(kept, g)
 		}
 	}
+	if err == nil && len(kept) == 0 {
+		err = fmt.Errorf("%w: all generations were dropped", readmodel.ErrNotMigrated)
+	}
 	return kept, err //nolint:wrapcheck // it says what it is about
 }
 

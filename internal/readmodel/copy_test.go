@@ -232,4 +232,13 @@ func TestCopy_DropAfterwards(t *testing.T) {
 	if err := base.DropGeneration(t.Context(), 2, 0); err != nil {
 		t.Error(err)
 	}
+
+	// Somebody has switched to a generation while it was being dropped.
+	dropped := "INSERT INTO " + base.Registers() + ".generations SELECT 1, 'dropped', now64(6), ''"
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), dropped); err != nil {
+		t.Fatal(err)
+	}
+	if err := base.DropGeneration(t.Context(), third.Number(), 0); err == nil || !strings.Contains(err.Error(), "switch to another one first") {
+		t.Errorf("dropped the last generation that is written: %v", err)
+	}
 }

@@ -501,6 +501,9 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	if generation == r.Current {
 		return fmt.Errorf("generation %d: it is the one that is read, expected another", generation)
 	}
+	if current, _ := r.Find(r.Current); !current.Kept() {
+		return fmt.Errorf("generation %d: the one that is read, %d, was dropped, and projectors do not write it any more; switch to another one first", generation, r.Current)
+	}
 	if err := s.unneeded(ctx, r, generation); err != nil {
 		return err
 	}
