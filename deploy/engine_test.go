@@ -141,9 +141,11 @@ func TestEngine(t *testing.T) {
 	}
 	checkLogs(t.Context(), e, readFile(t, "clickhouse/config.xml")).expect(t, "")
 	for _, c := range []struct{ before, after, want string }{
-		{"<query_log><ttl>event_time + INTERVAL 12 HOUR DELETE</ttl></query_log>", "", "query_log has no TTL"},
-		{"<text_log><ttl>event_time + INTERVAL 12 HOUR", "<text_log><ttl>event_date + INTERVAL 1 DAY", "text_log keeps rows for 86400 s"},
-		{"<text_log><ttl>event_time + INTERVAL 12 HOUR", "<text_log><ttl>event_time + INTERVAL 12 HOURS OLD", "text_log"},
+		{`<query_log replace="1"><ttl>event_time + INTERVAL 12 HOUR DELETE</ttl></query_log>`, "", "query_log has no TTL"},
+		{`<text_log replace="1"><ttl>event_time + INTERVAL 12 HOUR`, `<text_log replace="1"><ttl>event_date + INTERVAL 1 DAY`, "text_log keeps rows for 86400 s"},
+		{`<text_log replace="1"><ttl>event_time + INTERVAL 12 HOUR`, `<text_log replace="1"><ttl>event_time + INTERVAL 12 HOURS OLD`, "text_log"},
+		{`<text_log replace="1">`, "<text_log>", "text_log adds to what others say of it"},
+		{"<ttl>event_time + INTERVAL 12 HOUR DELETE</ttl></text_log>", "<engine>ENGINE = Memory</engine><ttl>event_time + INTERVAL 12 HOUR DELETE</ttl></text_log>", "text_log has a TTL beside its engine"},
 		{"PARTITION BY toYYYYMM(finish_date) ", "PARTITION BY event_date ", "opentelemetry_span_log"},
 	} {
 		checkLogs(t.Context(), e, edit{"clickhouse/config.xml", c.before, c.after}.apply(t, readFile(t, "clickhouse/config.xml"))).expect(t, c.want)
@@ -161,6 +163,14 @@ func checkLogs(ctx context.Context, e engine, settings string) (f faults) {
 		return faults{err.Error()}
 	}
 	for _, log := range queryLogs {
+		for _, said := range file.all(log) {
+			if said.attribute("replace") != "1" {
+				f.add("%s adds to what others say of it, which may be an engine that has a TTL of its own", log)
+			}
+			if len(said.all("engine")) > 0 && len(said.all("ttl")) > 0 {
+				f.add("%s has a TTL beside its engine", log)
+			}
+		}
 		ttl := strings.Join(file.texts(log, "ttl"), "")
 		for _, clause := range file.texts(log, "engine") {
 			if _, err := e.ask(ctx, "CREATE TABLE default."+log+" (finish_date Date, finish_time_us UInt64) "+clause); err != nil {
