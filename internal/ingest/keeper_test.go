@@ -231,6 +231,33 @@ func TestKeeper_TellsNothingOfWhatIsSomebodyElses(t *testing.T) {
 	}
 }
 
+// TestKeeper_IsToldAfterAnInsertIsOver has an insert fail until the keeper has looked anew,
+// as when all places it knows of are gone. The next generation does not wait for the insert
+// of the one before, which it reads again.
+func TestKeeper_IsToldAfterAnInsertIsOver(t *testing.T) {
+	h := newEmbedded(t, 1)
+	sink := &keeperSink{memorySink: h.sink}
+	h.sink.setBefore(func(context.Context, int, *projection.Model) error {
+		sink.mu.Lock()
+		defer sink.mu.Unlock()
+		if len(sink.told) < 2 {
+			return errSink
+		}
+		return nil
+	})
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	r := h.run(h.config(), sink)
+	h.logs.await(h, "batch cannot be written; nothing of it is committed", 2)
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.IllegalGeneration})
+	line := h.logs.await(h, "batch not written; its generation is over, and others read its records again", 1)
+	if line["level"] != "WARN" || line["events"] != "5" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
 // awaitFolded waits until so many events wait for the next write.
 func (r *runner) awaitFolded(n int) {
 	r.h.Helper()

@@ -230,7 +230,9 @@ func (w *writer) flush(ctx context.Context, b batch) error {
 		ctx = w.begin(ctx, i)
 		defer i.end()
 		// 1 write
-		if err := w.write(ctx, i); err != nil {
+		if err := w.write(ctx, i); errors.Is(err, errOver) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		for p := range i.pieces() {
@@ -311,7 +313,12 @@ func (w *writer) insert(ctx context.Context, i *insert, from int, is func(n int)
 	return nil
 }
 
-// write tries until the sink has taken the insert. Only the end of ctx stops it.
+// errOver says that an insert is of a generation that has ended meanwhile: it could not be
+// committed, and whoever owns its partitions now reads it again. To go on with it would keep
+// from being written what is read since.
+var errOver = errors.New("the insert's generation of the consumer group is over")
+
+// write tries until the sink has taken the insert, its generation is over (errOver) or ctx ends.
 func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	if i.events == 0 {
 		return nil
@@ -331,7 +338,7 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	begin := time.Now()
 	attempt := time.Time{}
 	tried, written := false, 0
-	err = w.retry(ctx, func() error {
+	try := func() error {
 		attempt, i.waited = time.Now(), 0
 		if !tried {
 			tried = true
@@ -344,6 +351,13 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 			}
 		}
 		return nil
+	}
+	err = w.retry(ctx, func() error {
+		err := try()
+		if err != nil && i.session.ended() {
+			return backoff.Permanent(err)
+		}
+		return err
 	}, func(err error, attempts int, wait time.Duration) {
 		w.metrics.writeFailures.Inc()
 		waiting, waitingBytes := w.accumulator.counts()
@@ -353,6 +367,12 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 			"attempt", attempts, "since", time.Since(begin), "retry_in", wait,
 			"waiting_events", waiting, "waiting_bytes", waitingBytes, "error", err)
 	})
+	if err != nil && i.session.ended() && ctx.Err() == nil && !permanent(err) {
+		w.status.clear(statusSink)
+		w.logger.Warn("batch not written; its generation is over, and others read its records again",
+			"generation", i.session.generation, "events", i.events, "bytes", i.bytes, "error", err)
+		return errOver
+	}
 	if err != nil {
 		return fmt.Errorf("write %d events (%d bytes): %w", i.events, i.bytes, err)
 	}
