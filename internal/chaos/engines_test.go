@@ -233,7 +233,7 @@ func (s *site) play() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	for p, end := range s.ends {
-		if err := follower.Await(s.ctx, feed.Partition{Topic: p.Topic, ID: int32(p.ID)}, end-1); err != nil { //nolint:gosec // a small number
+		if err := follower.Await(s.ctx, events.Partition{Topic: p.Topic, ID: p.ID}, end-1); err != nil {
 			s.Errorf("%v was not heard of to its end: %v", p, err)
 		}
 	}
@@ -285,7 +285,7 @@ func (s *site) send(list []events.Event) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		records = append(records, &kgo.Record{Topic: at.Topic, Partition: int32(at.ID), Key: []byte(events.Key(e)), Value: value}) //nolint:gosec // a small number
+		records = append(records, &kgo.Record{Topic: at.Topic, Partition: int32(at.ID), Key: []byte(events.Key(e)), Value: value})
 	}
 	if err := client.ProduceSync(s.ctx, records...).FirstErr(); err != nil {
 		s.Fatal(err)

@@ -13,7 +13,7 @@ func (s *system) after() (after []map[string]any) {
 	s.t.Helper()
 	for p, end := range s.ends() {
 		if end > 0 {
-			after = append(after, map[string]any{"topic": p.topic, "partition": p.id, "offset": end - 1})
+			after = append(after, map[string]any{"topic": p.Topic, "partition": p.ID, "offset": end - 1})
 		}
 	}
 	return after

@@ -65,7 +65,7 @@ type system struct {
 	nc              *nats.Conn
 	natsURL         string // of all servers
 	messages, state string // topics
-	partitions      []partition
+	partitions      []events.Partition
 	dead            string // topic
 	group           string
 	database        string
@@ -115,10 +115,10 @@ func newSystemIn(t testing.TB, rng *rand.Rand, cluster string, messagePartitions
 	}
 	s.group, s.natsURL = s.messages, s.nc.ConnectedUrl()
 	for id := range messagePartitions {
-		s.partitions = append(s.partitions, partition{s.messages, id})
+		s.partitions = append(s.partitions, events.Partition{Topic: s.messages, ID: id})
 	}
 	for id := range statePartitions {
-		s.partitions = append(s.partitions, partition{s.state, id})
+		s.partitions = append(s.partitions, events.Partition{Topic: s.state, ID: id})
 	}
 	t.Cleanup(func() { _ = s.writer.Close() })
 
@@ -290,23 +290,17 @@ func (s *system) settle() {
 		if s.feed == nil || end == 0 {
 			continue
 		}
-		if err := s.feed.Await(s.t.Context(), feed.Partition{Topic: p.topic, ID: int32(p.id)}, end-1); err != nil {
+		if err := s.feed.Await(s.t.Context(), events.Partition{Topic: p.Topic, ID: p.ID}, end-1); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 }
 
-// partition is one of the system's.
-type partition struct {
-	topic string
-	id    int
-}
-
 // offsets are places in partitions.
-type offsets map[partition]int64
+type offsets map[events.Partition]int64
 
 // behind is how many records of some partitions are between o and ends.
-func (o offsets) behind(ends offsets, of []partition) (n int64) {
+func (o offsets) behind(ends offsets, of []events.Partition) (n int64) {
 	for _, p := range of {
 		n += ends[p] - o[p]
 	}
@@ -318,7 +312,7 @@ func (s *system) ends() offsets {
 	s.t.Helper()
 	requests := map[string][]kafka.OffsetRequest{}
 	for _, p := range s.partitions {
-		requests[p.topic] = append(requests[p.topic], kafka.LastOffsetOf(p.id))
+		requests[p.Topic] = append(requests[p.Topic], kafka.LastOffsetOf(p.ID))
 	}
 	response, err := s.client.ListOffsets(s.t.Context(), &kafka.ListOffsetsRequest{Topics: requests})
 	if err != nil {
@@ -327,7 +321,7 @@ func (s *system) ends() offsets {
 	ends := offsets{}
 	for topic, list := range response.Topics {
 		for _, p := range list {
-			ends[partition{topic, p.Partition}] = p.LastOffset
+			ends[events.Partition{Topic: topic, ID: p.Partition}] = p.LastOffset
 		}
 	}
 	return ends
@@ -338,7 +332,7 @@ func (s *system) committed() offsets {
 	s.t.Helper()
 	ids := map[string][]int{}
 	for _, p := range s.partitions {
-		ids[p.topic] = append(ids[p.topic], p.id)
+		ids[p.Topic] = append(ids[p.Topic], p.ID)
 	}
 	response, err := s.client.OffsetFetch(s.t.Context(), &kafka.OffsetFetchRequest{GroupID: s.group, Topics: ids})
 	if err != nil {
@@ -347,7 +341,7 @@ func (s *system) committed() offsets {
 	committed := offsets{}
 	for topic, list := range response.Topics {
 		for _, p := range list {
-			committed[partition{topic, p.Partition}] = max(0, p.CommittedOffset) // -1: nothing yet
+			committed[events.Partition{Topic: topic, ID: p.Partition}] = max(0, p.CommittedOffset) // -1: nothing yet
 		}
 	}
 	return committed

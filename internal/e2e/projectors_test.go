@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // projectors are processes of cmd/projector that work on one system.
@@ -107,10 +109,10 @@ const maxDelay = 100
 // midway waits until a projector has committed some records of its partitions
 // and has more of them to do. It gives the partitions. What was last sent is sent again
 // if all of it is projected before that is seen: what comes twice changes nothing.
-func (p *projectors) midway(client string) []partition {
+func (p *projectors) midway(client string) []events.Partition {
 	p.s.t.Helper()
 	ends := p.s.ends()
-	var owned []partition
+	var owned []events.Partition
 	var before offsets
 	for {
 		assigned, committed := p.assigned(client), p.s.committed()
@@ -130,7 +132,7 @@ func (p *projectors) midway(client string) []partition {
 }
 
 // assigned are the partitions that the group has assigned to a projector.
-func (p *projectors) assigned(client string) (list []partition) {
+func (p *projectors) assigned(client string) (list []events.Partition) {
 	p.s.t.Helper()
 	response, err := p.s.client.DescribeGroups(p.s.t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{p.s.group}})
 	if err != nil {
@@ -142,7 +144,7 @@ func (p *projectors) assigned(client string) (list []partition) {
 		}
 		for _, topic := range member.MemberAssignments.Topics {
 			for _, id := range topic.Partitions {
-				list = append(list, partition{topic.Topic, id})
+				list = append(list, events.Partition{Topic: topic.Topic, ID: id})
 			}
 		}
 	}

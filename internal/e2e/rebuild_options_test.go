@@ -52,7 +52,7 @@ func TestRebuild_From(t *testing.T) {
 	var from []string
 	done := int64(0)
 	for p, end := range s.ends() {
-		from = append(from, fmt.Sprintf("%s/%d=%d", p.topic, p.id, end))
+		from = append(from, fmt.Sprintf("%s=%d", p, end))
 		done += end
 	}
 	s.send(chat[third : 2*third]...)
@@ -145,7 +145,7 @@ func TestRebuild_BaseWaitsForProjectors(t *testing.T) {
 	s.send(chat...)
 	var from []string
 	for p, end := range s.ends() {
-		from = append(from, fmt.Sprintf("%s/%d=%d", p.topic, p.id, end))
+		from = append(from, fmt.Sprintf("%s=%d", p, end))
 	}
 	sink := &held{Live: readmodel.NewLive(s.readModel), came: make(chan struct{}), open: make(chan struct{})}
 	s.projectTo(sink)
@@ -316,9 +316,9 @@ func (s *system) forget() {
 	req.TimeoutMillis = 10_000
 	for p, end := range s.ends() {
 		partition := kmsg.NewDeleteRecordsRequestTopicPartition()
-		partition.Partition, partition.Offset = int32(p.id), end
+		partition.Partition, partition.Offset = int32(p.ID), end
 		topic := kmsg.NewDeleteRecordsRequestTopic()
-		topic.Topic, topic.Partitions = p.topic, append(topic.Partitions, partition)
+		topic.Topic, topic.Partitions = p.Topic, append(topic.Partitions, partition)
 		req.Topics = append(req.Topics, topic)
 	}
 	if _, err := req.RequestWith(s.t.Context(), client); err != nil {

@@ -167,7 +167,7 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 	if err := p.Announce(t.Context(), nil, [][]events.Record{records}, at("t", 0, 40), map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 39); err != nil {
+	if err := f.Await(t.Context(), events.Partition{Topic: "t"}, 39); err != nil {
 		t.Fatal(err)
 	}
 	m.mu.Lock()
@@ -193,7 +193,7 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 func TestFollower_Await(t *testing.T) {
 	s := startServer(t)
 	f := follow(t, connect(t, s), feed.DefaultConfig(), newMemory())
-	for _, unknown := range []feed.Partition{{Topic: "t", ID: 1}, {Topic: "t", ID: -1}, {Topic: "u"}} {
+	for _, unknown := range []events.Partition{{Topic: "t", ID: 1}, {Topic: "t", ID: -1}, {Topic: "u"}} {
 		if err := f.Await(t.Context(), unknown, 0); !errors.Is(err, feed.ErrUnknownPartition) {
 			t.Errorf("%s: got %v", unknown, err)
 		}
@@ -201,14 +201,14 @@ func TestFollower_Await(t *testing.T) {
 	late := errors.New("late")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, late)
 	defer cancel()
-	if err := f.Await(ctx, feed.Partition{Topic: "t"}, 0); !errors.Is(err, late) {
+	if err := f.Await(ctx, events.Partition{Topic: "t"}, 0); !errors.Is(err, late) {
 		t.Errorf("what was not applied: got %v", err)
 	}
 	p := feed.NewPublisher(connect(t, s))
 	if err := p.Announce(t.Context(), nil, nil, at("t", 0, 1), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 0); err != nil {
+	if err := f.Await(t.Context(), events.Partition{Topic: "t"}, 0); err != nil {
 		t.Error(err)
 	}
 }
@@ -224,7 +224,7 @@ func TestFollower_KnowsTheMostPartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for { // until that is heard
-		if err := f.Await(t.Context(), feed.Partition{Topic: "t", ID: 1}, 0); err == nil {
+		if err := f.Await(t.Context(), events.Partition{Topic: "t", ID: 1}, 0); err == nil {
 			break
 		} else if !errors.Is(err, feed.ErrUnknownPartition) {
 			t.Fatal(err)
@@ -234,8 +234,8 @@ func TestFollower_KnowsTheMostPartitions(t *testing.T) {
 	if err := other.Announce(t.Context(), nil, nil, also, map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []int32{0, 1} { // what the other one said is heard with the first
-		if err := f.Await(t.Context(), feed.Partition{Topic: "t", ID: id}, 0); err != nil {
+	for id := range 2 { // what the other one said is heard with the first
+		if err := f.Await(t.Context(), events.Partition{Topic: "t", ID: id}, 0); err != nil {
 			t.Errorf("partition %d: %v", id, err)
 		}
 	}
@@ -290,7 +290,7 @@ func TestTellSwitch(t *testing.T) {
 	if err := feed.NewPublisher(teller).Announce(t.Context(), nil, nil, at("t", 0, 1), map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Await(t.Context(), feed.Partition{Topic: "t"}, 0); err != nil {
+	if err := f.Await(t.Context(), events.Partition{Topic: "t"}, 0); err != nil {
 		t.Fatal(err)
 	}
 	m.mu.Lock()

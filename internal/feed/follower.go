@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/convoview/convoview/internal/beat"
+	"github.com/convoview/convoview/internal/events"
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
 
@@ -33,8 +34,8 @@ type Follower struct {
 
 	mu      sync.Mutex
 	topics  map[string]int32
-	applied map[Partition]int64 // after the handler has applied it
-	changed chan struct{}       // closed and made anew when something was applied
+	applied map[events.Partition]int64 // after the handler has applied it
+	changed chan struct{}              // closed and made anew when something was applied
 
 	fault atomic.Pointer[error] // why memory is not relied on; nil: it is
 }
@@ -50,7 +51,7 @@ func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger
 	f := &Follower{
 		config: config, nc: nc, handler: handler, log: log, metrics: newMetrics(r),
 		beat: beat.New(0), receiver: NewReceiver(handler),
-		topics: map[string]int32{}, applied: map[Partition]int64{}, changed: make(chan struct{}),
+		topics: map[string]int32{}, applied: map[events.Partition]int64{}, changed: make(chan struct{}),
 	}
 	f.fault.Store(&ErrNotHeard)
 	return f
@@ -70,13 +71,13 @@ func (f *Follower) Check() error {
 
 // Await waits until everything up to and including an offset is applied. The
 // error is ErrUnknownPartition or the context's.
-func (f *Follower) Await(ctx context.Context, p Partition, offset int64) error {
+func (f *Follower) Await(ctx context.Context, p events.Partition, offset int64) error {
 	for {
 		f.mu.Lock()
 		partitions, known := f.topics[p.Topic]
 		applied, changed, heard := f.applied[p], f.changed, len(f.topics) > 0
 		f.mu.Unlock()
-		if heard && (!known || p.ID < 0 || p.ID >= partitions) {
+		if heard && (!known || p.ID < 0 || p.ID >= int(partitions)) {
 			return fmt.Errorf("%w: %s", ErrUnknownPartition, p)
 		}
 		if known && applied > offset {
@@ -144,7 +145,7 @@ func (f *Follower) take(m *nats.Msg, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range a.GetRanges() {
-		p := Partition{r.GetTopic(), r.GetPartition()}
+		p := partitionOf(r)
 		f.applied[p] = f.receiver.tracker.applied[p]
 	}
 	for _, topic := range a.GetTopics() {

@@ -6,23 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/convoview/convoview/internal/events"
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
-
-// Partition names a partition of a topic.
-type Partition struct {
-	Topic string
-	ID    int32
-}
-
-func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.ID) }
 
 // tracker knows what was heard of each projector and each partition. It has no
 // clock and no lock of its own.
 type tracker struct {
 	projectors map[string]*projector
-	applied    map[Partition]int64     // the offset up to which everything is applied
-	heard      map[Partition]time.Time // when somebody last spoke of it
+	applied    map[events.Partition]int64     // the offset up to which everything is applied
+	heard      map[events.Partition]time.Time // when somebody last spoke of it
 	topics     map[string]count
 }
 
@@ -41,8 +34,8 @@ type projector struct {
 func newTracker() *tracker {
 	return &tracker{
 		projectors: map[string]*projector{},
-		applied:    map[Partition]int64{},
-		heard:      map[Partition]time.Time{},
+		applied:    map[events.Partition]int64{},
+		heard:      map[events.Partition]time.Time{},
 		topics:     map[string]count{},
 	}
 }
@@ -81,7 +74,7 @@ func (t *tracker) take(name string, a *feedpb.Announcement, now time.Time) (lost
 		}
 	}
 	for _, r := range a.GetRanges() {
-		p := Partition{r.GetTopic(), r.GetPartition()}
+		p := partitionOf(r)
 		known, ok := t.applied[p]
 		switch {
 		case r.GetMoved():
@@ -97,17 +90,21 @@ func (t *tracker) take(name string, a *feedpb.Announcement, now time.Time) (lost
 	return lost
 }
 
+func partitionOf(r *feedpb.Range) events.Partition {
+	return events.Partition{Topic: r.GetTopic(), ID: int(r.GetPartition())}
+}
+
 // silent are the partitions of which nothing was heard since a time; nil is
 // what to hope for. It reports false when no topic is known at all.
-func (t *tracker) silent(since time.Time) (list []Partition, known bool) {
+func (t *tracker) silent(since time.Time) (list []events.Partition, known bool) {
 	for topic, has := range t.topics {
 		for id := range has.partitions {
-			p := Partition{topic, id}
+			p := events.Partition{Topic: topic, ID: int(id)}
 			if t.heard[p].Before(since) {
 				list = append(list, p)
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b Partition) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(list, func(a, b events.Partition) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID)) })
 	return list, len(t.topics) > 0
 }

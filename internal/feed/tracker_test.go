@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/convoview/convoview/internal/events"
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
 
@@ -83,7 +84,7 @@ func TestTracker_Gaps(t *testing.T) {
 					t.Errorf("announcement %d: lost %q, want %q", i, lost, s.lost)
 				}
 			}
-			if got := tr.applied[Partition{"t", 0}]; got != c.want {
+			if got := tr.applied[events.Partition{Topic: "t"}]; got != c.want {
 				t.Errorf("applied up to %d, want %d", got, c.want)
 			}
 		})
@@ -99,7 +100,7 @@ func TestTracker_Silence(t *testing.T) {
 	tr.take("a", &feedpb.Announcement{Number: 1, Topics: topics, Ranges: ranges([3]int64{0, 0, 0}, [3]int64{2, 0, 0})}, begin)
 	tr.take("b", &feedpb.Announcement{Number: 1, Topics: topics, Ranges: ranges([3]int64{0, 0, 0})}, begin.Add(time.Second))
 	silent, known := tr.silent(begin.Add(time.Second))
-	if diff := cmp.Diff([]Partition{{"t", 1}, {"t", 2}}, silent); diff != "" || !known {
+	if diff := cmp.Diff([]events.Partition{{Topic: "t", ID: 1}, {Topic: "t", ID: 2}}, silent); diff != "" || !known {
 		t.Errorf("silent (-want +got):\n%s", diff)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
-	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -21,7 +20,7 @@ type Feed interface {
 	Check() error
 	// Await waits until everything up to and including an offset is heard of.
 	// Its error is feed.ErrUnknownPartition or the context's.
-	Await(ctx context.Context, p feed.Partition, offset int64) error
+	Await(ctx context.Context, p events.Partition, offset int64) error
 }
 
 // cache is what is in memory of the read model. It is fed by loads and by the

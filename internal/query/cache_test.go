@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
-	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -21,7 +20,7 @@ type always struct{}
 
 func (always) Check() error { return nil }
 
-func (always) Await(context.Context, feed.Partition, int64) error { return nil }
+func (always) Await(context.Context, events.Partition, int64) error { return nil }
 
 // later is a feed that hears of everything, but of offsets only when it is closed.
 type later struct {
@@ -29,7 +28,7 @@ type later struct {
 	closed chan struct{}
 }
 
-func (l later) Await(ctx context.Context, _ feed.Partition, _ int64) error {
+func (l later) Await(ctx context.Context, _ events.Partition, _ int64) error {
 	select {
 	case <-l.closed:
 		return nil

@@ -150,7 +150,7 @@ func (w *world) Check() error {
 }
 
 // Await is nobody's in these tests.
-func (w *world) Await(context.Context, feed.Partition, int64) error { panic("not asked for") }
+func (w *world) Await(context.Context, events.Partition, int64) error { panic("not asked for") }
 
 // Apply and Lost are the receiver's handler.
 func (w *world) Apply(m *projection.Model, list []events.Event) {

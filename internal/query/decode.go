@@ -16,7 +16,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/convoview/convoview/internal/events"
-	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -110,7 +109,7 @@ func (f *fields) common(q *query) {
 
 // offset is a place that the projector has to have applied.
 type offset struct {
-	feed.Partition
+	events.Partition
 	at int64
 }
 
@@ -154,7 +153,7 @@ func (f *fields) offset() offset {
 	topic := f.required("topic", "expected the name of a topic", nil)
 	partition := f.requiredInteger("partition", math.MaxInt32)
 	place := f.requiredInteger("offset", math.MaxInt64-1)
-	return offset{feed.Partition{Topic: topic, ID: int32(partition)}, int64(place)} //nolint:gosec // bounded above
+	return offset{events.Partition{Topic: topic, ID: int(partition)}, int64(place)} //nolint:gosec // bounded above
 }
 
 // conversationTypes are the types by their names.
