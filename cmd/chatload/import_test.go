@@ -284,9 +284,9 @@ func TestImport_GivesUpOnATopicThatDoesNotExist(t *testing.T) {
 func TestUniqueKey(t *testing.T) {
 	for _, c := range []struct{ key, event, want string }{
 		{`["demo","x"]`, `{"id":"é\""}`, `["demo","x","é\""]`},
-		{"demo/x", `{"id":"1"}`, "demo/x/1"},
+		{"demo/x", `{"id":"1"}`, "demo/x\x001"},
 		{"demo/x", `{"id":1}`, "demo/x"},
-		{"[]", `{"id":"1"}`, "[]/1"},
+		{"[]", `{"id":"1"}`, `["1"]`},
 	} {
 		if got := uniqueKey(record{key: []byte(c.key), value: []byte(c.event)}); string(got) != c.want {
 			t.Errorf("%s of %s: %s, want %s", c.key, c.event, got, c.want)

@@ -162,17 +162,14 @@ func shuffle(records iter.Seq2[record, error], seed uint64) ([]record, error) {
 	return list, nil
 }
 
-// uniqueKey appends the event's ID to a key that is a JSON array, and to any
-// other key after a slash: nothing under it is ever compacted away.
+// uniqueKey is a record's key with the event's ID at its end: nothing under it is ever
+// compacted away.
 func uniqueKey(r record) []byte {
 	id := r.id()
 	if r.key == nil || id == "" {
 		return r.key
 	}
-	if n := len(r.key); n > 2 && r.key[0] == '[' && r.key[n-1] == ']' {
-		return append(appendText(append(r.key[:n-1:n-1], ','), id), ']')
-	}
-	return append(append(r.key[:len(r.key):len(r.key)], '/'), id...)
+	return events.KeyWithID(r.key, id)
 }
 
 // isState reports whether a topic is compacted by its usual name.

@@ -13,16 +13,6 @@ import (
 	"github.com/convoview/convoview/internal/projection"
 )
 
-// Kinds of changes, as notices name them.
-const (
-	KindMessage  = "message"
-	KindRead     = "read"
-	KindRegister = "register"
-	KindMember   = "member"
-	KindProfile  = "profile"
-	KindErased   = "erased"
-)
-
 // Notice is a hint that something has changed, for those who push it to
 // clients. It says so at least once, merged with others, in no order, or not at all.
 type Notice struct {
@@ -69,13 +59,23 @@ func isPlain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-// kindNames are the names of kinds, in the order of notices, which is that of their bits.
-var kindNames = [...]string{KindErased, KindMember, KindMessage, KindProfile, KindRead, KindRegister}
+// kindNames are how notices name kinds of changes, ascending.
+var kindNames = [...]struct {
+	kind projection.Kinds
+	name string
+}{
+	{projection.KindErased, "erased"},
+	{projection.KindMember, "member"},
+	{projection.KindMessage, "message"},
+	{projection.KindProfile, "profile"},
+	{projection.KindRead, "read"},
+	{projection.KindRegister, "register"},
+}
 
 func namesOf(k projection.Kinds) (names []string) {
-	for i, name := range kindNames {
-		if k&(1<<i) != 0 {
-			names = append(names, name)
+	for _, n := range kindNames {
+		if k&n.kind != 0 {
+			names = append(names, n.name)
 		}
 	}
 	return names
@@ -121,10 +121,10 @@ func (n *Notice) Append(dst []byte) []byte {
 	return append(dst, `"}`...)
 }
 
-// NoticeDelay is how long a notice waits after its announcement. Whoever is noticed asks
+// noticeDelay is how long a notice waits after its announcement. Whoever is noticed asks
 // at once, and a query worker first has to merge what it has heard, perhaps on the other
 // side of a NATS cluster, through which nothing comes in the order of another way.
-const NoticeDelay = 100 * time.Millisecond
+const noticeDelay = 100 * time.Millisecond
 
 // visible are changes, and when they became so.
 type visible struct {
@@ -143,8 +143,8 @@ type notices struct {
 	failed  int       // did not get out, and nobody was told
 }
 
-// later does something after NoticeDelay.
-func later(do func()) { time.AfterFunc(NoticeDelay, do) }
+// later does something after noticeDelay.
+func later(do func()) { time.AfterFunc(noticeDelay, do) }
 
 func (n *notices) add(changes projection.Changes, at time.Time) {
 	if len(changes) == 0 {

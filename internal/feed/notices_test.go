@@ -115,8 +115,8 @@ func TestPublisher_Notices(t *testing.T) {
 // TestNotice_JSON holds that a notice is written as its tags have it.
 func TestNotice_JSON(t *testing.T) {
 	for _, n := range []feed.Notice{
-		{App: "demo", UserID: "ann \"<\u2028>\"\n", ConversationIDList: []string{"C2Cbob", "GROUPü"}, Kinds: []string{feed.KindMessage, feed.KindRead}, Time: time.Unix(1, 5000).UTC()},
-		{App: "demo", GroupID: "hike", ConversationIDList: []string{}, Kinds: []string{feed.KindProfile}, Time: time.Unix(1, 0).UTC()},
+		{App: "demo", UserID: "ann \"<\u2028>\"\n", ConversationIDList: []string{"C2Cbob", "GROUPü"}, Kinds: []string{"message", "read"}, Time: time.Unix(1, 5000).UTC()},
+		{App: "demo", GroupID: "hike", ConversationIDList: []string{}, Kinds: []string{"profile"}, Time: time.Unix(1, 0).UTC()},
 	} {
 		var got feed.Notice
 		if err := json.Unmarshal(n.Append(nil), &got); err != nil {

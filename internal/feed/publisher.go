@@ -49,7 +49,7 @@ func (p *Publisher) Close() error {
 
 // Announce says that the events of records, which have made changes, are visible,
 // and with them everything in ranges; topics says how many partitions each
-// topic has. A message that is larger than NATS takes is split. NoticeDelay later it
+// topic has. A message that is larger than NATS takes is split. noticeDelay later it
 // notifies those whose conversations have changed. The error says that followers may
 // have missed something, which they will notice by themselves, or that earlier notices
 // did not get out. The span in ctx, if it is

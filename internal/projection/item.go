@@ -132,6 +132,27 @@ type Details struct {
 	Sender func(Mention) string
 }
 
+// Needs name what the details of an item are made of.
+type Needs struct {
+	Edits    []EditKey // the head's, if it can have one
+	Peers    []UserKey // the other end of a C2C conversation
+	Mentions []MentionKey
+}
+
+// Needs are those of the item of a known conversation of an app.
+func (c *Conversation) Needs(app string, r Rules) (n Needs) {
+	if key, ok := c.HeadEdit(app, r); ok {
+		n.Edits = append(n.Edits, key)
+	}
+	if c.Type == events.TypeC2C {
+		n.Peers = append(n.Peers, UserKey{App: app, UserID: c.Name})
+	}
+	for _, m := range c.Mentions(r) {
+		n.Mentions = append(n.Mentions, MentionKey{App: app, GroupID: c.Name, Mention: m.Mention})
+	}
+	return n
+}
+
 // Item makes the item of the conversation as a list shows it: without large
 // payloads, with incomplete profiles.
 func (c *Conversation) Item(d Details, r Rules) Item { return c.item(d, r, false) }

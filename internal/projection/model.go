@@ -30,6 +30,11 @@ type MessageKey struct {
 	ID           string
 }
 
+// Mention names the message of a group as mentions do.
+func (k MessageKey) Mention() MentionKey {
+	return MentionKey{App: k.App, GroupID: k.Conversation.A, Mention: Mention{Day: k.Day, Sequence: k.Sequence}}
+}
+
 // MentionKey names the message of a mention.
 type MentionKey struct {
 	App, GroupID string

@@ -418,13 +418,13 @@ func (c *cache) applyMessages(messages map[projection.MessageKey]*projection.Mes
 	for k, m := range messages {
 		if m.AtAll || len(m.AtUsers) > 0 {
 			if l, ok := c.loadedWithout(k); ok {
-				all = append(all, introduced{c.holdSender(mentionKey(k)), l})
+				all = append(all, introduced{c.holdSender(k.Mention()), l})
 			}
 		}
 	}
 	for k, m := range messages {
 		if k.Conversation.Type == events.TypeGroup {
-			c.senders.hear(mentionKey(k), projection.Register[string]{Version: projection.Version{Time: k.Time, ID: k.ID}, Value: m.From})
+			c.senders.hear(k.Mention(), projection.Register[string]{Version: projection.Version{Time: k.Time, ID: k.ID}, Value: m.From})
 		}
 	}
 	for _, i := range all { // now they have all that was heard of their sequence
@@ -432,10 +432,6 @@ func (c *cache) applyMessages(messages map[projection.MessageKey]*projection.Mes
 		i.loadedBy(i.loading)
 		i.mu.Unlock()
 	}
-}
-
-func mentionKey(k projection.MessageKey) projection.MentionKey {
-	return projection.MentionKey{App: k.App, GroupID: k.Conversation.A, Mention: projection.Mention{Day: k.Day, Sequence: k.Sequence}}
 }
 
 // loadedWithout gives the load of a message's group, if a load that began with it

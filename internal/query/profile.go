@@ -70,25 +70,14 @@ func (q *query) loadProfile(ctx context.Context) (*profiled, error) {
 
 // profileDetails loads what the profile shows beyond the registers.
 func (q *query) profileDetails(ctx context.Context, c *projection.Conversation, rules projection.Rules) (projection.Details, error) {
-	var editKeys []projection.EditKey
-	var peerKeys []projection.UserKey
-	var mentionKeys []projection.MentionKey
-	if key, ok := c.HeadEdit(q.app, rules); ok {
-		editKeys = append(editKeys, key)
-	}
-	if c.Type == events.TypeC2C {
-		peerKeys = append(peerKeys, projection.UserKey{App: q.app, UserID: c.Name})
-	}
-	for _, m := range c.Mentions(rules) {
-		mentionKeys = append(mentionKeys, projection.MentionKey{App: q.app, GroupID: c.Name, Mention: m.Mention})
-	}
+	needs := c.Needs(q.app, rules)
 	var edits map[projection.EditKey]*projection.Edit
 	var peers map[projection.UserKey]*projection.UserProfile
 	var senders map[projection.MentionKey]projection.Register[string]
 	g, gctx := errgroup.WithContext(ctx)
-	fetch(gctx, g, q.cache.loads.edits, editKeys, &edits)
-	fetch(gctx, g, q.cache.loads.fullUsers, peerKeys, &peers)
-	fetch(gctx, g, q.cache.loads.senders, mentionKeys, &senders)
+	fetch(gctx, g, q.cache.loads.edits, needs.Edits, &edits)
+	fetch(gctx, g, q.cache.loads.fullUsers, needs.Peers, &peers)
+	fetch(gctx, g, q.cache.loads.senders, needs.Mentions, &senders)
 	if err := g.Wait(); err != nil {
 		return projection.Details{}, err
 	}

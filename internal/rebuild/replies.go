@@ -98,15 +98,10 @@ func replies(ctx context.Context, from source, now events.Micros, places []proje
 			continue
 		}
 		conversations[k] = &c
-		if key, ok := c.HeadEdit(k.App, r); ok {
-			w.edits = append(w.edits, key)
-		}
-		if c.Type == events.TypeC2C {
-			w.users = append(w.users, projection.UserKey{App: k.App, UserID: c.Name})
-		}
-		for _, m := range c.Mentions(r) {
-			w.mentions = append(w.mentions, projection.MentionKey{App: k.App, GroupID: c.Name, Mention: m.Mention})
-		}
+		needs := c.Needs(k.App, r)
+		w.edits = append(w.edits, needs.Edits...)
+		w.users = append(w.users, needs.Peers...)
+		w.mentions = append(w.mentions, needs.Mentions...)
 	}
 	if err := w.loadDetails(ctx); err != nil {
 		return nil, err

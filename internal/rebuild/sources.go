@@ -25,7 +25,7 @@ func newFolded(m *projection.Model) *folded {
 		f.erased[k.App][k.UserID] = struct{}{}
 	}
 	for k, v := range m.Messages {
-		key := projection.MentionKey{App: k.App, GroupID: k.Conversation.A, Mention: projection.Mention{Day: k.Day, Sequence: k.Sequence}}
+		key := k.Mention()
 		sender := f.senders[key]
 		projection.MergeText(&sender, projection.Register[string]{Version: projection.Version{Time: k.Time, ID: k.ID}, Value: v.From})
 		f.senders[key] = sender
