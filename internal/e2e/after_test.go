@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,10 @@ func TestAfter_ReadsWhatWasWritten(t *testing.T) {
 		{"such an offset and such a partition", []map[string]any{never, absent}, 5000, "400"},
 	} {
 		reply, err := s.requestOnce("list", "demo", map[string]any{"userID": "ann", "timeoutMs": c.timeoutMs, "after": c.after})
+		const why = ", partition 0, offset 1000: expected to be applied within timeoutMs 100, and is not yet"
+		if c.code == "504" && !strings.Contains(reply.data, why) {
+			t.Errorf("%s: %s", c.name, reply.data)
+		}
 		if err != nil || reply.code != c.code {
 			t.Errorf("%s: got %+v, %v, want %s", c.name, reply, err, c.code)
 		}

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,6 +80,7 @@ func TestDecode_ContentType(t *testing.T) {
 func TestDecode_MalformedJSON(t *testing.T) {
 	good := eventJSON(`"messageSent":{"from":"a","groupID":"g","messageID":"m","sequence":1,"type":"t","payload":{"a":1,"a":2}}`)
 	mustDecode(t, jsonRecord(good))
+	mustDecode(t, jsonRecord(good[:len(good)-1]+`,"x":`+strings.Repeat("[", 9_999)+strings.Repeat("]", 9_999)+`}`))
 	for _, value := range []string{
 		`{`, `{}}`, `{} {}`, `{"id"}`, `{"id":}`, `{"id":"e",}`, `{id:"e"}`, `{'id':'e'}`, `{"id":"e" "app":"a"}`,
 		`{"id":nul}`, `{"id":NaN}`, `{"id":01}`, `{"id":"e"} // comment`,
@@ -87,6 +89,8 @@ func TestDecode_MalformedJSON(t *testing.T) {
 		// Not UTF-8: raw, as a lone surrogate, in a name, in a payload, in an unknown field.
 		"{\"id\":\"\xff\"}", `{"id":"\ud800"}`, "{\"\xc0\xaf\":1}", eventJSON("\"x\":{\"a\":[\"\xed\xa0\x80\"]}"),
 		eventJSON("\"messageSent\":{\"payload\":{\"text\":\"\xfe\"}}"), eventJSON(`"messageSent":{"payload":{"text":"\udc00"}}`),
+		// Deeper than anybody looks, in an unknown field.
+		eventJSON(`"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)),
 		// Twice, at each level, written differently.
 		`{"id":"e","id":"e"}`, `{"id":null,"\u0069d":"e"}`, eventJSON(`"userErased":{},"userErased":{"userID":"u"}`),
 		eventJSON(`"userErased":{"userID":"u","userID":"u"}`),

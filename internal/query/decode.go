@@ -113,7 +113,7 @@ type offset struct {
 	at int64
 }
 
-const expectAfter = `expected a list of {"topic","partition","offset"}`
+const anOffset = `{"topic","partition","offset"}`
 
 // offsets gives a list of offsets, as long as fits into a request. One after the
 // other is decoded: a decoded list takes many times what was sent.
@@ -123,7 +123,7 @@ func (f *fields) offsets(name string) []offset {
 		return nil
 	}
 	if v.Kind() != '[' {
-		f.fail(name, v, expectAfter)
+		f.fail(name, v, "expected a list of "+anOffset)
 		return nil
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(v))
@@ -134,7 +134,7 @@ func (f *fields) offsets(name string) []offset {
 		e := &fields{}
 		element, err := dec.ReadValue()
 		if err != nil || json.Unmarshal(element, e) != nil {
-			f.fail(at, element, expectAfter)
+			f.fail(at, element, "expected "+anOffset)
 			return nil
 		}
 		offsets = append(offsets, e.offset())

@@ -107,8 +107,8 @@ func TestDecode_Refuses(t *testing.T) {
 
 		// after
 		{"list", `{"userID":"a","after":{}}`, `after {}: expected a list of {"topic","partition","offset"}`},
-		{"unread", `{"userID":"a","after":[7]}`, `after[0] 7: expected a list of {"topic","partition","offset"}`},
-		{"profile", `{"userID":"a","conversationID":"C2Cb","after":[{"topic":"t","partition":0,"offset":0},null]}`, `after[1] null: expected a list of`},
+		{"unread", `{"userID":"a","after":[7]}`, `after[0] 7: expected {"topic","partition","offset"}`},
+		{"profile", `{"userID":"a","conversationID":"C2Cb","after":[{"topic":"t","partition":0,"offset":0},null]}`, `after[1] null: expected {"topic"`},
 		{"list", `{"userID":"a","after":[{"partition":0,"offset":0}]}`, `after[0]: topic is missing: expected the name of a topic`},
 		{"list", `{"userID":"a","after":[{"topic":1,"partition":0,"offset":0}]}`, `after[0]: topic 1: expected the name of a topic`},
 		{"list", `{"userID":"a","after":[{"topic":"t","offset":0}]}`, `after[0]: partition is missing: expected an integer from 0 to 2147483647`},
@@ -116,7 +116,7 @@ func TestDecode_Refuses(t *testing.T) {
 		{"list", `{"userID":"a","after":[{"topic":"t","partition":0}]}`, `after[0]: offset is missing: expected an integer from 0 to 9223372036854775806`},
 		{"list", `{"userID":"a","after":[{"topic":"t","partition":0,"offset":9223372036854775807}]}`, `after[0]: offset 9223372036854775807: expected an integer`},
 		{"list", `{"userID":"a","after":[{"topic":"t","partition":0,"offset":0,"x":1}]}`, `after[0]: unknown field "x": expected topic, partition, offset`},
-		{"list", `{"userID":"a","after":[` + strings.Repeat(`{"topic":"t","partition":0,"offset":0},`, 5000) + `0]}`, `after[5000] 0: expected a list of`},
+		{"list", `{"userID":"a","after":[` + strings.Repeat(`{"topic":"t","partition":0,"offset":0},`, 5000) + `0]}`, `after[5000] 0: expected {"topic"`},
 
 		// the first of several
 		{"list", `{"userID":"","limit":0}`, `userID ""` + id},
@@ -127,7 +127,7 @@ func TestDecode_Refuses(t *testing.T) {
 		case !errors.As(err, &refused):
 			t.Errorf("%s %s: got %v, want an error", c.endpoint, c.request, err)
 		case refused.Code != 400 || !strings.Contains(refused.Message, c.want):
-			t.Errorf("%s %s:\n got %q\nwant %q", c.endpoint, c.request, refused.Message, c.want)
+			t.Errorf("%s %.200s:\n got %q\nwant %q", c.endpoint, c.request, refused.Message, c.want)
 		}
 	}
 }

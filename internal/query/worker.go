@@ -523,6 +523,10 @@ func (w *Worker) await(ctx context.Context, q *query) error {
 			if errors.Is(err, feed.ErrUnknownPartition) {
 				return badRequest("after[%d] topic %s, partition %d: expected a partition of a topic that is projected", i, quote(o.Topic), o.ID)
 			}
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return refusal(codeTimeout, "after[%d] topic %s, partition %d, offset %d: expected to be applied within timeoutMs %d, and is not yet",
+					i, quote(o.Topic), o.ID, o.at, q.timeout.Milliseconds())
+			}
 			if err != nil {
 				return err //nolint:wrapcheck // the cause of the context
 			}
