@@ -92,6 +92,13 @@ func ClusterSettings() clickhouse.Settings { return clusterSettings("auto") }
 // owner, and for the others.
 func Placements() (all, byOwner, shared string) { return owned, faces[0].key, faces[1].key }
 
+// Occupy takes all slots for good.
+func (s *Server) Occupy() {
+	for range cap(s.slots) {
+		s.slots <- struct{}{}
+	}
+}
+
 // Registers is the database of the registry.
 func (s *Server) Registers() string { return s.database }
 

@@ -116,23 +116,23 @@ func (s *Server) begin(ctx context.Context) error {
 
 // Registry gives what the registry says, all that was acknowledged before included. Its
 // error is ErrNotMigrated while there is nothing to read.
-func (s *Server) Registry(ctx context.Context) (Registry, error) { return s.registry(ctx, true) }
-
-// registry gives what the registry says. In a cluster it is what the host says that is
-// asked: unless it is caught up first, others may know more.
-func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) {
+func (s *Server) Registry(ctx context.Context) (Registry, error) {
 	release, err := s.slot(ctx)
 	if err != nil {
 		return Registry{}, err
 	}
 	defer release()
-	r := Registry{}
-	if caughtUp {
-		if err := s.catchUp(ctx, "generations"); err != nil {
-			return Registry{}, s.notMigrated(ctx, err)
-		}
+	if err := s.catchUp(ctx, "generations"); err != nil {
+		return Registry{}, s.notMigrated(ctx, err)
 	}
-	err = s.each(ctx, "SELECT generation, CAST(max(state) AS Int8), max(made), max(options) FROM "+s.database+".generations GROUP BY generation ORDER BY generation",
+	return s.registry(ctx)
+}
+
+// registry gives what the registry says. In a cluster it is what the host says that is
+// asked: unless it is caught up first, others may know more.
+func (s *Server) registry(ctx context.Context) (Registry, error) {
+	r := Registry{}
+	err := s.each(ctx, "SELECT generation, CAST(max(state) AS Int8), max(made), max(options) FROM "+s.database+".generations GROUP BY generation ORDER BY generation",
 		func(scan func(...any) error) error {
 			var g Generation
 			var number uint32
@@ -174,7 +174,12 @@ func (s *Server) registry(ctx context.Context, caughtUp bool) (Registry, error) 
 // Current gives the number of the generation that is read. In a cluster it may be the one
 // before for a moment; then that is still there.
 func (s *Server) Current(ctx context.Context) (int, error) {
-	r, err := s.registry(ctx, false)
+	release, err := s.slot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	r, err := s.registry(ctx)
 	return r.Current, err
 }
 
@@ -190,13 +195,13 @@ func (s *Server) catchUp(ctx context.Context, table string) error {
 }
 
 // Check reports whether ClickHouse answers, and has the registry and the tables of the
-// generation that is read.
+// generation that is read. It waits for no slot: to be busy is to be ready.
 func (s *Server) Check(ctx context.Context) error {
-	current, err := s.Current(ctx)
+	r, err := s.registry(ctx)
 	if err != nil {
 		return err
 	}
-	return s.Generation(current).Check(ctx)
+	return s.Generation(r.Current).Check(ctx)
 }
 
 // The engine's codes for tables and databases that are there, or are not.

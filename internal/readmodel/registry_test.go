@@ -1,6 +1,7 @@
 package readmodel_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -503,5 +504,16 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 	}
 	if third, err := write(); err != nil || !has(1, third) {
 		t.Errorf("after the second generation was dropped: %v", err)
+	}
+}
+
+// TestServer_CheckOfABusyServer has all connections in use, which is no reason not to be ready.
+func TestServer_CheckOfABusyServer(t *testing.T) {
+	s := open(t)
+	s.Occupy()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Server.Check(ctx); err != nil {
+		t.Error(err)
 	}
 }
