@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ type deadLetter struct {
 }
 
 // newDeadLetter makes the dead letter of a message: unchanged, and why.
-func newDeadLetter(p *partition, m kafka.Message, cause *events.Error) deadLetter {
+func newDeadLetter(p *partition, m kafka.Message, cause *events.Error) *deadLetter {
 	headers := append(m.Headers[:len(m.Headers):len(m.Headers)],
 		kafka.Header{Key: headerTopic, Value: []byte(p.topic)},
 		kafka.Header{Key: headerPartition, Value: []byte(strconv.Itoa(p.id))},
@@ -46,7 +47,7 @@ func newDeadLetter(p *partition, m kafka.Message, cause *events.Error) deadLette
 		kafka.Header{Key: headerCode, Value: []byte(cause.Code)},
 		kafka.Header{Key: headerReason, Value: []byte(reason(cause))},
 	)
-	return deadLetter{partition: p, offset: m.Offset, key: m.Key, value: m.Value, headers: headers, bytes: size(m.Key, m.Value, headers)}
+	return &deadLetter{partition: p, offset: m.Offset, key: m.Key, value: m.Value, headers: headers, bytes: size(m.Key, m.Value, headers)}
 }
 
 // letterOverhead is about what a dead letter costs beside its texts, in memory and on the wire.
@@ -63,7 +64,7 @@ func size(key, value []byte, headers []kafka.Header) int {
 }
 
 // record is the dead letter as it is sent. It can be sent once.
-func (l deadLetter) record() kafka.Record {
+func (l *deadLetter) record() kafka.Record {
 	r := kafka.Record{
 		// The time is ours: with the producer's, which may be what is wrong
 		// with the record, brokers would refuse it or delete it at once.
@@ -95,7 +96,7 @@ type deadLetters struct {
 	wake    func() // something can be committed
 
 	mu      sync.Mutex
-	queue   []deadLetter
+	queue   []*deadLetter
 	changed chan struct{} // closed and replaced with every change
 }
 
@@ -112,7 +113,7 @@ func (d *deadLetters) signal() {
 // add takes over a dead letter, whose offset is not committed from now on until
 // it is written. While too many of the partition wait it blocks; it reports
 // false when ctx ends before.
-func (d *deadLetters) add(ctx context.Context, letter deadLetter) bool {
+func (d *deadLetters) add(ctx context.Context, letter *deadLetter) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for !letter.partition.holdDead(letter.offset, letter.bytes, d.cluster.config.MaxDeadLetterBytes) {
@@ -176,29 +177,23 @@ func (d *deadLetters) run(ctx context.Context) {
 	}
 }
 
-func describe(l deadLetter) string {
+func describe(l *deadLetter) string {
 	return fmt.Sprintf("%s/%d at %d", l.partition.topic, l.partition.id, l.offset)
 }
 
 // next waits for dead letters and gives all that wait. Those of generations
 // that have ended are dropped: whoever has their partitions now meets them again.
-func (d *deadLetters) next(ctx context.Context) []deadLetter {
+func (d *deadLetters) next(ctx context.Context) []*deadLetter {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for {
-		kept := d.queue[:0]
-		for _, l := range d.queue {
-			if !l.partition.session.ended() {
-				kept = append(kept, l)
-			}
-		}
-		if len(kept) != len(d.queue) {
-			clear(d.queue[len(kept):])
-			d.queue = kept
+		before := len(d.queue)
+		d.queue = slices.DeleteFunc(d.queue, func(l *deadLetter) bool { return l.partition.session.ended() })
+		if len(d.queue) != before {
 			d.signal()
 		}
 		if len(d.queue) > 0 {
-			return append([]deadLetter(nil), d.queue...)
+			return slices.Clone(d.queue)
 		}
 		if !d.await(ctx) {
 			return nil
@@ -207,25 +202,14 @@ func (d *deadLetters) next(ctx context.Context) []deadLetter {
 }
 
 // written takes dead letters off the queue and lets their offsets be committed.
-func (d *deadLetters) written(letters []deadLetter) {
-	type place struct {
-		p      *partition
-		offset int64
-	}
-	done := map[place]bool{}
+func (d *deadLetters) written(letters []*deadLetter) {
+	done := map[*deadLetter]bool{} // one that was met again has the same offset
 	for _, l := range letters {
-		done[place{l.partition, l.offset}] = true
+		done[l] = true
 		l.partition.releaseDead(l.offset, l.bytes)
 	}
 	d.mu.Lock()
-	kept := d.queue[:0]
-	for _, l := range d.queue {
-		if !done[place{l.partition, l.offset}] {
-			kept = append(kept, l)
-		}
-	}
-	clear(d.queue[len(kept):])
-	d.queue = kept
+	d.queue = slices.DeleteFunc(d.queue, func(l *deadLetter) bool { return done[l] })
 	d.signal()
 	d.mu.Unlock()
 	d.wake()
@@ -233,7 +217,7 @@ func (d *deadLetters) written(letters []deadLetter) {
 
 // write tries each dead letter once and gives the last error. Those of one
 // source partition go to one partition of the topic, in order.
-func (d *deadLetters) write(ctx context.Context, letters []deadLetter) error {
+func (d *deadLetters) write(ctx context.Context, letters []*deadLetter) error {
 	topics, err := d.cluster.topics(ctx, d.cluster.config.DeadTopic)
 	if err != nil {
 		return err
@@ -242,14 +226,14 @@ func (d *deadLetters) write(ctx context.Context, letters []deadLetter) error {
 	if topic.Error != nil || len(topic.Partitions) == 0 {
 		return fmt.Errorf("find topic %s: %w", d.cluster.config.DeadTopic, kafka.UnknownTopicOrPartition)
 	}
-	targets := map[int][]deadLetter{}
+	targets := map[int][]*deadLetter{}
 	for _, l := range letters {
 		target := l.partition.id % len(topic.Partitions)
 		targets[target] = append(targets[target], l)
 	}
 	var last error
 	for target, letters := range targets {
-		err := inRequests(letters, func(l deadLetter) int { return l.bytes }, func(letters []deadLetter) error {
+		err := inRequests(letters, func(l *deadLetter) int { return l.bytes }, func(letters []*deadLetter) error {
 			return d.produce(ctx, target, letters)
 		})
 		if err != nil {
@@ -291,7 +275,7 @@ func inHalves[T any](items []T, send func([]T) error) error {
 	return last
 }
 
-func (d *deadLetters) produce(ctx context.Context, target int, letters []deadLetter) error {
+func (d *deadLetters) produce(ctx context.Context, target int, letters []*deadLetter) error {
 	records := make([]kafka.Record, len(letters))
 	bytes := 0
 	for i, l := range letters {

@@ -3,10 +3,13 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -146,6 +149,63 @@ func TestConsumer_DeadLettersAreRedeliveredAfterACrash(t *testing.T) {
 		t.Errorf("dead letters %v, want one", got)
 	}
 	r.mustStop()
+}
+
+// A dead letter of a topic that was made anew holds its own offset, also while one of before
+// waits at a greater one.
+func TestConsumer_DeadLettersOfBeforeAReset(t *testing.T) {
+	h := newEmbedded(t, 1, kfake.NumBrokers(1))
+	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.produce(messagesTopic, 0, bad("k", "before"))
+	config := h.config()
+	config.MetadataInterval = time.Hour // no rebalance
+	config.StopTimeout = config.StopTimeout / 100
+	r := h.run(config, h.sink)
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 10})
+	res, err := h.client.DeleteTopics(h.ctx, &kafka.DeleteTopicsRequest{Topics: []string{messagesTopic}})
+	if err != nil || res.Errors[messagesTopic] != nil {
+		t.Fatal(err, res)
+	}
+	h.createTopic(messagesTopic, 1, nil)
+	delete(h.next, key(messagesTopic, 0))
+	h.produceSoon(messagesTopic, 0, h.messages(3)...)
+	h.produceSoon(messagesTopic, 0, bad("k", "after"))
+	h.produceSoon(messagesTopic, 0, h.messages(4)...)
+	h.sink.await(h, 17)
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 3})
+	away.Remove()
+	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+	if got := letters(h.read(deadTopic, 2)); !slices.ContainsFunc(got, func(l letter) bool { return l.Value == "after" }) {
+		t.Errorf("dead letters %v, want the one of the new topic", got)
+	}
+}
+
+// A record that is met again while its dead letter is under way is one of its own.
+func TestDeadLetters_MetAgain(t *testing.T) {
+	d := newDeadLetters(newCluster(DefaultConfig()), slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry(), "test", nil), func() {})
+	p := newPartition("t", kafka.PartitionAssignment{}, &session{done: make(chan struct{})})
+	p.resume(true)
+	for range 2 {
+		if !d.add(t.Context(), newDeadLetter(p, kafka.Message{Offset: 7}, &events.Error{})) {
+			t.Fatal("not taken")
+		}
+	}
+	p.wrote(&piece{to: 20})
+	for _, want := range []struct {
+		waiting int
+		offset  int64
+	}{{2, 7}, {1, 7}, {0, 20}} {
+		if offset, _ := p.committable(); len(d.queue) != want.waiting || offset != want.offset {
+			t.Fatalf("%d wait, and %d can be committed; want %+v", len(d.queue), offset, want)
+		}
+		if want.waiting > 0 {
+			d.written(d.next(t.Context())[:1])
+		}
+	}
 }
 
 // One dead letter that cannot be written must not keep back others.

@@ -398,6 +398,18 @@ func TestPartition_Positions(t *testing.T) {
 	p.wrote(&piece{from: 5, to: 7, resets: 1})
 	check("after the reset", 7, true)
 
+	p.holdDead(40, 1, 100)
+	p.reset(5)
+	p.holdDead(6, 1, 100)
+	p.wrote(&piece{from: 5, to: 9, resets: 2})
+	check("held at a dead letter of after the reset", 6, true)
+	p.holdDead(40, 1, 100)
+	p.releaseDead(40, 1)
+	p.releaseDead(6, 1)
+	p.wrote(&piece{from: 9, to: 50, resets: 2})
+	check("held at one that was met again", 40, true)
+	p.releaseDead(40, 1)
+
 	p = newPartition("t", kafka.PartitionAssignment{ID: 1, Offset: 10}, nil)
 	p.resume(false)
 	spoken("not begun here", -1)

@@ -26,7 +26,8 @@ type partition struct {
 	// announced: so others were told. committed: so the group knows. All are -1
 	// until known.
 	next, written, announced, committed int64
-	// dead are the offsets of the dead letters that wait to be written, ascending.
+	// dead are the offsets of the dead letters that wait to be written, as they were met: after
+	// a reset in no order, and one that is met again is there twice.
 	dead      []int64
 	deadBytes int
 	// resets counts how often reading was moved elsewhere by force; what was
@@ -129,7 +130,7 @@ func (p *partition) committable() (offset int64, news bool) {
 	defer p.mu.Unlock()
 	offset = p.written
 	if len(p.dead) > 0 {
-		offset = min(offset, p.dead[0])
+		offset = min(offset, slices.Min(p.dead))
 	}
 	return offset, offset >= 0 && offset != p.committed
 }
