@@ -225,7 +225,9 @@ func (c *cluster) offsets(ctx context.Context, partitions map[string][]int, q qu
 	return found, nil
 }
 
-// produce writes records to a partition, on all its replicas. A record can be sent once.
+// produce writes records to a partition, on all its replicas. A record can be sent once. They
+// are compressed: max.message.bytes is about what is on the wire, so what one topic has taken
+// compressed another one would not take as it is.
 func (c *cluster) produce(ctx context.Context, topic string, id int, records []kafka.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
 	defer cancel()
@@ -233,6 +235,7 @@ func (c *cluster) produce(ctx context.Context, topic string, id int, records []k
 		Topic:        topic,
 		Partition:    id,
 		RequiredAcks: kafka.RequireAll,
+		Compression:  kafka.Zstd,
 		Records:      kafka.NewRecordReader(records...),
 	})
 	if err != nil {

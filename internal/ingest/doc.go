@@ -39,7 +39,8 @@
 // A record that holds no valid event is written to the dead-letter topic, by a
 // goroutine of its own. Until it is there, offsets are committed up to it and
 // not beyond, while reading and writing go on (up to MaxDeadLetterBytes per
-// partition).
+// partition). It is compressed, or that topic would refuse what its source has taken
+// compressed.
 //
 // [Letters] reads that topic, with the same fetches as any other, and [Redrive]
 // sends again what the decoder accepts by then. It keeps no record of what was sent:

@@ -14,6 +14,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
@@ -111,6 +112,26 @@ func said(outcomes []Outcome) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// TestRedrive_Compressed has a record that its topic takes because it came compressed: so do
+// chat.dead, and the topic again.
+func TestRedrive_Compressed(t *testing.T) {
+	h := newHarness(t, 1)
+	client := h.franz(kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(16<<20))
+	h.produceWith(client, messagesTopic, h.event(&events.ConversationCustomDataSet{
+		ConversationOf: events.ConversationOf{UserID: "bob", ConversationID: "C2Cann"}, CustomData: strings.Repeat("and so on, ", 200_000),
+	}))
+	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+	limits := events.DefaultLimits()
+	limits.EventBytes, limits.CustomDataBytes = 4<<20, 4<<20
+	raised := events.NewDecoder(limits)
+	outcomes := h.redrive(func(r *Redrive) { r.Decoder = raised })
+	if len(outcomes) != 1 || !outcomes[0].Sent || outcomes[0].Code != events.CodeTooLarge {
+		t.Errorf("got %q", said(outcomes))
+	}
+	h.runWith(h.config(), h.sink, raised).stopAfter(h.awaitAll)
+	h.checkModel()
 }
 
 // headersOf are the headers of a record, as lines.
