@@ -69,7 +69,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 	if config.MaxRate > 0 {
 		c.writer.limiter.SetLimit(rate.Limit(config.MaxRate))
 	}
-	c.deadLetters = newDeadLetters(c.cluster, logger, c.metrics, c.writer.wake)
+	c.deadLetters = newDeadLetters(c.cluster, c.status, logger, c.metrics, c.writer.wake)
 	c.writer.deadLetters = c.deadLetters
 	registerer.MustRegister(newLags(config.Metrics, c.writer.session.Load))
 	c.status.set(statusGroup, errors.New("not joined yet"))

@@ -36,6 +36,7 @@ type deadLetter struct {
 	key, value []byte
 	headers    []kafka.Header
 	bytes      int
+	refused    bool // the topic does not take it as things are; under deadLetters.mu
 }
 
 // newDeadLetter makes the dead letter of a message: unchanged, and why.
@@ -91,6 +92,7 @@ func reason(e *events.Error) string {
 // holds back commits, and no reading before a partition's bound is reached.
 type deadLetters struct {
 	cluster *cluster
+	status  *status
 	logger  *slog.Logger
 	metrics *metrics
 	wake    func() // something can be committed
@@ -100,8 +102,8 @@ type deadLetters struct {
 	changed chan struct{} // closed and replaced with every change
 }
 
-func newDeadLetters(c *cluster, logger *slog.Logger, m *metrics, wake func()) *deadLetters {
-	return &deadLetters{cluster: c, logger: logger, metrics: m, wake: wake, changed: make(chan struct{})}
+func newDeadLetters(c *cluster, s *status, logger *slog.Logger, m *metrics, wake func()) *deadLetters {
+	return &deadLetters{cluster: c, status: s, logger: logger, metrics: m, wake: wake, changed: make(chan struct{})}
 }
 
 func (d *deadLetters) signal() {
@@ -139,17 +141,21 @@ func (d *deadLetters) await(ctx context.Context) bool {
 	}
 }
 
-// drain waits until every dead letter is written. It reports false when ctx ends before.
+// drain waits until every dead letter is written, or refused. It reports false when one is
+// not written, or ctx ends before.
 func (d *deadLetters) drain(ctx context.Context) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for len(d.queue) > 0 {
+	for slices.ContainsFunc(d.queue, func(l *deadLetter) bool { return !l.refused }) {
 		if !d.await(ctx) {
 			return false
 		}
 	}
-	return true
+	return len(d.queue) == 0
 }
+
+// statusDeadLetters is the name of our complaint about their topic.
+const statusDeadLetters = "dead letters"
 
 // run writes dead letters until ctx ends.
 func (d *deadLetters) run(ctx context.Context) {
@@ -161,12 +167,14 @@ func (d *deadLetters) run(ctx context.Context) {
 		}
 		err := d.write(ctx, letters)
 		if err == nil {
+			d.status.clear(statusDeadLetters)
 			waits.Reset()
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		d.status.set(statusDeadLetters, err)
 		wait := waits.NextBackOff()
 		d.metrics.deadLetterFailures.Inc()
 		d.logger.Error("dead letters cannot be written; their offsets are not committed",
@@ -195,6 +203,7 @@ func (d *deadLetters) next(ctx context.Context) []*deadLetter {
 		if len(d.queue) > 0 {
 			return slices.Clone(d.queue)
 		}
+		d.status.clear(statusDeadLetters)
 		if !d.await(ctx) {
 			return nil
 		}
@@ -213,6 +222,14 @@ func (d *deadLetters) written(letters []*deadLetter) {
 	d.signal()
 	d.mu.Unlock()
 	d.wake()
+}
+
+// refused takes note that a dead letter is not taken, so that no stop waits for it.
+func (d *deadLetters) refused(l *deadLetter) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.refused = true
+	d.signal()
 }
 
 // write tries each dead letter once and gives the last error. Those of one
@@ -283,6 +300,9 @@ func (d *deadLetters) produce(ctx context.Context, target int, letters []*deadLe
 		bytes += l.bytes
 	}
 	if err := d.cluster.produce(ctx, d.cluster.config.DeadTopic, target, records); err != nil {
+		if judge(err) == refused && len(letters) == 1 {
+			d.refused(letters[0])
+		}
 		return fmt.Errorf("write %d dead letters (%d bytes) to %s/%d, the first from %s: %w",
 			len(letters), bytes, d.cluster.config.DeadTopic, target, describe(letters[0]), err)
 	}

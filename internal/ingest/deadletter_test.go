@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,7 +187,7 @@ func TestConsumer_DeadLettersOfBeforeAReset(t *testing.T) {
 
 // A record that is met again while its dead letter is under way is one of its own.
 func TestDeadLetters_MetAgain(t *testing.T) {
-	d := newDeadLetters(newCluster(DefaultConfig()), slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry(), "test", nil), func() {})
+	d := newDeadLetters(newCluster(DefaultConfig()), &status{}, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry(), "test", nil), func() {})
 	p := newPartition("t", kafka.PartitionAssignment{}, &session{done: make(chan struct{})})
 	p.resume(true)
 	for range 2 {
@@ -224,8 +225,13 @@ func TestConsumer_RefusedDeadLetter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	h.poll(func() bool {
+		err := r.Check(h.ctx)
+		return err != nil && strings.Contains(err.Error(), statusDeadLetters) && errors.Is(err, kafka.MessageSizeTooLarge)
+	}, "a complaint about what is refused")
 	refused.Remove()
 	h.awaitAll()
+	h.poll(func() bool { return r.Check(h.ctx) == nil }, "no complaint")
 	var values []string
 	for _, l := range letters(h.read(deadTopic, 2)) {
 		values = append(values, l.Value)
@@ -235,6 +241,30 @@ func TestConsumer_RefusedDeadLetter(t *testing.T) {
 		t.Errorf("dead letters %q, want %q", values, want)
 	}
 	r.mustStop()
+}
+
+// A stop does not wait for what is refused, and commits up to it.
+func TestConsumer_StopsWithARefusedDeadLetter(t *testing.T) {
+	h := newEmbedded(t, 1)
+	refused := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.MessageTooLarge, Count: -1})
+	h.produce(messagesTopic, 0, h.message(), bad("k", "poison"), h.message())
+	config := h.config()
+	config.StopTimeout = 10 * patience
+	r := h.run(config, h.sink)
+	h.sink.await(h, 2)
+	if err := refused.Wait(h.ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	r.cancel()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-h.ctx.Done():
+		t.Fatal("the stop waits for a dead letter that is refused")
+	}
+	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 1})
 }
 
 // produced are the values in a request.
