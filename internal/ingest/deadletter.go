@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
 )
@@ -232,8 +234,13 @@ func (d *deadLetters) refused(l *deadLetter) {
 	d.signal()
 }
 
-// write tries each dead letter once and gives the last error. Those of one
-// source partition go to one partition of the topic, in order.
+// targetsAtOnce is how many partitions of the topic are written to at a time.
+const targetsAtOnce = 16
+
+// write tries dead letters and gives the first error. Those of one source partition go to
+// one partition of the topic, in order, but for those that are refused: they come when they
+// are taken. A partition of the topic that fails otherwise gets no more this time, and
+// others do not wait for it.
 func (d *deadLetters) write(ctx context.Context, letters []*deadLetter) error {
 	topics, err := d.cluster.topics(ctx, d.cluster.config.DeadTopic)
 	if err != nil {
@@ -248,21 +255,22 @@ func (d *deadLetters) write(ctx context.Context, letters []*deadLetter) error {
 		target := l.partition.id % len(topic.Partitions)
 		targets[target] = append(targets[target], l)
 	}
-	var last error
+	var writes errgroup.Group
+	writes.SetLimit(targetsAtOnce)
 	for target, letters := range targets {
-		err := inRequests(letters, func(l *deadLetter) int { return l.bytes }, func(letters []*deadLetter) error {
-			return d.produce(ctx, target, letters)
+		writes.Go(func() error {
+			return inRequests(letters, func(l *deadLetter) int { return l.bytes }, func(letters []*deadLetter) error {
+				return d.produce(ctx, target, letters)
+			})
 		})
-		if err != nil {
-			last = err
-		}
 	}
-	return last
+	return writes.Wait()
 }
 
 // inRequests sends items in order, so many at once that they are no more than
 // maxProduceBytes; and when the broker refuses some so, in halves, lest one that cannot
-// be written keeps the others. It tries each once and gives the last error.
+// be written keeps the others. It tries each once, up to an error of another kind, and
+// gives the last error.
 func inRequests[T any](items []T, bytes func(T) int, send func([]T) error) error {
 	var last error
 	for len(items) > 0 {
@@ -273,6 +281,9 @@ func inRequests[T any](items []T, bytes func(T) int, send func([]T) error) error
 		}
 		if err := inHalves(items[:n], send); err != nil {
 			last = err
+			if judge(err) != refused {
+				break
+			}
 		}
 		items = items[n:]
 	}
@@ -281,15 +292,15 @@ func inRequests[T any](items []T, bytes func(T) int, send func([]T) error) error
 
 func inHalves[T any](items []T, send func([]T) error) error {
 	err := send(items)
-	if err == nil || judge(err) != refused || len(items) == 1 {
+	if judge(err) != refused || len(items) == 1 {
 		return err
 	}
 	half := len(items) / 2
-	last := inHalves(items[:half], send)
-	if err := inHalves(items[half:], send); err != nil {
-		last = err
+	first := inHalves(items[:half], send)
+	if first != nil && judge(first) != refused {
+		return first
 	}
-	return last
+	return cmp.Or(inHalves(items[half:], send), first)
 }
 
 func (d *deadLetters) produce(ctx context.Context, target int, letters []*deadLetter) error {

@@ -267,6 +267,76 @@ func TestConsumer_StopsWithARefusedDeadLetter(t *testing.T) {
 	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 1})
 }
 
+// What a partition of the topic does not take waits; no more is sent to it this time.
+func TestInRequests_EndsWithAFailure(t *testing.T) {
+	large := maxProduceBytes/2 + 1
+	for _, c := range []struct {
+		name  string
+		bytes int
+		fails map[string]error // a request
+		want  []string
+		err   error
+	}{
+		{"all are taken", 1, nil, []string{"abcd"}, nil},
+		{"large ones", large, nil, []string{"a", "b", "c", "d"}, nil},
+		{"a request has no answer", large, map[string]error{"b": errSink}, []string{"a", "b"}, errSink},
+		{"one is refused", large, map[string]error{"b": kafka.MessageSizeTooLarge}, []string{"a", "b", "c", "d"}, kafka.MessageSizeTooLarge},
+		{
+			"one of several is refused", 1,
+			map[string]error{"abcd": kafka.MessageSizeTooLarge, "ab": kafka.MessageSizeTooLarge, "b": kafka.MessageSizeTooLarge},
+			[]string{"abcd", "ab", "a", "b", "cd"},
+			kafka.MessageSizeTooLarge,
+		},
+		{
+			"a half has no answer", 1,
+			map[string]error{"abcd": kafka.MessageSizeTooLarge, "ab": kafka.MessageSizeTooLarge, "a": errSink},
+			[]string{"abcd", "ab", "a"},
+			errSink,
+		},
+	} {
+		var got []string
+		err := inRequests([]byte("abcd"), func(byte) int { return c.bytes }, func(items []byte) error {
+			got = append(got, string(items))
+			return c.fails[string(items)]
+		})
+		if diff := cmp.Diff(c.want, got); diff != "" || !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, want %v (-want +got):\n%s", c.name, err, c.err, diff)
+		}
+	}
+}
+
+// A partition of the topic that does not answer keeps back nothing of another one: each of
+// the two here answers when the other one was asked.
+func TestDeadLetters_PartitionsSideBySide(t *testing.T) {
+	h := newEmbedded(t, 2)
+	asked := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	h.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		id := r.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Partition
+		close(asked[id])
+		h.cluster.SleepControl(func() {
+			select {
+			case <-asked[1-id]:
+			case <-h.ctx.Done():
+			}
+		})
+		return nil, nil, false
+	})
+	config := h.config()
+	config.RequestTimeout = patience
+	cluster := newCluster(config)
+	defer cluster.close()
+	d := newDeadLetters(cluster, &status{}, slog.New(h.logs), newMetrics(prometheus.NewRegistry(), "test", nil), func() {})
+	s := &session{done: make(chan struct{})}
+	for id := range asked {
+		p := newPartition(messagesTopic, kafka.PartitionAssignment{ID: id}, s)
+		d.add(h.ctx, newDeadLetter(p, kafka.Message{Value: []byte("{"), Offset: 7}, &events.Error{}))
+	}
+	if err := d.write(h.ctx, d.next(h.ctx)); err != nil || len(d.queue) > 0 {
+		t.Errorf("%d wait: %v", len(d.queue), err)
+	}
+}
+
 // produced are the values in a request.
 func produced(r *kmsg.ProduceRequest) []string {
 	var values []string

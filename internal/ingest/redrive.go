@@ -145,11 +145,7 @@ func (o *Outcome) bytes() int {
 // send sends letters to a partition, in their order and no more than MaxRate a second.
 // Those that the broker refuses are kept.
 func (r *Redrive) send(ctx context.Context, limiter *rate.Limiter, to events.Partition, letters []*Outcome) error {
-	var failed error
-	_ = inRequests(letters, (*Outcome).bytes, func(letters []*Outcome) error {
-		if failed != nil {
-			return failed
-		}
+	err := inRequests(letters, (*Outcome).bytes, func(letters []*Outcome) error {
 		var err error
 		if !r.DryRun {
 			if err = limiter.WaitN(ctx, len(letters)); err != nil {
@@ -163,14 +159,15 @@ func (r *Redrive) send(ctx context.Context, limiter *rate.Limiter, to events.Par
 			for _, o := range letters {
 				o.Sent = true
 			}
-		case judge(err) != refused:
-			failed = err
-		case len(letters) == 1:
+		case judge(err) == refused && len(letters) == 1:
 			letters[0].Kept = err
 		}
 		return err
 	})
-	return failed
+	if judge(err) == refused {
+		return nil
+	}
+	return err
 }
 
 // produce tries until the letters are there, or refused.
