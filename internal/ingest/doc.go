@@ -15,7 +15,9 @@
 // are one insert: written, announced and committed together. See docs/adr/0019.
 //
 // Memory is bounded by two batches, the records of those of an insert, a piece and a fetch
-// response per partition (none while it waits for records), and the dead letters that wait. When a batch is full while the previous one cannot be written,
+// response per partition (none while it waits for records), and the dead letters that wait.
+// What has no bound is a compressed record batch: kafka-go unpacks it whole, whatever it
+// comes to. When a batch is full while the previous one cannot be written,
 // owners stop fetching. Heartbeats are a matter of their own goroutine, so a
 // sink that is away for a day causes no rebalance.
 //
