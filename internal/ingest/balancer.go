@@ -16,7 +16,8 @@ import (
 // of few partitions some members would get two and others none.) It also
 // remembers what it has spread, against which the leader looks for new partitions.
 type balancer struct {
-	process string // what the members of the group know this one by
+	process string                   // what the members of the group know this one by
+	others  func() []kafka.Partition // those of the topics that exist
 
 	mu     sync.Mutex
 	counts map[string]int // partitions by topic; nil: not the leader since the last take
@@ -60,8 +61,12 @@ func (b *balancer) inDoubt(doubt bool) {
 	b.doubt = doubt
 }
 
-// AssignGroups implements kafka.GroupBalancer.
+// AssignGroups implements kafka.GroupBalancer. When a topic is missing, kafka-go gives the
+// partitions of none.
 func (b *balancer) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
+	if len(partitions) == 0 {
+		partitions = b.others()
+	}
 	members = slices.SortedFunc(slices.Values(members), func(x, y kafka.GroupMember) int { return cmp.Compare(x.ID, y.ID) })
 	partitions = slices.SortedFunc(slices.Values(partitions), func(x, y kafka.Partition) int {
 		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.ID, y.ID))

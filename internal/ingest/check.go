@@ -51,13 +51,20 @@ func (c *Consumer) topicsExist(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for name, t := range topics {
+		if t.Error != nil && !errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
+			return fmt.Errorf("find topic %s: %w", name, t.Error)
+		}
+	}
+	return c.missing(topics)
+}
+
+// missing names the topics that are not among those that were found.
+func (c *Consumer) missing(found map[string]kafka.Topic) error {
 	var missing []string
 	for _, name := range c.config.allTopics() {
-		switch t, found := topics[name]; {
-		case !found || errors.Is(t.Error, kafka.UnknownTopicOrPartition):
+		if t, known := found[name]; !known || errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
 			missing = append(missing, name)
-		case t.Error != nil:
-			return fmt.Errorf("find topic %s: %w", name, t.Error)
 		}
 	}
 	if len(missing) > 0 {

@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"slices"
@@ -35,7 +37,7 @@ func newCluster(config Config) *cluster {
 			if err != nil {
 				return nil, err //nolint:wrapcheck // kafka-go says what it was about
 			}
-			return impatient{conn, config.RequestTimeout}, nil
+			return impatient{modest{conn}, config.RequestTimeout}, nil
 		},
 	}
 	transport := &kafka.Transport{
@@ -58,8 +60,7 @@ func newCluster(config Config) *cluster {
 func (c *cluster) close() { c.transport.CloseIdleConnections() }
 
 // topics gives topics with their partitions, as of the last
-// MetadataInterval. Unlike a metadata request on a kafka.Conn it never makes a
-// broker create a missing topic; that one has an error instead.
+// MetadataInterval. A missing one has an error.
 func (c *cluster) topics(ctx context.Context, names ...string) (map[string]kafka.Topic, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
 	defer cancel()
@@ -90,6 +91,25 @@ func (c impatient) bound(t time.Time) time.Time {
 		return time.Now().Add(c.timeout)
 	}
 	return t
+}
+
+// metadataKey is what the protocol calls a request for metadata.
+const metadataKey = 3
+
+// modest is a connection on which no request has a broker create missing topics. The metadata
+// requests of a kafka.Conn would.
+type modest struct{ net.Conn }
+
+// Write takes that word out, the last byte of such a request. kafka-go flushes requests one
+// by one, and those with the names of some topics fit into its buffer.
+func (c modest) Write(p []byte) (int, error) {
+	if len(p) > 12 && int(binary.BigEndian.Uint32(p)) == len(p)-4 && binary.BigEndian.Uint16(p[4:]) == metadataKey {
+		if version := binary.BigEndian.Uint16(p[6:]); version >= 4 && version <= 7 { // kafka-go writes 6, and 1 to brokers before 2.0
+			p = bytes.Clone(p)
+			p[len(p)-1] = 0
+		}
+	}
+	return c.Conn.Write(p) //nolint:wrapcheck // as it is
 }
 
 // dialLeader connects to the leader of a partition, through a tap. The end of ctx interrupts

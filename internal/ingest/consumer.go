@@ -58,6 +58,7 @@ func New(config Config, sink Sink, decoder Decoder, logger *slog.Logger, registe
 		status:   &status{},
 		balancer: &balancer{process: uuid.NewString()},
 	}
+	c.balancer.others = c.partitions
 	c.accumulator = newAccumulator(config, c.metrics)
 	c.writer = &writer{
 		config: config, sink: sink, accumulator: c.accumulator, decoder: decoder, status: c.status,
@@ -342,10 +343,24 @@ func (c *Consumer) newOwner(p *partition) *owner {
 	}
 }
 
-// observe looks, every MetadataInterval, how far the partitions are behind and,
-// if this process is the group's leader, whether there are still as many of
-// them as it has spread. It returns, which ends the generation and leads to a
-// new assignment, when there are not.
+// partitions gives those of the topics that exist. There are none while that is not known,
+// which observe notices once it is.
+func (c *Consumer) partitions() []kafka.Partition {
+	topics, err := c.cluster.topics(context.Background(), c.config.Topics...)
+	if err != nil {
+		c.logger.Warn("the partitions of topics are not known; none are spread", "error", err)
+	}
+	var all []kafka.Partition
+	for _, t := range topics {
+		all = append(all, t.Partitions...)
+	}
+	return all
+}
+
+// observe looks, every MetadataInterval, how far the partitions are behind, whether
+// topics are missing and, if this process is the group's leader, whether there are still
+// as many partitions as it has spread. It returns, which ends the generation and leads to
+// a new assignment, when there are not.
 func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]int, spread map[string]int) {
 	for sleep(ended, c.config.MetadataInterval) {
 		if ends, err := c.cluster.ends(ended, ids); err == nil {
@@ -357,7 +372,16 @@ func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]i
 		} else if ended.Err() == nil {
 			c.logger.Warn("the ends of partitions are not known; lags are out of date", "error", err)
 		}
-		if changed := c.changed(ended, spread); changed != "" {
+		topics, err := c.cluster.topics(ended, c.config.allTopics()...)
+		if err != nil {
+			continue
+		}
+		if err := c.missing(topics); err == nil {
+			c.status.clear(statusTopics)
+		} else if c.status.set(statusTopics, err) {
+			c.logger.Error("topics are gone; going on with the others", "error", err)
+		}
+		if changed := c.changed(topics, spread); changed != "" {
 			c.logger.Info("number of partitions changed; spreading them anew", "topic", changed)
 			return
 		}
@@ -365,12 +389,8 @@ func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]i
 }
 
 // changed names a topic that has not as many partitions as were spread.
-func (c *Consumer) changed(ctx context.Context, spread map[string]int) string {
+func (c *Consumer) changed(topics map[string]kafka.Topic, spread map[string]int) string {
 	if spread == nil {
-		return ""
-	}
-	topics, err := c.cluster.topics(ctx, c.config.Topics...)
-	if err != nil {
 		return ""
 	}
 	for _, name := range c.config.Topics {

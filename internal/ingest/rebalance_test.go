@@ -5,7 +5,9 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -444,4 +446,50 @@ func TestOffsets_CoordinatorMoves(t *testing.T) {
 	if _, err := offsets.Group(h.ctx); !errors.Is(err, kafka.GroupAuthorizationFailed) {
 		t.Errorf("got %v, want it to be forbidden", err)
 	}
+}
+
+const goneLine = "topics are gone; going on with the others"
+
+// TestConsumer_TopicIsGone deletes one of the topics: the other one is read on, it is said
+// which is missing, and nobody makes it anew but an operator.
+func TestConsumer_TopicIsGone(t *testing.T) {
+	h := newEmbedded(t, 2, kfake.AllowAutoTopicCreation())
+	var creating atomic.Int64
+	asked := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
+		if r.(*kmsg.MetadataRequest).AllowAutoTopicCreation {
+			creating.Add(1)
+		}
+		return true
+	}})
+	r := h.run(h.config(), h.sink)
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	h.produce(stateTopic, 1, h.messages(3)...)
+	h.awaitAll()
+
+	res, err := h.client.DeleteTopics(h.ctx, &kafka.DeleteTopicsRequest{Topics: []string{stateTopic}})
+	if err != nil || res.Errors[stateTopic] != nil {
+		t.Fatal(err, res.Errors)
+	}
+	if line := h.logs.await(h, goneLine, 1); line["level"] != "ERROR" || !strings.Contains(line["error"], stateTopic) {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitMembers(1, 2)
+	h.produce(messagesTopic, 1, h.messages(3)...)
+	h.sink.await(h, 9)
+	if err := r.Check(h.ctx); err == nil || !strings.Contains(err.Error(), "missing topics: "+stateTopic) {
+		t.Errorf("check gives %v, want the missing topic", err)
+	}
+
+	h.createTopic(stateTopic, 2, nil)
+	h.produceSoon(stateTopic, 0, h.messages(3)...)
+	h.sink.await(h, 12)
+	h.checkModel()
+	h.poll(func() bool { return r.Check(h.ctx) == nil }, "no complaint; it is %v", lazy(func() any { return r.Check(h.ctx) }))
+	if n := h.logs.count(goneLine); n != 1 {
+		t.Errorf("said %d times that a topic is gone, want once", n)
+	}
+	if asked.Hits() == 0 || creating.Load() > 0 {
+		t.Errorf("%d of %d metadata requests would have had topics created", creating.Load(), asked.Hits())
+	}
+	r.mustStop()
 }

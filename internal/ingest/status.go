@@ -14,13 +14,16 @@ type status struct {
 	troubles map[string]error
 }
 
-func (s *status) set(name string, err error) {
+// set reports whether the trouble is news.
+func (s *status) set(name string, err error) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.troubles == nil {
 		s.troubles = map[string]error{}
 	}
+	before := s.troubles[name]
 	s.troubles[name] = err
+	return before == nil || before.Error() != err.Error()
 }
 
 func (s *status) clear(name string) {
