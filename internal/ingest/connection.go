@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -58,6 +59,24 @@ func newCluster(config Config) *cluster {
 }
 
 func (c *cluster) close() { c.transport.CloseIdleConnections() }
+
+// oneOfThem stands, for a consumer group, for one of the brokers that are asked first.
+const oneOfThem = "one-of-the-brokers:0"
+
+// forGroup gives what a consumer group connects with, and to. kafka-go asks the first broker
+// that it can connect to, again and again, even if that one never answers. So each connection
+// is to the next one in turn.
+func (c *cluster) forGroup() (dialer kafka.Dialer, brokers []string) {
+	var turn atomic.Uint64
+	dialer = *c.dialer
+	dialer.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == oneOfThem {
+			address = c.config.Brokers[(turn.Add(1)-1)%uint64(len(c.config.Brokers))]
+		}
+		return c.dialer.DialFunc(ctx, network, address)
+	}
+	return dialer, slices.Repeat([]string{oneOfThem}, len(c.config.Brokers))
+}
 
 // topics gives topics with their partitions, as of the last
 // MetadataInterval. A missing one has an error.

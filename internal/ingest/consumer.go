@@ -127,10 +127,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	ctx, c.fail = context.WithCancelCause(ctx)
 	defer c.fail(nil)
+	dialer, brokers := c.cluster.forGroup()
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:                c.config.GroupID,
-		Brokers:           c.config.Brokers,
-		Dialer:            c.cluster.dialer,
+		Brokers:           brokers,
+		Dialer:            &dialer,
 		Topics:            c.config.Topics,
 		GroupBalancers:    []kafka.GroupBalancer{c.balancer},
 		HeartbeatInterval: c.config.HeartbeatInterval,

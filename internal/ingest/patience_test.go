@@ -102,6 +102,33 @@ func (d hangingAt) Decode(r events.Record) (events.Event, error) {
 	return d.Decoder.Decode(r)
 }
 
+// TestConsumer_FirstBrokerHangsUp has the first broker of the list take connections and end
+// them, as a proxy does that has nothing behind it: the group is joined by way of the second.
+func TestConsumer_FirstBrokerHangsUp(t *testing.T) {
+	h := newEmbedded(t, 1)
+	proxy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = proxy.Close() }()
+	go func() {
+		for {
+			conn, err := proxy.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	config := h.config()
+	config.Brokers = []string{proxy.Addr().String(), h.addrs[0]}
+	r := h.run(config, h.sink)
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
 // TestCluster_SilentWhileItAuthenticates connects to a broker that takes connections and
 // says nothing, which kafka-go would wait for without an end.
 func TestCluster_SilentWhileItAuthenticates(t *testing.T) {
