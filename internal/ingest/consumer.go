@@ -246,8 +246,12 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 	// A function that returns before the generation's end ends it. That is what
 	// observe is for, and what owners must not do when told to stop.
 	generation.Start(func(ended context.Context) {
-		<-ended.Done()
-		close(s.done)
+		select {
+		case <-ended.Done():
+			s.end()
+		case <-s.done: // heartbeats may never hear of it
+			sleep(ended, c.config.JoinGroupBackoff)
+		}
 		c.logger.Info("generation ends", "generation", s.generation)
 	})
 	for _, p := range s.partitions {

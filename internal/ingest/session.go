@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -20,10 +19,10 @@ type session struct {
 	commit func(map[string]map[int]int64) error
 	// commitAfter is when the next attempt is due after one that has failed. It is the writer's.
 	commitAfter time.Time
-	// done is closed when the generation has ended.
+	// done is closed when the generation has ended, or the coordinator has said so before
+	// the heartbeat noticed.
 	done chan struct{}
-	// lost: the coordinator said so before the heartbeat noticed.
-	lost atomic.Bool
+	once sync.Once // closes done
 	// resumed is closed when it is known where the partitions begin.
 	resumed chan struct{}
 	// reading counts the owners that have not stopped reading.
@@ -40,13 +39,16 @@ func newSession(g *kafka.Generation) *session {
 	return s
 }
 
+// end says that nothing may be committed any more.
+func (s *session) end() { s.once.Do(func() { close(s.done) }) }
+
 // ended reports whether nothing may be committed any more.
 func (s *session) ended() bool {
 	select {
 	case <-s.done:
 		return true
 	default:
-		return s.lost.Load()
+		return false
 	}
 }
 

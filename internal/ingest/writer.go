@@ -416,7 +416,7 @@ func (w *writer) commit() bool {
 	return true
 }
 
-// commitOffsets commits offsets of a session, which is lost when the coordinator
+// commitOffsets commits offsets of a session, which ends when the coordinator
 // refuses its generation.
 func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
 	offsets := map[string]map[int]int64{}
@@ -433,7 +433,7 @@ func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
 	if err != nil {
 		w.metrics.commitFailures.Inc()
 		if judge(err) == fenced {
-			s.lost.Store(true)
+			s.end()
 		}
 		return fmt.Errorf("commit the offsets of %d partitions: %w", len(list), err)
 	}
