@@ -96,6 +96,7 @@
 //
 // # Files
 //
+//	config.go       what it can be told
 //	consumer.go     generations, start, stop in two phases
 //	session.go      our part in one generation
 //	partition.go    positions of one partition: read, written, committed, held back
@@ -111,9 +112,14 @@
 //	letters.go      reading dead letters
 //	redrive.go      sending them again
 //	balancer.go     which member reads which partition
-//	check.go        topics and their settings at start
+//	check.go        topics that are missing, and their settings at start
 //	connection.go   how connections are made
+//	sasl.go         how brokers are told who we are
 //	retry.go        which errors mean what
+//	offsets.go      how far a group is, and who is in it, seen from outside
+//	status.go       what keeps the consumer from its work
+//	metrics.go      what is counted and measured
+//	trace.go        the spans of batches
 //
 // # Not obvious
 //
