@@ -58,7 +58,9 @@ func TestWriter_FailedCommitsAreRare(t *testing.T) {
 			t.Error("the next generation commits nothing")
 		}
 		stop()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
