@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection/bruteforce"
+	"github.com/convoview/convoview/internal/sandbox/ports"
 )
 
 // ofEach is how many there are of each process.
@@ -228,9 +228,12 @@ func startCluster(t testing.TB) *natsCluster {
 	t.Helper()
 	c := &natsCluster{t: t}
 	var routes []string
-	ports := freePorts(t, 2*ofEach)
+	free, err := ports.Find(t.Context(), 2*ofEach)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range c.nodes {
-		c.nodes[i] = node{Name: fmt.Sprint("n", i), Port: ports[2*i], ClusterPort: ports[2*i+1]}
+		c.nodes[i] = node{Name: fmt.Sprint("n", i), Port: free[2*i], ClusterPort: free[2*i+1]}
 		routes = append(routes, fmt.Sprint("nats://127.0.0.1:", c.nodes[i].ClusterPort))
 	}
 	for i := range c.nodes {
@@ -238,20 +241,6 @@ func startCluster(t testing.TB) *natsCluster {
 		c.running[i] = c.start(i)
 	}
 	return c
-}
-
-// freePorts are some that nobody listens on.
-func freePorts(t testing.TB, n int) (ports []int) {
-	t.Helper()
-	for range n {
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = listener.Close() }() // held until all are found, so that they differ
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 func (c *natsCluster) start(i int) *exec.Cmd {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +18,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/convoview/convoview/internal/sandbox/ports"
 )
 
 // The bounds of what brokers do. They decide nothing but how soon a broken one is given up.
@@ -146,19 +146,19 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if found, _ := filepath.Glob(filepath.Join(c.config.Dir, "broker-*")); len(found) > 0 && len(found) != c.config.Brokers {
 		return fmt.Errorf("%s has the data of %d brokers, want %d", c.config.Dir, len(found), c.config.Brokers)
 	}
-	ports, err := freePorts(ctx, 3*c.config.Brokers)
+	free, err := ports.Find(ctx, 3*c.config.Brokers)
 	if err != nil {
 		return err
 	}
 	var voters []string
 	for i := range c.config.Brokers {
 		b := &broker{
-			id: i + 1, dir: filepath.Join(c.config.Dir, fmt.Sprint("broker-", i+1)), addr: loopback(ports[3*i]), controller: loopback(ports[3*i+1]), secured: loopback(ports[3*i+2]),
+			id: i + 1, dir: filepath.Join(c.config.Dir, fmt.Sprint("broker-", i+1)), addr: ports.Local(free[3*i]), controller: ports.Local(free[3*i+1]), secured: ports.Local(free[3*i+2]),
 		}
 		if c.config.Port > 0 {
-			b.addr = loopback(c.config.Port + i)
+			b.addr = ports.Local(c.config.Port + i)
 		}
-		if err := free(ctx, b.addr); err != nil { // the broker itself says so late, and among much else
+		if err := ports.Free(ctx, b.addr); err != nil { // the broker itself says so late, and among much else
 			return err
 		}
 		voters = append(voters, fmt.Sprint(b.id, "@", b.controller))
@@ -371,32 +371,3 @@ func known(ctx context.Context, addr string) ([]int, error) {
 	}
 	return ids, err
 }
-
-// The ports to choose from are below those that Linux gives to outgoing connections:
-// one of these may be free now and not when a broker is started again.
-const lowestPort, ports = 15000, 15000
-
-// freePorts finds ports that nobody listens on.
-func freePorts(ctx context.Context, n int) ([]int, error) {
-	var found []int
-	for range 1000 {
-		port := lowestPort + rand.IntN(ports)
-		if !slices.Contains(found, port) && free(ctx, loopback(port)) == nil {
-			if found = append(found, port); len(found) == n {
-				return found, nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("found %d free ports, want %d", len(found), n)
-}
-
-// free says whether one can listen at an address.
-func free(ctx context.Context, addr string) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	return listener.Close()
-}
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

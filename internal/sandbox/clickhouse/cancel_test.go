@@ -116,15 +116,14 @@ func TestCancel_WhileAllConnectionsAreBusy(t *testing.T) {
 	for range 2 * connections {
 		group.Go(func() { _ = conn.Exec(ctx, fmt.Sprintf(endless["while sleeping"], "crowd")) })
 	}
-	cancelled := make(chan struct{})
-	go func() {
-		// One of those that wait in the line can give up at once.
+	// As soon as all are busy, one that waits in the line can give up at once.
+	for err := error(nil); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded); {
 		waiting, stop := context.WithTimeout(ctx, 50*time.Millisecond)
-		defer stop()
-		_ = conn.Exec(waiting, "SELECT 1")
-		close(cancelled)
-	}()
-	<-cancelled
+		if err = conn.Exec(waiting, "SELECT 1"); err != nil && waiting.Err() == nil {
+			t.Fatal(err)
+		}
+		stop()
+	}
 	cancel()
 	group.Wait()
 	await(t, sandboxtest.ClickHouse(t), "crowd", 0)

@@ -2,9 +2,8 @@ package stack
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"strconv"
+
+	"github.com/convoview/convoview/internal/sandbox/ports"
 )
 
 // Ports are those that a stack listens on, on 127.0.0.1.
@@ -19,35 +18,27 @@ func UsualPorts() Ports {
 
 // FreePorts finds ports that nobody listens on.
 func FreePorts(ctx context.Context) (Ports, error) {
-	var p Ports
-	for _, port := range []*int{&p.Kafka, &p.NATS, &p.ClickHouse, &p.HTTP, &p.ProjectorAdmin, &p.QueryAdmin} {
-		// Held until all are found, so that they differ.
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", local(0))
-		if err != nil {
-			return Ports{}, fmt.Errorf("find a free port: %w", err)
-		}
-		defer func() { _ = listener.Close() }()
-		*port = listener.Addr().(*net.TCPAddr).Port
+	found, err := ports.Find(ctx, 6)
+	if err != nil {
+		return Ports{}, err //nolint:wrapcheck // it says what it is about
 	}
-	return p, nil
+	return Ports{Kafka: found[0], NATS: found[1], ClickHouse: found[2], HTTP: found[3], ProjectorAdmin: found[4], QueryAdmin: found[5]}, nil
 }
 
-func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
 // KafkaAddr is the host and port of the Kafka broker.
-func (p Ports) KafkaAddr() string { return local(p.Kafka) }
+func (p Ports) KafkaAddr() string { return ports.Local(p.Kafka) }
 
 // NATSURL is the URL of the NATS server.
-func (p Ports) NATSURL() string { return "nats://" + local(p.NATS) }
+func (p Ports) NATSURL() string { return "nats://" + ports.Local(p.NATS) }
 
 // ClickHouseAddr is the host and port of ClickHouse's native protocol.
-func (p Ports) ClickHouseAddr() string { return local(p.ClickHouse) }
+func (p Ports) ClickHouseAddr() string { return ports.Local(p.ClickHouse) }
 
 // ProjectorAdminAddr is the host and port of the projector's admin server.
-func (p Ports) ProjectorAdminAddr() string { return local(p.ProjectorAdmin) }
+func (p Ports) ProjectorAdminAddr() string { return ports.Local(p.ProjectorAdmin) }
 
 // QueryAdminAddr is the host and port of the query worker's admin server.
-func (p Ports) QueryAdminAddr() string { return local(p.QueryAdmin) }
+func (p Ports) QueryAdminAddr() string { return ports.Local(p.QueryAdmin) }
 
 // environment is what all commands of the stack need to find each other.
 func (p Ports) environment() []string {
