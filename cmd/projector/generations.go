@@ -143,6 +143,10 @@ func list(ctx context.Context, args []string, getenv func(string) string, stdout
 	if err != nil {
 		return err
 	}
+	left, err := server.Leftover(ctx, r)
+	if err != nil {
+		return err
+	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "generation\tstate\tmade (UTC)\t\toptions")
 	for _, g := range r.Generations {
@@ -150,12 +154,16 @@ func list(ctx context.Context, args []string, getenv func(string) string, stdout
 		if g.Number == r.Current {
 			read = "is read"
 		}
+		state := g.State.String()
+		if left[g.Number] {
+			state += ", its tables are still there"
+		}
 		options, err := g.Options()
 		made := options.String()
 		if err != nil {
 			made = err.Error()
 		}
-		_, _ = fmt.Fprintf(w, "%d\t%v\t%s\t%s\t%s\n", g.Number, g.State, g.Made.UTC().Format(time.DateTime), read, made)
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", g.Number, state, g.Made.UTC().Format(time.DateTime), read, made)
 	}
 	return w.Flush()
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
-// TestGenerations_List shows how each generation was made.
+// TestGenerations_List shows how each generation was made, and what a drop has left of one.
 func TestGenerations_List(t *testing.T) {
 	config := readmodeltest.Config(t)
 	server := readmodeltest.New(t, config)
@@ -22,15 +22,34 @@ func TestGenerations_List(t *testing.T) {
 	if _, err := server.Add(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
-	var out strings.Builder
-	args := []string{"generations", "list", "--clickhouse-addresses", config.Addresses[0], "--clickhouse-database", config.Database}
-	if err := run(t.Context(), args, func(string) string { return "" }, &out); err != nil {
-		t.Fatal(err)
+	list := func() string {
+		t.Helper()
+		var out strings.Builder
+		args := []string{"generations", "list", "--clickhouse-addresses", config.Addresses[0], "--clickhouse-database", config.Database}
+		if err := run(t.Context(), args, func(string) string { return "" }, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
 	}
-	lines := strings.Split(out.String(), "\n")
+	said := list()
+	lines := strings.Split(said, "\n")
 	if len(lines) != 4 || !strings.HasSuffix(lines[0], "options") || !strings.Contains(lines[1], "is read") ||
 		!strings.HasSuffix(lines[2], "from 2026-11-23T03:00:00Z, based on generation 1, without 2 events (list "+options.Without[:12]+")") {
-		t.Errorf("got\n%s", out.String())
+		t.Errorf("got\n%s", said)
+	}
+	// As whoever is killed leaves it.
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "INSERT INTO "+config.Database+".generations (generation, state) SELECT 2, 'dropped'"); err != nil {
+		t.Fatal(err)
+	}
+	const left = "dropped, its tables are still there"
+	if said := list(); !strings.Contains(said, "\n2           "+left) {
+		t.Errorf("got\n%s", said)
+	}
+	if err := server.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	if said := list(); strings.Contains(said, left) || !strings.Contains(said, "\n2           dropped ") {
+		t.Errorf("got\n%s", said)
 	}
 }
 

@@ -26,7 +26,7 @@ type sweptAll struct {
 func sweep(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	store, logging := readmodel.DefaultConfig(), lifecycle.DefaultLogConfig()
 	dryRun, asJSON := false, false
-	flags := lifecycle.NewFlags("projector sweep", "Takes what was an erased user's out of all tables of every generation that is kept, and waits until it is off ClickHouse's disks. projector run does so daily.", getenv, stdout)
+	flags := lifecycle.NewFlags("projector sweep", "Takes what was an erased user's out of all tables of every generation, also of one whose drop was broken off, and waits until it is off ClickHouse's disks. projector run does so daily.", getenv, stdout)
 	flags.Bool(&dryRun, "dry-run", "Change nothing, and say what is left.")
 	flags.Bool(&asJSON, "json", "Write the result as JSON: a line for each table, and one in the end.")
 	registerStore(flags, &store)

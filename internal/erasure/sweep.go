@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -59,7 +60,7 @@ type Swept struct {
 	readmodel.Unswept
 }
 
-// Sweeper sweeps the generations that are kept.
+// Sweeper sweeps the generations that are there.
 type Sweeper struct {
 	config  Config
 	server  *readmodel.Server
@@ -93,14 +94,14 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // sweepDue sweeps the generations that are due, and says how long none will be.
 func (s *Sweeper) sweepDue(ctx context.Context) (wait time.Duration, err error) {
-	kept, last, err := s.observe(ctx)
+	there, last, err := s.observe(ctx)
 	if err != nil || s.config.Interval == 0 {
 		return lookAtMost, err
 	}
 	wait = s.config.Interval
 	var errs []error // one that is stuck does not keep the others from being swept
 	swept := false
-	for _, g := range kept {
+	for _, g := range there {
 		if left := time.Until(lastOf(g, last).Add(s.config.Interval)); left > 0 {
 			wait = min(wait, left)
 			continue
@@ -142,10 +143,10 @@ func lastOf(g readmodel.Generation, last map[int]time.Time) time.Time {
 	return g.Made
 }
 
-// observe finds out when each generation that is kept was swept last, whoever has done it,
+// observe finds out when each generation that is there was swept last, whoever has done it,
 // and tells metrics.
-func (s *Sweeper) observe(ctx context.Context) (kept []readmodel.Generation, last map[int]time.Time, err error) {
-	if kept, err = s.kept(ctx); err != nil {
+func (s *Sweeper) observe(ctx context.Context) (there []readmodel.Generation, last map[int]time.Time, err error) {
+	if there, err = s.there(ctx); err != nil {
 		return nil, nil, err
 	}
 	if last, err = s.server.LastSweeps(ctx); err != nil {
@@ -155,8 +156,8 @@ func (s *Sweeper) observe(ctx context.Context) (kept []readmodel.Generation, las
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // as above
 	}
-	oldest := lastOf(kept[0], last)
-	for _, g := range kept {
+	oldest := lastOf(there[0], last)
+	for _, g := range there {
 		if at := lastOf(g, last); at.Before(oldest) {
 			oldest = at
 		}
@@ -164,31 +165,60 @@ func (s *Sweeper) observe(ctx context.Context) (kept []readmodel.Generation, las
 	s.metrics.last.Set(float64(oldest.UnixMicro()) / 1e6)
 	s.metrics.users.Set(float64(users))
 	s.metrics.known()
-	return kept, last, nil
+	return there, last, nil
 }
 
-// kept are the generations that are kept.
-func (s *Sweeper) kept(ctx context.Context) (kept []readmodel.Generation, err error) {
+// there are the generations whose tables are there: those that are kept, and of those that
+// were dropped what somebody has left behind. No replies are made of that, but it is there.
+func (s *Sweeper) there(ctx context.Context) (there []readmodel.Generation, err error) {
 	r, err := s.server.Registry(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	left, err := s.server.Leftover(ctx, r)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	kept := false
 	for _, g := range r.Generations {
-		if g.Kept() {
-			kept = append(kept, g)
+		if g.Kept() || left[g.Number] {
+			there = append(there, g)
 		}
+		kept = kept || g.Kept()
 	}
-	if err == nil && len(kept) == 0 {
-		err = fmt.Errorf("%w: all generations were dropped", readmodel.ErrNotMigrated)
+	if !kept {
+		return nil, fmt.Errorf("%w: all generations were dropped", readmodel.ErrNotMigrated)
 	}
-	return kept, err //nolint:wrapcheck // it says what it is about
+	return there, nil
 }
 
-// Left gives what is left of erased users in every generation that is kept.
+// store gives a generation's store. One that was dropped is told here who was erased since,
+// for projectors do not tell it, and is complained of.
+func (s *Sweeper) store(ctx context.Context, g readmodel.Generation) (*readmodel.Store, error) {
+	store := s.server.Generation(g.Number)
+	if g.Kept() {
+		return store, nil
+	}
+	s.log.Warn("dropped, but its tables are still there: projector generations drop removes them", "generation", g.Number)
+	r, err := s.server.Registry(ctx)
+	if err == nil {
+		err = s.server.TakeErased(ctx, r, g)
+	}
+	return store, err //nolint:wrapcheck // it says what it is about
+}
+
+// Left gives what is left of erased users in every generation that is there.
 func (s *Sweeper) Left(ctx context.Context) (all []Swept, err error) {
-	kept, err := s.kept(ctx)
+	there, err := s.there(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range kept {
-		list, err := s.server.Generation(g.Number).Unswept(ctx)
+	for _, g := range there {
+		var list []readmodel.Unswept
+		store, err := s.store(ctx, g)
+		if err == nil {
+			list, err = store.Unswept(ctx)
+		}
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it says what it is about
 		}
@@ -197,33 +227,37 @@ func (s *Sweeper) Left(ctx context.Context) (all []Swept, err error) {
 	return all, nil
 }
 
-// Sweep sweeps every generation that is kept, due or not, and gives what it has taken out.
+// Sweep sweeps every generation that is there, due or not, and gives what it has taken out.
 // It returns when nothing of that is on ClickHouse's disks.
 func (s *Sweeper) Sweep(ctx context.Context, progress func(Progress)) (all []Swept, err error) {
-	kept, err := s.kept(ctx)
+	there, err := s.there(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
-	for _, g := range kept {
+	for _, g := range there {
 		swept, err := s.generation(ctx, g, progress)
 		errs = append(errs, err)
 		all = append(all, swept...)
 	}
-	for _, g := range kept {
+	for _, g := range there {
 		_, err := s.awaitParts(ctx, g.Number, 0, func(n int) { progress(Progress{Generation: g.Number, OldParts: n}) })
 		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
 
-// generation sweeps one generation, and says so in the registry. One that is dropped
-// meanwhile has nothing left.
+// generation sweeps one generation, and says so in the registry. One that is gone meanwhile
+// has nothing left.
 func (s *Sweeper) generation(ctx context.Context, g readmodel.Generation, progress func(Progress)) ([]Swept, error) {
-	begin, store := time.Now(), s.server.Generation(g.Number)
-	list, err := store.Sweep(ctx, func(at readmodel.Sweeping) {
-		progress(Progress{Generation: g.Number, Sweeping: at})
-	})
+	begin := time.Now()
+	var list []readmodel.Unswept
+	store, err := s.store(ctx, g)
+	if err == nil {
+		list, err = store.Sweep(ctx, func(at readmodel.Sweeping) {
+			progress(Progress{Generation: g.Number, Sweeping: at})
+		})
+	}
 	if err == nil {
 		err = s.server.Swept(ctx, g.Number, begin)
 	}
@@ -231,7 +265,8 @@ func (s *Sweeper) generation(ctx context.Context, g readmodel.Generation, progre
 		err = s.dropExpired(ctx, store) // once it is known that it was swept; see readmodel.Compare
 	}
 	if err != nil {
-		if gone := (*readmodel.GoneError)(nil); errors.As(s.server.Kept(ctx, g.Number), &gone) {
+		there, failed := s.there(ctx)
+		if is := func(other readmodel.Generation) bool { return other.Number == g.Number }; failed == nil && !slices.ContainsFunc(there, is) {
 			return nil, nil
 		}
 		return nil, fmt.Errorf("generation %d: %w", g.Number, err)

@@ -2,6 +2,7 @@ package erasure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -59,6 +60,16 @@ func write(t *testing.T, server *readmodel.Server, id string, body events.Body) 
 		if err := server.Generation(number).Write(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// erase has one generation know that a user is erased.
+func erase(t *testing.T, store *readmodel.Store, user string) {
+	t.Helper()
+	m := projection.NewModel()
+	m.Fold(events.Event{ID: "erase-" + user, App: "demo", Time: events.MicrosOf(time.Now()), Body: &events.UserErased{UserID: user}})
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -223,6 +234,70 @@ func TestSweeper_OfDropped(t *testing.T) {
 	}
 	if _, err := s.generation(t.Context(), readmodel.Generation{Number: 2, State: readmodel.Filled}, func(Progress) {}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSweeper_OfWhatADropHasLeft takes what is erased users' out of a generation whose drop was
+// broken off before its tables were gone, also what is of those of whom it was not told.
+func TestSweeper_OfWhatADropHasLeft(t *testing.T) {
+	for name, sweep := range map[string]func(*Sweeper) error{
+		"by hand": func(s *Sweeper) error {
+			_, err := s.Sweep(t.Context(), func(Progress) {})
+			return err
+		},
+		"daily": func(s *Sweeper) error {
+			_, err := s.sweepDue(t.Context())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := open(t)
+			ctx, kill := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- server.DropGeneration(ctx, 2, time.Hour) }()
+			for gone := (*readmodel.GoneError)(nil); !errors.As(server.Kept(t.Context(), 2), &gone); {
+				if t.Context().Err() != nil {
+					t.Fatal("it is not dropped")
+				}
+			}
+			kill()
+			if err := <-ended; err == nil || !strings.Contains(err.Error(), "projector generations drop 2") {
+				t.Errorf("broken off: got %v", err)
+			}
+			erase(t, server.Generation(1), "eve") // and projectors write no other
+			m := projection.NewModel()
+			m.Fold(events.Event{ID: "late", App: "demo", Time: events.MicrosOf(time.Now()), Body: &events.MessageSent{
+				Conversation: events.Group("hike"), From: "eve", MessageID: "m", Sequence: 2, Type: events.TypeText, MessageForShow: "hi",
+			}})
+			if err := server.Generation(2).Write(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+
+			s, _, log := sweeper(server, time.Nanosecond)
+			if before := rows(t, s); before == 0 {
+				t.Error("nothing is left before it is swept")
+			}
+			if err := sweep(s); err != nil {
+				t.Error(err)
+			}
+			left, err := server.Generation(2).Unswept(t.Context())
+			if n := deleted(of(2, left)) + blanked(of(2, left)); err != nil || n > 0 {
+				t.Errorf("%d rows are left, %v", n, err)
+			}
+			if users, err := server.Generation(2).Apps(t.Context(), []string{"demo"}); err != nil || len(users["demo"].Erased) != 2 {
+				t.Errorf("it knows %v, %v, want two erased users", users, err)
+			}
+			if line := <-log; !strings.Contains(line, "level=WARN msg=\"dropped, but its tables are still there: projector generations drop removes them\" generation=2") {
+				t.Errorf("log: %s", line)
+			}
+
+			if err := server.DropGeneration(t.Context(), 2, 0); err != nil { // again
+				t.Fatal(err)
+			}
+			if there, err := s.there(t.Context()); err != nil || len(there) != 1 {
+				t.Errorf("there are %+v, %v", there, err)
+			}
+		})
 	}
 }
 

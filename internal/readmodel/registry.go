@@ -313,6 +313,16 @@ func (s *Server) Add(ctx context.Context, options Options) (*Store, error) {
 	return store, s.register(ctx, g)
 }
 
+// TakeErased has a generation know who was erased that projectors do not tell, or have not
+// told from the start.
+func (s *Server) TakeErased(ctx context.Context, r Registry, g Generation) error {
+	options, err := g.Options()
+	if err != nil {
+		return err
+	}
+	return s.Generation(g.Number).takeErased(ctx, r.Current, options)
+}
+
 // takeErased has a generation know whom the one that is read knows to be erased, but for
 // the erasures that it leaves out: the topics may not have them any more, and until all of
 // them are read a sweep would leave what is the users'.
@@ -437,12 +447,8 @@ func (s *Server) Filled(ctx context.Context, generation int) error {
 		return err
 	}
 	if g, ok := r.Find(generation); ok && g.Kept() {
-		options, err := g.Options()
-		if err != nil {
-			return err
-		}
 		// Again: until projectors knew of it they wrote to the others alone.
-		if err := s.Generation(generation).takeErased(ctx, r.Current, options); err != nil {
+		if err := s.TakeErased(ctx, r, g); err != nil {
 			return err
 		}
 	}
@@ -518,7 +524,7 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	select {
 	case <-time.After(grace):
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("generation %d is dropped, and its tables are still there (projector generations drop %d removes them): %w", generation, generation, context.Cause(ctx))
 	}
 	r, err = s.Registry(ctx)
 	if err != nil {
@@ -528,6 +534,30 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 		return fmt.Errorf("generation %d: somebody has switched to it meanwhile, and projectors do not write it any more; switch to another one", generation)
 	}
 	return s.Generation(generation).Drop(ctx)
+}
+
+// Leftover gives the generations that were dropped and have tables all the same: somebody was
+// broken off before they were gone, or has made them anew.
+func (s *Server) Leftover(ctx context.Context, r Registry) (map[int]bool, error) {
+	dropped := map[string]int{}
+	for _, g := range r.Generations {
+		if !g.Kept() {
+			dropped[s.Generation(g.Number).db] = g.Number
+		}
+	}
+	left := map[int]bool{}
+	err := s.each(ctx, "SELECT DISTINCT database FROM "+s.form.system("tables")+" WHERE startsWith(database, '"+s.database+"_g')"+s.form.onlyThere(), func(scan func(...any) error) error {
+		var db string
+		err := scan(&db)
+		if number, is := dropped[db]; is {
+			left[number] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for the tables of generations that were dropped: %w", classify(ctx, err))
+	}
+	return left, nil
 }
 
 // unneeded holds that no generation is being filled with the rows of this one. Who
