@@ -97,6 +97,10 @@ func (s *Server) Occupy() {
 	for range cap(s.slots) {
 		s.slots <- struct{}{}
 	}
+
+// SwitchAfter switches to a generation after a look at the registry.
+func (s *Server) SwitchAfter(ctx context.Context, r Registry, generation int) error {
+	return s.switchTo(ctx, r, change{Generation: generation, At: time.Now().UTC(), By: "ann"})
 }
 
 // Registers is the database of the registry.

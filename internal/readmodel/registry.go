@@ -491,7 +491,20 @@ func (s *Server) switchTo(ctx context.Context, r Registry, to change) error {
 	case generation == r.Current:
 		return fmt.Errorf("generation %d: it is the one that is read", generation)
 	}
-	return s.addSwitch(ctx, r.Switches+1, to)
+	if err := s.addSwitch(ctx, r.Switches+1, to); err != nil {
+		return err
+	}
+	// Who drops a generation says so before looking whether it is read, and who switches looks
+	// after it: of two who do both at once one notices.
+	gone := (*GoneError)(nil)
+	if err := s.Kept(ctx, generation); !errors.As(err, &gone) {
+		return err
+	}
+	to.Generation, to.Rollback = r.Current, true
+	if err := s.addSwitch(ctx, r.Switches+2, to); err != nil {
+		return fmt.Errorf("generation %d: somebody has dropped it meanwhile; switch to another one: %w", generation, err)
+	}
+	return fmt.Errorf("generation %d: somebody has dropped it meanwhile, so generation %d is read again", generation, r.Current)
 }
 
 // DropGeneration drops a generation that is not read, a while after nobody who looks

@@ -165,6 +165,32 @@ func TestRegistry_Rollback(t *testing.T) {
 	}
 }
 
+// TestRegistry_SwitchToWhatIsDropped has a switch look before somebody drops the generation,
+// and be made after that: what was read before is read again.
+func TestRegistry_SwitchToWhatIsDropped(t *testing.T) {
+	s := open(t).Server
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Filled(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	const want = "generation 2: somebody has dropped it meanwhile, so generation 1 is read again"
+	if err := s.SwitchAfter(t.Context(), before, 2); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := states(t, s); got != "filled read, dropped before" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestMigrate_OfAGenerationThatIsGone makes no empty one in its place.
 func TestMigrate_OfAGenerationThatIsGone(t *testing.T) {
 	s := open(t).Server
