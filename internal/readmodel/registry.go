@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -391,6 +392,22 @@ func (s *Server) claim(ctx context.Context, g Generation) error {
 		return &OtherOptionsError{g.Number, options, g.options}
 	}
 	return nil
+}
+
+// Unfinished gives the generation that somebody has begun and not filled, if there is one. It
+// has no state yet if they were killed before it was registered.
+func (s *Server) Unfinished(ctx context.Context, r Registry) (g Generation, begun bool, err error) {
+	for _, g := range slices.Backward(r.Generations) {
+		if g.State == Filling {
+			return g, true, nil
+		}
+	}
+	g.Number = r.Generations[len(r.Generations)-1].Number + 1
+	g.options, err = s.claimed(ctx, g.Number)
+	if errors.Is(err, errNotBegun) {
+		return Generation{}, false, nil
+	}
+	return g, err == nil, err
 }
 
 // errNotBegun says that nobody has begun a generation.

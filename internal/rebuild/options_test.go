@@ -15,6 +15,7 @@ import (
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/rebuild"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 func TestFrom(t *testing.T) {
@@ -245,4 +246,41 @@ func TestBegin_GoesOnWithTheSameOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuse(other, "--from "+other+": generation 3 is being filled from the beginning (without the option it goes on; projector generations drop 3 gives it up)")
+}
+
+// TestBegin_AfterAKill goes on with what somebody has begun who was killed before it was
+// registered, although the topics do not begin where they did then.
+func TestBegin_AfterAKill(t *testing.T) {
+	s, store := newTopics(t, 5), readmodeltest.Config(t)
+	server, config := readmodeltest.New(t, store), s.config(t)
+	begin := func() (readmodel.Options, error) {
+		if _, err := rebuild.Begin(t.Context(), config, server, slog.New(slog.DiscardHandler)); err != nil {
+			return readmodel.Options{}, err
+		}
+		r, err := server.Registry(t.Context())
+		if err != nil || len(r.Generations) != 2 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		return r.Generations[1].Options()
+	}
+	first, err := begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "ALTER TABLE "+store.Database+".generations DELETE WHERE generation = 2 SETTINGS mutations_sync = 2"); err != nil {
+		t.Fatal(err)
+	}
+	s.forget(t, s.messages, 1, 3)
+	from := s.messages + "/0=1"
+	if err := config.From.Set(from); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(); err == nil || !strings.HasPrefix(err.Error(), "--from "+from+": generation 2 is being filled from the beginning") {
+		t.Errorf("with other options: got %v", err)
+	}
+	config.From = rebuild.From{}
+	again, err := begin()
+	if diff := cmp.Diff(first, again); diff != "" || err != nil {
+		t.Errorf("options: %v (-first +again)\n%s", err, diff)
+	}
 }

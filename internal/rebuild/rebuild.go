@@ -109,22 +109,19 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says what it is about
 	}
-	var store *readmodel.Store
+	g, begun, err := server.Unfinished(ctx, r)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
 	var options readmodel.Options
-	for _, g := range r.Generations {
-		if g.State != readmodel.Filling {
-			continue
-		}
+	if begun {
 		if options, err = g.Options(); err != nil {
 			return nil, err //nolint:wrapcheck // as above
 		}
 		if err := config.agree(g.Number, options); err != nil {
 			return nil, err
 		}
-		store = server.Generation(g.Number)
-		log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made, "options", options.String())
-	}
-	if store == nil {
+	} else {
 		if options, err = plan(ctx, config, server, r, log); err != nil {
 			return nil, err
 		}
@@ -133,6 +130,11 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 				return nil, err //nolint:wrapcheck // as above
 			}
 		}
+	}
+	store := server.Generation(g.Number)
+	if g.State == readmodel.Filling {
+		log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made, "options", options.String())
+	} else {
 		if store, err = server.Add(ctx, options); err != nil {
 			return nil, err //nolint:wrapcheck // as above
 		}
