@@ -121,8 +121,9 @@ func unread(config *lifecycle.NATSConfig, number int) error {
 	return nil
 }
 
-// readersWait is how long query workers have to say what they read.
-const readersWait = time.Second
+// readersWait is how long query workers have to say what they read: one that stands still
+// for less is not passed over.
+const readersWait = 3 * time.Second
 
 // dropGrace is more than projectors take to look which generations are kept.
 const dropGrace = 3 * time.Second

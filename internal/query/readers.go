@@ -16,12 +16,16 @@ type Reader struct {
 	Generation int
 }
 
+// ErrSilent says that there are workers, and none of them answers.
+var ErrSilent = errors.New("somebody is there who does not answer")
+
 // Readers asks all workers which generation they read, and gives what they answer within
-// a time.
+// a time. Its error is ErrSilent when none answers although there are some. Who is silent
+// while others answer is not noticed: nobody knows how many there are.
 func Readers(nc *nats.Conn, within time.Duration) ([]Reader, error) {
 	subject := fmt.Sprintf("%s.%s.%s", micro.APIPrefix, micro.StatsVerb, ServiceName)
 	readers, err := readers(nc, subject, within)
-	if err == nil && errors.Is(nc.LastError(), nats.ErrPermissionViolation) {
+	if errors.Is(nc.LastError(), nats.ErrPermissionViolation) { // so nobody was asked
 		err = nc.LastError()
 	}
 	if err != nil {
@@ -44,6 +48,8 @@ func readers(nc *nats.Conn, subject string, within time.Duration) ([]Reader, err
 	for end := time.Now().Add(within); ; {
 		m, err := replies.NextMsg(time.Until(end))
 		switch {
+		case errors.Is(err, nats.ErrTimeout) && len(found) == 0:
+			return nil, ErrSilent
 		case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
 			return found, nil
 		case err != nil:

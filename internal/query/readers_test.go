@@ -2,9 +2,21 @@ package query
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 )
+
+// TestReaders_Silent does not take who is there and does not answer for nobody.
+func TestReaders_Silent(t *testing.T) {
+	nc := connect(t, startServer(t, 0))
+	if _, err := nc.SubscribeSync("$SRV.STATS." + ServiceName); err != nil { // as a worker whose process stands still
+		t.Fatal(err)
+	}
+	if found, err := Readers(nc, 100*time.Millisecond); !errors.Is(err, ErrSilent) {
+		t.Errorf("got %+v, %v", found, err)
+	}
+}
 
 // TestReaders is answered by each worker, also by one that knows of no generation yet, and
 // by nobody when there is none.
@@ -17,7 +29,7 @@ func TestReaders(t *testing.T) {
 		var found []Reader
 		for {
 			var err error
-			if found, err = Readers(f.client, 200*time.Millisecond); err != nil {
+			if found, err = Readers(f.client, 200*time.Millisecond); err != nil && !errors.Is(err, ErrSilent) {
 				t.Fatal(err)
 			}
 			if len(found) == 1 && found[0].Generation == want {
