@@ -341,7 +341,13 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 			r.log.Info("left out", "generation", r.Generation(), "events", count.Load(), "ids", len(leftOut))
 		}()
 	}
-	consumer, err := ingest.New(r.config.Ingest, r.store, decoder, r.log, registerer)
+	invalid := counting{decoder, new(atomic.Int64)}
+	defer func() {
+		if n := invalid.count.Load(); n > 0 {
+			r.log.Warn("left out what is no valid event by the limits of this rebuild", "generation", r.Generation(), "events", n)
+		}
+	}()
+	consumer, err := ingest.New(r.config.Ingest, r.store, invalid, r.log, registerer)
 	if err != nil {
 		return err //nolint:wrapcheck // the configuration's
 	}
@@ -369,13 +375,27 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	if err = r.carryActivity(ctx, offsets); err == nil {
-		err = r.kept(ctx)
+	if err := r.carryActivity(ctx, offsets); err != nil {
+		return err
 	}
-	if err == nil {
-		err = r.server.Filled(ctx, r.Generation())
+	return r.filled(ctx)
+}
+
+// filled says that the generation has everything, unless somebody has dropped it.
+func (r *Rebuild) filled(ctx context.Context) error {
+	for {
+		err := r.kept(ctx)
+		if err == nil {
+			err = r.server.Filled(ctx, r.Generation())
+		}
+		if err == nil || hopeless(err) || ctx.Err() != nil {
+			return err //nolint:wrapcheck // it says what it is about
+		}
+		r.log.Warn("cannot say that the generation has everything; trying again", "error", err)
+		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+			return err
+		}
 	}
-	return err //nolint:wrapcheck // it says what it is about
 }
 
 // errEnded says that the consumer has ended although nobody has told it to.

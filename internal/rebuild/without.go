@@ -61,3 +61,18 @@ func (l leavingOut) Decode(record events.Record) (events.Event, error) {
 	}
 	return e, nil
 }
+
+// counting is a decoder that counts what is no valid event.
+type counting struct {
+	ingest.Decoder
+	count *atomic.Int64
+}
+
+// Decode implements ingest.Decoder.
+func (c counting) Decode(record events.Record) (events.Event, error) {
+	e, err := c.Decoder.Decode(record)
+	if bad := (*events.Error)(nil); errors.As(err, &bad) {
+		c.count.Add(1)
+	}
+	return e, err //nolint:wrapcheck // ingest's, as it is
+}
