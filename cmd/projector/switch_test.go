@@ -16,7 +16,21 @@ import (
 	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/query"
 	"github.com/convoview/convoview/internal/readmodel"
+	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 )
+
+// TestSwitch_Again says that the generation is read already.
+func TestSwitch_Again(t *testing.T) {
+	config := readmodeltest.Config(t)
+	readmodeltest.New(t, config)
+	for _, flags := range []string{"", "--force"} {
+		var out strings.Builder
+		args := append([]string{"switch", "1", "--clickhouse-addresses", config.Addresses[0], "--clickhouse-database", config.Database}, strings.Fields(flags)...)
+		if err := run(t.Context(), args, func(string) string { return "" }, &out); err != nil || out.String() != "generation 1 is read already\n" {
+			t.Errorf("switch 1 %s: got %q, %v", flags, out.String(), err)
+		}
+	}
+}
 
 // startNATS starts a server on which an operator may publish on some subjects only.
 func startNATS(t *testing.T, allowed ...string) *server.Server {

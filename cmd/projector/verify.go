@@ -248,6 +248,14 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 		return err
 	}
 	defer func() { _ = server.Close() }()
+	r, err := server.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	if r.Current == number { // whoever was killed runs it again
+		_, err = fmt.Fprintf(stdout, "generation %d is read already\n", number)
+		return err
+	}
 	if !force {
 		found, err := compare(ctx, config, server, number)
 		if err != nil {
