@@ -97,6 +97,7 @@ func (s *Server) Occupy() {
 	for range cap(s.slots) {
 		s.slots <- struct{}{}
 	}
+}
 
 // SwitchAfter switches to a generation after a look at the registry.
 func (s *Server) SwitchAfter(ctx context.Context, r Registry, generation int) error {
