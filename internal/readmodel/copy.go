@@ -253,28 +253,6 @@ func beyond(keys, values []string, differ, last string) string {
 	return fmt.Sprintf("%[1]s %[2]s= %[3]s AND (%[1]s %[2]s %[3]s OR (%[4]s))", key, differ, value, beyond(keys[1:], values[1:], differ, last))
 }
 
-// GoneError says that a generation was dropped that is needed.
-type GoneError struct{ Generation int }
-
-// Error implements error.
-func (e *GoneError) Error() string {
-	return fmt.Sprintf("generation %d is needed and was dropped", e.Generation)
-}
-
-// Kept holds that generations are kept. Its error is a *GoneError when one is not.
-func (s *Server) Kept(ctx context.Context, numbers ...int) error {
-	r, err := s.Registry(ctx)
-	if err != nil {
-		return err
-	}
-	for _, number := range numbers {
-		if g, ok := r.Find(number); !ok || !g.Kept() {
-			return &GoneError{number}
-		}
-	}
-	return nil
-}
-
 // Copied gives the tables of a generation that have all rows of its base; "" says that
 // all have.
 func (s *Server) Copied(ctx context.Context, generation int) (map[string]bool, error) {

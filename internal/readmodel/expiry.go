@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -104,4 +105,19 @@ func (s *Store) dropped(ctx context.Context, with *Store, table string, at time.
 		}
 	}
 	return "(" + strings.Join(conditions, " OR ") + ")", nil
+}
+
+// Retention is how long some app shows messages, the longest of all; 0: for ever.
+func (s *Store) Retention(ctx context.Context) (time.Duration, error) {
+	var longest uint64
+	var forever bool
+	err := s.conn.QueryRow(ctx, "SELECT max(retention), countIf(retention = 0) > 0 FROM (SELECT tupleElement(max(plan), 'retention') AS retention FROM "+s.db+".plans GROUP BY app)").Scan(&longest, &forever)
+	if err != nil {
+		return 0, fmt.Errorf("read the plans of apps: %w", classify(ctx, err))
+	}
+	longest = max(longest, events.DefaultRetention)
+	if forever || longest > uint64(math.MaxInt64/time.Second) {
+		return 0, nil
+	}
+	return time.Duration(longest) * time.Second, nil //nolint:gosec // bounded above
 }
