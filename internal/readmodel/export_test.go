@@ -104,6 +104,11 @@ func (s *Server) SwitchAfter(ctx context.Context, r Registry, generation int) er
 	return s.switchTo(ctx, r, change{Generation: generation, At: time.Now().UTC(), By: "ann"})
 }
 
+// MakeTables makes those of a generation, whatever the registry says of it.
+func (s *Server) MakeTables(ctx context.Context, generation int) error {
+	return s.Generation(generation).migrate(ctx)
+}
+
 // Registers is the database of the registry.
 func (s *Server) Registers() string { return s.database }
 

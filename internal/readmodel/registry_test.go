@@ -334,6 +334,41 @@ func TestRegistry_DropWhatWasOnlyBegun(t *testing.T) {
 	}
 }
 
+// TestRegistry_Leftover names what was dropped and has tables, whoever has left them, until they
+// are gone.
+func TestRegistry_Leftover(t *testing.T) { inBothForms(t, leftover) }
+
+func leftover(t *testing.T, open func(testing.TB) *readmodel.Store) {
+	s := open(t).Server
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	holds := func(what string, want map[int]bool) {
+		t.Helper()
+		r, err := s.Registry(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Leftover(t.Context(), r)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got)\n%s", what, err, diff)
+		}
+	}
+	holds("being filled", map[int]bool{})
+	if err := s.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	holds("dropped", map[int]bool{})
+	if err := s.MakeTables(t.Context(), 2); err != nil { // as a rebuild that has looked before
+		t.Fatal(err)
+	}
+	holds("made anew", map[int]bool{2: true})
+	if err := s.DropGeneration(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	holds("dropped again", map[int]bool{})
+}
+
 // TestOptions_OfANewerVersion are not passed over.
 func TestOptions_OfANewerVersion(t *testing.T) {
 	s := open(t).Server
