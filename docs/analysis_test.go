@@ -23,9 +23,9 @@ type analyst struct {
 	erased map[string]bool
 	wrote  []wrote // every message ever, in the order of time
 	sent   []sent  // those that are there to be seen, in the order of time
-	reads  map[[2]string]uint64
-	// members, nicks and names are what was said last.
+	// members, nicks and names are what was said last, came when members did, the last time.
 	members      map[[2]string]events.Event // by group and user
+	came         map[[2]string]time.Time
 	nicks, names map[string]string
 }
 
@@ -48,7 +48,7 @@ type sent struct {
 func newAnalyst(t *testing.T, app string, list []events.Event, now time.Time) *analyst {
 	a := &analyst{
 		t: t, chat: bruteforce.New(list, events.MicrosOf(now)), erased: map[string]bool{},
-		reads: map[[2]string]uint64{}, members: map[[2]string]events.Event{}, nicks: map[string]string{}, names: map[string]string{},
+		members: map[[2]string]events.Event{}, came: map[[2]string]time.Time{}, nicks: map[string]string{}, names: map[string]string{},
 	}
 	a.users = a.chat.Users(app)
 	type place struct {
@@ -65,11 +65,12 @@ func newAnalyst(t *testing.T, app string, list []events.Event, now time.Time) *a
 		case *events.MessageModified:
 			at := place{b.Conversation, b.Sequence}
 			versions[at] = max(versions[at], b.Version)
-		case *events.ConversationRead:
-			at := [2]string{b.UserID, b.ConversationID}
-			a.reads[at] = max(a.reads[at], b.Sequence)
 		case *events.GroupMemberChanged:
-			a.members[[2]string{b.GroupID, b.UserID}] = e
+			at := [2]string{b.GroupID, b.UserID}
+			if was, ok := a.members[at]; !ok || was.Body.(*events.GroupMemberChanged).Status != events.StatusJoined {
+				a.came[at] = e.Time.Time()
+			}
+			a.members[at] = e
 		case *events.UserProfileChanged:
 			a.nicks[b.UserID] = b.Nick
 		case *events.GroupProfileChanged:
@@ -143,6 +144,9 @@ func day(text string) time.Time {
 // percent is rounded as the engine's round has it: halves to the even one.
 func percent(part float64) int { return int(math.RoundToEven(100 * part)) }
 
+// none is how CSV has NULL.
+const none = `\N`
+
 // level is a quantile as quantileExact has it.
 func level(q float64, of []int) int {
 	slices.Sort(of)
@@ -200,6 +204,9 @@ type conversation struct {
 	MessageRemindType     string   `json:"messageRemindType"`
 	MarkList              []int    `json:"markList"`
 	ConversationGroupList []string `json:"conversationGroupList"`
+	GroupAtInfoList       []struct {
+		AtTypeArray []int `json:"atTypeArray"`
+	} `json:"groupAtInfoList"`
 }
 
 // lists are everybody's, hidden conversations included.
@@ -320,7 +327,15 @@ var answers = map[string]func(a *analyst) table{
 			}
 		}
 		for first, n := range cohorts {
-			rows = append(rows, []any{first, n[0], n[1], n[2], n[3], n[4]})
+			row := []any{first}
+			for w := range weeks {
+				if day(first).AddDate(0, 0, 7*w).Before(chatEnd) {
+					row = append(row, n[w])
+				} else {
+					row = append(row, none)
+				}
+			}
+			rows = append(rows, row)
 		}
 		return rows.by(all, 1)
 	},
@@ -468,11 +483,12 @@ var answers = map[string]func(a *analyst) table{
 		return rows.by(5, -2, 1)
 	},
 	"Who has not read their mentions?": func(a *analyst) (rows table) {
+		const one, both = 1, 3 // everyone is not somebody
 		unread := map[string]int{}
-		for _, s := range a.sent {
-			for _, user := range s.AtUsers {
-				if s.Conversation.Type == events.TypeGroup && !s.recalled && !a.erased[user] && s.Sequence > a.reads[[2]string{user, s.Conversation.IDFor(user)}] {
-					unread[user]++
+		for _, c := range a.lists() {
+			for _, mention := range c.GroupAtInfoList {
+				if c.UnreadCount > 0 && (slices.Contains(mention.AtTypeArray, one) || slices.Contains(mention.AtTypeArray, both)) {
+					unread[c.user]++
 				}
 			}
 		}
@@ -504,6 +520,12 @@ var answers = map[string]func(a *analyst) table{
 		return rows.by(all, 1)
 	},
 	"How many come to groups, and how many go?": func(a *analyst) (rows table) {
+		june := map[string]time.Time{} // the first message of each group
+		for _, s := range a.sent {
+			if g := s.Conversation.A; s.Conversation.Type == events.TypeGroup && june[g].IsZero() && !s.at.Before(day("2026-06-01")) {
+				june[g] = s.at
+			}
+		}
 		of := map[string]*[3]int{}
 		for at, e := range a.members {
 			if a.erased[at[1]] {
@@ -512,21 +534,21 @@ var answers = map[string]func(a *analyst) table{
 			if of[at[0]] == nil {
 				of[at[0]] = &[3]int{}
 			}
-			n := of[at[0]]
-			switch e.Body.(*events.GroupMemberChanged).Status {
-			case events.StatusJoined:
+			n, first := of[at[0]], june[at[0]]
+			switch joined := e.Body.(*events.GroupMemberChanged).Status == events.StatusJoined; {
+			case joined:
 				n[0]++
-				if !e.Time.Time().Before(day("2026-06-01")) {
-					n[2]++
+				if !first.IsZero() && a.came[at].After(first) {
+					n[1]++
 				}
-			case events.StatusLeft, events.StatusKicked:
-				n[1]++
+			case !e.Time.Time().Before(day("2026-06-01")):
+				n[2]++
 			}
 		}
 		for g, n := range of {
 			rows = append(rows, []any{g, n[0], n[1], n[2]})
 		}
-		return rows.by(5, -3, -2, 1)
+		return rows.by(5, -3, -4, -2, 1)
 	},
 	"Who only listens?": func(a *analyst) (rows table) {
 		spoke := map[[2]string]bool{}

@@ -249,22 +249,96 @@ func drawn(names []string, rows [][]string) string {
 	return b.String()
 }
 
-// TestAnalytics_WhoNeverRead has somebody mentioned who has read nothing at all, whom a join
-// finds in no row.
-func TestAnalytics_WhoNeverRead(t *testing.T) {
-	database := analyzed(t, []events.Event{{ID: "e", App: demo, Time: events.MicrosOf(time.Now()), Body: &events.MessageSent{
-		Conversation: events.Group("hike"), From: "ann", MessageID: "m", Sequence: 1, Type: events.TypeText, AtUsers: []string{"bob"},
-	}}})
+// answersOf are the answers to a question of a page that is asked of a chat: with the
+// settings of clickhouse-client, and with nulls for what a join does not find.
+func answersOf(t *testing.T, title string, list []events.Event) (answers [][][]string) {
+	t.Helper()
 	questions := questionsOf(readPage(t, analyticsPage))
-	i := slices.IndexFunc(questions, func(q question) bool { return q.title == "Who has not read their mentions?" })
+	i := slices.IndexFunc(questions, func(q question) bool { return q.title == title })
 	if i < 0 {
-		t.Fatal("nobody asks it")
+		t.Fatalf("nobody asks %q", title)
 	}
-	query := strings.ReplaceAll(questions[i].query, "convoview.", database+".")
+	query := strings.ReplaceAll(questions[i].query, "convoview.", analyzed(t, list)+".")
 	for _, settings := range []string{"", "\nSETTINGS join_use_nulls = 1"} {
 		_, rows, err := ask(t, query+settings)
-		if diff := cmp.Diff([][]string{{"bob", "1"}}, rows); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", settings, err, diff)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, rows)
+	}
+	return answers
+}
+
+// said is a chat of the app demo: what is said, a second after each other.
+func said(from time.Time, bodies ...events.Body) (list []events.Event) {
+	for i, body := range bodies {
+		at := from.Add(time.Duration(i) * time.Second)
+		list = append(list, events.Event{ID: at.String(), App: demo, Time: events.MicrosOf(at), Body: body})
+	}
+	return list
+}
+
+// hike is a message to the group of that name.
+func hike(sequence uint64, from string, mentions ...string) *events.MessageSent {
+	return &events.MessageSent{
+		Conversation: events.Group("hike"), From: from, MessageID: fmt.Sprint(sequence), Sequence: sequence, Type: events.TypeText, AtUsers: mentions,
+	}
+}
+
+// hiker is a membership of the group.
+func hiker(user, status string, joinSequence uint64) *events.GroupMemberChanged {
+	return &events.GroupMemberChanged{GroupID: "hike", UserID: user, Status: status, JoinSequence: joinSequence}
+}
+
+// TestAnalytics_WhoHasNotReadMentions has everybody mentioned who could seem not to have
+// read it.
+func TestAnalytics_WhoHasNotReadMentions(t *testing.T) {
+	const title = "Who has not read their mentions?"
+	of := func(user string) events.ConversationOf {
+		return events.ConversationOf{UserID: user, ConversationID: "GROUPhike"}
+	}
+	uncounted, recalled := hike(4, "ann", "bob"), hike(5, "ann", "bob")
+	uncounted.ExcludedFromUnread = true
+	list := said(chatBegin,
+		&events.AppPlanChanged{MaxConversations: 100}, &events.GroupProfileChanged{GroupID: "hike"}, // kept for ever
+		hiker("ann", events.StatusJoined, 0), hiker("bob", events.StatusJoined, 0), hiker("gone", events.StatusJoined, 0), hiker("spoke", events.StatusJoined, 0),
+		hiker("read", events.StatusJoined, 0), hiker("cleared", events.StatusJoined, 0), hiker("deleted", events.StatusJoined, 0), hiker("erased", events.StatusJoined, 0),
+		hike(1, "ann", "bob", "late", "gone", "never", "spoke", "read", "cleared", "deleted", "erased"),
+		hike(2, "ann"),
+		hike(3, "spoke"),
+		uncounted, recalled, &events.MessageRecalled{Conversation: events.Group("hike"), Sequence: 5},
+		hiker("late", events.StatusJoined, 5), hiker("gone", events.StatusLeft, 0),
+		&events.ConversationRead{ConversationOf: of("read"), Sequence: 5},
+		&events.ConversationCleared{ConversationOf: of("cleared"), ThroughSequence: 5},
+		&events.ConversationDeleted{ConversationOf: of("deleted"), ThroughSequence: 5},
+		hike(6, "erased", "bob"), &events.UserErased{UserID: "erased"},
+		hike(7, "ann", "late"),
+	)
+	want := [][]string{{"bob", "2"}, {"late", "1"}}
+	if diff := cmp.Diff(want, printed(answers[title](newAnalyst(t, demo, list, chatEnd)))); diff != "" {
+		t.Errorf("the API shows (-want +got):\n%s", diff)
+	}
+	for _, rows := range answersOf(t, title, list) {
+		if diff := cmp.Diff(want, rows); diff != "" {
+			t.Errorf("the page's query (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestAnalytics_WhoComesAndGoes has members who went before June, and who were there and
+// become Admin in it; and a group in which nobody has written since.
+func TestAnalytics_WhoComesAndGoes(t *testing.T) {
+	admin := hiker("ann", events.StatusJoined, 0)
+	admin.Role = "Admin"
+	may := said(chatBegin,
+		&events.AppPlanChanged{MaxConversations: 100}, // kept for ever
+		hiker("ann", events.StatusJoined, 0), hiker("bob", events.StatusJoined, 0), hiker("eve", events.StatusJoined, 0), hike(1, "ann"), hiker("bob", events.StatusLeft, 0),
+		&events.GroupMemberChanged{GroupID: "silent", UserID: "ann", Status: events.StatusJoined},
+	)
+	june := said(day("2026-06-02"), hike(2, "ann"), admin, hiker("dan", events.StatusJoined, 2), hiker("eve", events.StatusKicked, 0))
+	for _, rows := range answersOf(t, "How many come to groups, and how many go?", append(may, june...)) {
+		if diff := cmp.Diff([][]string{{"hike", "2", "1", "1"}, {"silent", "1", "0", "0"}}, rows); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
 }
