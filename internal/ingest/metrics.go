@@ -146,7 +146,7 @@ func newLags(prefix string, session func() *session) *lags {
 	return &lags{
 		session: session,
 		joined:  desc("group_joined", "1 while this process is a member of the consumer group, with or without partitions; 0: it reads nothing."),
-		records: desc("lag_records", "Offsets between what was written to the sink and the end of the partition, for the partitions of this process.", "topic", "partition"),
+		records: desc("lag_records", "Offsets between what was written to the sink and the end of the partition, for the partitions of this process of which it is known where reading begins.", "topic", "partition"),
 		seconds: desc("lag_seconds", "Age, by its Kafka timestamp, of the oldest record that is not written yet, for the partitions of this process; 0: all are. While that record could not be read, the time since it was heard of.", "topic", "partition"),
 	}
 }
@@ -167,7 +167,10 @@ func (l *lags) Collect(to chan<- prometheus.Metric) {
 	}
 	to <- prometheus.MustNewConstMetric(l.joined, prometheus.GaugeValue, 1)
 	for _, p := range s.partitions {
-		records, age := p.lag(time.Now())
+		records, age, known := p.lag(time.Now())
+		if !known { // 0 would say that nothing is left to read
+			continue
+		}
 		id := strconv.Itoa(p.id)
 		to <- prometheus.MustNewConstMetric(l.records, prometheus.GaugeValue, float64(records), p.topic, id)
 		to <- prometheus.MustNewConstMetric(l.seconds, prometheus.GaugeValue, age.Seconds(), p.topic, id)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 )
 
@@ -12,15 +13,18 @@ func TestPartition_Lag(t *testing.T) {
 	begin := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	p := newPartition("t", kafka.PartitionAssignment{Offset: 10}, nil)
+	if _, _, known := p.lag(at(0)); known {
+		t.Error("a lag is known, and the end is not")
+	}
 	p.sawEnd(12, at(0))
-	if records, age := p.lag(at(3)); records != 2 || age != 3*time.Second || p.behind() {
+	if records, age, _ := p.lag(at(3)); records != 2 || age != 3*time.Second || p.behind() {
 		t.Errorf("where it begins is not known: %d records, %v, behind %v", records, age, p.behind())
 	}
 	p.sawEnd(10, at(0))
 	p.resume(true)
 	holds := func(what string, now time.Time, records int64, age time.Duration) {
 		t.Helper()
-		if r, a := p.lag(now); r != records || a != age {
+		if r, a, known := p.lag(now); r != records || a != age || !known {
 			t.Errorf("%s: %d records, %v, want %d, %v", what, r, a, records, age)
 		}
 	}
@@ -53,6 +57,21 @@ func TestPartition_Lag(t *testing.T) {
 	p.wrote(&piece{to: 17, latest: at(499)})
 	p.sawEnd(30, at(505))
 	holds("elsewhere", at(510), 10, 10*time.Second)
+}
+
+// TestLags_OfUnknownBeginnings holds that nothing is said of a partition without a
+// committed offset until it is known where reading begins.
+func TestLags_OfUnknownBeginnings(t *testing.T) {
+	p := newPartition("t", kafka.PartitionAssignment{Offset: -1}, nil)
+	p.sawEnd(506, time.Now())
+	l := newLags("ingest", func() *session { return &session{partitions: []*partition{p}} })
+	if n := testutil.CollectAndCount(l, "ingest_lag_records", "ingest_lag_seconds"); n != 0 {
+		t.Errorf("%d lags, and nobody knows any", n)
+	}
+	p.reset(6)
+	if n := testutil.CollectAndCount(l, "ingest_lag_records", "ingest_lag_seconds"); n != 2 {
+		t.Errorf("%d lags, want one in records and one in seconds", n)
+	}
 }
 
 // TestSample_IsOfFew holds that hardly any event is timed.

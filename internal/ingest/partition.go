@@ -177,22 +177,25 @@ func (p *partition) sawEnd(end int64, now time.Time) {
 }
 
 // lag is how far the sink is behind the end, and how old the first record is that it
-// does not have.
-func (p *partition) lag(now time.Time) (records int64, age time.Duration) {
+// does not have; false while it is not known where reading begins, or where the end is.
+func (p *partition) lag(now time.Time) (records int64, age time.Duration, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	written := p.written
 	if written < 0 { // until it is known where reading begins
 		written = p.assigned
 	}
-	if written < 0 || p.end <= written {
-		return 0, 0
+	if written < 0 || p.end < 0 {
+		return 0, 0, false
+	}
+	if p.end <= written {
+		return 0, 0, true
 	}
 	since := p.oldest
 	if since.IsZero() {
 		since = p.behindSince
 	}
-	return p.end - written, max(0, now.Sub(since))
+	return p.end - written, max(0, now.Sub(since)), true
 }
 
 // progress gives the offset before which the sink holds everything, and the
