@@ -173,7 +173,7 @@ func (c command) addresses() ([]string, error) {
 var goSettings = []string{"GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GODEBUG"}
 
 // operatorCommands are what operators run by hand.
-var operatorCommands = [][]string{{"projector", "rebuild"}, {"projector", "verify", "2"}, {"projector", "switch", "2"}, {"projector", "rollback"}, {"projector", "generations", "list"}}
+var operatorCommands = [][]string{{"projector", "rebuild"}, {"projector", "verify", "2"}, {"projector", "verify", "2", "--sample", "1000"}, {"projector", "switch", "2"}, {"projector", "rollback"}, {"projector", "generations", "list"}}
 
 // check holds the command's settings against what it has, and has it check their values.
 func (c command) check() (f faults) {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +105,20 @@ func TestRun_Arguments(t *testing.T) {
 		if !strings.Contains(out.String(), c.out) {
 			t.Errorf("%q: no %q in %q", c.args, c.out, out.String())
 		}
+	}
+}
+
+// TestVerify_LimitsMemory holds that reading the topics for a sample stays within what
+// projecting them does.
+func TestVerify_LimitsMemory(t *testing.T) {
+	limit, percent := debug.SetMemoryLimit(math.MaxInt64), debug.SetGCPercent(100)
+	defer func() { debug.SetMemoryLimit(limit); debug.SetGCPercent(percent) }()
+	args := []string{"verify", "2", "--sample", "1", "--clickhouse-addresses", "127.0.0.1:1"}
+	if err := run(t.Context(), args, func(string) string { return "" }, io.Discard); err == nil {
+		t.Fatal("it has verified without ClickHouse")
+	}
+	if got, want := debug.SetMemoryLimit(-1), memoryLimit(defaultConfig().ingest); got != want {
+		t.Errorf("the collector stays within %d bytes, want %d", got, want)
 	}
 }
 

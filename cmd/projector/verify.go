@@ -105,6 +105,7 @@ func verify(ctx context.Context, args []string, getenv func(string) string, stdo
 	}
 	defer func() { _ = server.Close() }()
 	if config.sample > 0 {
+		limitMemory(config.ingest, getenv)
 		return sample(ctx, config, server, number, stdout)
 	}
 	found, err := compare(ctx, config, server, number)

@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,9 +62,7 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 	}
 	fold := &fold{draw: draw, peers: map[projection.UserKey]struct{}{}, to: projection.NewModel()}
 	err = s.Generation.Drawn(ctx, draw, func(k projection.Key) error {
-		if t, name, _ := events.SplitConversationID(k.ConversationID); t == events.TypeC2C {
-			fold.peers[projection.UserKey{App: k.App, UserID: name}] = struct{}{}
-		}
+		addPeer(fold.peers, k)
 		return nil
 	})
 	if err != nil {
@@ -140,35 +140,40 @@ func (s *Sample) compare(ctx context.Context, draw readmodel.Draw, fold *fold, p
 			places[k] = struct{}{}
 		}
 	}
-	all := slices.Collect(maps.Keys(places))
-	now := events.MicrosOf(s.Now)
-	is := &recorder{Store: s.Generation, to: projection.NewModel()}
-	for some := range slices.Chunk(all, placesAtOnce) {
+	all := slices.SortedFunc(maps.Keys(places), byConversation)
+	found := &Sampled{Whole: true, Replies: len(all), Conversations: len(conversationsOf(all))}
+	now, after := events.MicrosOf(s.Now), projection.NewModel()
+	for some := range slices.Chunk(all, placesAtOnce) { // models of all of them would take much memory
+		is := &recorder{Store: s.Generation, to: projection.NewModel()}
 		if _, err := replies(ctx, is, now, some); err != nil {
 			return nil, err
 		}
-	}
-	// 3 what the topics have now, which is no less again
-	if ends, err = projectors.Ends(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // as above
-	}
-	if err := s.read(ctx, consumer, ends); err != nil {
-		return nil, err
-	}
-	after := fold.cut()
-	after.Merge(before)
-	// Of whom nobody knew that they would be shown, no profile was kept.
-	for k, profile := range is.to.Users {
-		if _, kept := fold.peers[k]; !kept {
-			before.Users[k], after.Users[k] = profile, profile
+		// 3 what the topics have now, which is no less again
+		if ends, err = projectors.Ends(ctx); err != nil {
+			return nil, err //nolint:wrapcheck // as above
 		}
-	}
-
-	lacks, has := join(before, is.to), join(is.to, after)
-	found := &Sampled{Whole: true, Replies: len(all), Conversations: conversations(all)}
-	for some := range slices.Chunk(all, placesAtOnce) {
+		if err := s.read(ctx, consumer, ends); err != nil {
+			return nil, err
+		}
+		after.Merge(fold.cut())
+		these, peers := conversationsOf(some), map[projection.UserKey]struct{}{}
+		for _, k := range some {
+			addPeer(peers, k)
+		}
+		among := func(app string, c events.Conversation) bool {
+			_, ok := these[projection.EditKey{App: app, Conversation: c}]
+			return ok
+		}
+		had := part(before, among, peers)
+		has := join(had, part(after, among, peers))
+		// Of whom nobody knew that they would be shown, no profile was kept.
+		for k, profile := range is.to.Users {
+			if _, kept := fold.peers[k]; !kept {
+				had.Users[k], has.Users[k] = profile, profile
+			}
+		}
 		var made [4]map[projection.Key]reply
-		for i, m := range []*projection.Model{is.to, lacks, has, after} {
+		for i, m := range []*projection.Model{is.to, join(had, is.to), join(is.to, has), has} {
 			if made[i], err = replies(ctx, newFolded(m), now, some); err != nil {
 				return nil, err
 			}
@@ -242,36 +247,43 @@ func (f *fold) Insert(_ context.Context, batches iter.Seq2[[]*projection.Model, 
 }
 
 func (f *fold) write(m *projection.Model) {
+	some := part(m, f.draw.Has, f.peers)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.to.Merge(some)
+}
+
+// part is what a model has that replies on some conversations are made of, and the profiles
+// of some users.
+func part(m *projection.Model, among func(app string, c events.Conversation) bool, peers map[projection.UserKey]struct{}) *projection.Model {
 	some := projection.NewModel()
 	some.Plans, some.Erased = m.Plans, m.Erased
 	for k, v := range m.States {
-		if f.draw.Has(k.App, conversationOf(k)) {
+		if among(k.App, conversationOf(k)) {
 			some.States[k] = v
 		}
 	}
 	for k, v := range m.Edits {
-		if f.draw.Has(k.App, k.Conversation) {
+		if among(k.App, k.Conversation) {
 			some.Edits[k] = v
 		}
 	}
 	for k, v := range m.Messages {
-		if k.Conversation.Type == events.TypeGroup && f.draw.Has(k.App, k.Conversation) {
-			some.Messages[k] = v
+		if k.Conversation.Type == events.TypeGroup && among(k.App, k.Conversation) {
+			some.Messages[k] = &projection.Message{From: v.From} // no reply shows more of it
 		}
 	}
 	for k, v := range m.Groups {
-		if f.draw.Has(k.App, events.Group(k.GroupID)) {
+		if among(k.App, events.Group(k.GroupID)) {
 			some.Groups[k] = v
 		}
 	}
 	for k, v := range m.Users {
-		if _, kept := f.peers[k]; kept {
+		if _, kept := peers[k]; kept {
 			some.Users[k] = v
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.to.Merge(some)
+	return some
 }
 
 // cut gives what was kept since the last time.
@@ -288,11 +300,23 @@ func conversationOf(k projection.Key) events.Conversation {
 	return events.ConversationOf{UserID: k.Owner, ConversationID: k.ConversationID}.Conversation()
 }
 
-// conversations is how many there are of their users' registers.
-func conversations(of []projection.Key) int {
+// conversationsOf are those of their users' registers.
+func conversationsOf(places []projection.Key) map[projection.EditKey]struct{} {
 	all := map[projection.EditKey]struct{}{}
-	for _, k := range of {
+	for _, k := range places {
 		all[projection.EditKey{App: k.App, Conversation: conversationOf(k)}] = struct{}{}
 	}
-	return len(all)
+	return all
+}
+
+// byConversation has the members of a group follow each other.
+func byConversation(a, b projection.Key) int {
+	return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.ConversationID, b.ConversationID), strings.Compare(a.Owner, b.Owner))
+}
+
+// addPeer adds whose profile is shown at a place.
+func addPeer(to map[projection.UserKey]struct{}, place projection.Key) {
+	if t, name, _ := events.SplitConversationID(place.ConversationID); t == events.TypeC2C {
+		to[projection.UserKey{App: place.App, UserID: name}] = struct{}{}
+	}
 }

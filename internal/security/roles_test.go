@@ -28,7 +28,9 @@ func TestRoles(t *testing.T) {
 
 	w.mustRun(operator, "projector", "rebuild")
 	w.mustRun(operator, "projector", "verify", "2", "--strict")
-	w.mustRun(w.settings("projector", "operator"), "projector", "verify", "2", "--sample", "100")
+	for _, who := range []map[string]string{operator, w.settings("projector", "operator")} {
+		w.mustRun(who, "projector", "verify", "2", "--sample", "100")
+	}
 	w.mustRun(operator, "projector", "switch", "2")
 	w.awaitShown("demo", w.send("demo"))
 	w.mustRun(operator, "projector", "rollback")
