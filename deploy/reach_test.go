@@ -28,6 +28,7 @@ var (
 	home      = map[string]string{nameOf: "convoview"}
 	neighbour = peer{name: "another pod of the namespace", namespace: home, pod: map[string]string{"app": "shell"}}
 	backend   = peer{name: "a backend", namespace: map[string]string{nameOf: "chat", "convoview/backend": "true"}}
+	analyst   = peer{name: "an analyst", namespace: map[string]string{nameOf: "reports", "convoview/analyst": "true"}}
 	watcher   = peer{name: "Prometheus", namespace: map[string]string{nameOf: "monitoring"}}
 	altinity  = peer{name: "ClickHouse's operator", namespace: map[string]string{nameOf: "clickhouse-operator"}}
 	stranger  = peer{name: "a stranger", namespace: map[string]string{nameOf: "default"}}
@@ -40,9 +41,9 @@ var admitted = map[string]map[int32][]peer{
 	"Deployment projector":             {8080: {watcher}},
 	"Deployment query":                 {8081: {watcher}},
 	"StatefulSet kafka":                {9092: {neighbour, backend}},
-	"StatefulSet clickhouse":           {9000: {neighbour}, 8123: {neighbour}, 9363: {watcher}},
+	"StatefulSet clickhouse":           {9000: {neighbour, analyst}, 8123: {neighbour, analyst}, 9363: {watcher}},
 	"StatefulSet nats":                 {4222: {neighbour, backend}, 8222: {}},
-	"ClickHouseInstallation convoview": {9000: {neighbour, altinity}, 8123: {neighbour, altinity}, 9363: {watcher}},
+	"ClickHouseInstallation convoview": {9000: {neighbour, analyst, altinity}, 8123: {neighbour, analyst, altinity}, 9363: {watcher}},
 	"chart nats":                       {4222: {neighbour, backend}, 6222: {}, 7777: {watcher}},
 }
 
@@ -74,7 +75,7 @@ func (c *cluster) checkPolicies() (f faults) {
 			if !known {
 				f.add("%s has the port %d, and nothing says who may reach it", p.owner, port.ContainerPort)
 			}
-			for _, from := range []peer{neighbour, backend, watcher, altinity, stranger} {
+			for _, from := range []peer{neighbour, backend, analyst, watcher, altinity, stranger} {
 				want := slices.ContainsFunc(allowed, func(p peer) bool { return p.name == from.name })
 				if got := c.reaches(from, to, port.ContainerPort); got != want {
 					f.add("%s reaches port %d of %s: %t, expected %t", from.name, port.ContainerPort, p.owner, got, want)
