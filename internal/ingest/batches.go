@@ -14,8 +14,11 @@ import (
 // response is what a fetch response says that kafka-go keeps to itself. filter
 // leaves in it for kafka-go only the batches whose records are to be handled.
 type response struct {
-	// offset was asked for.
-	offset int64
+	// offset is wanted. asked was asked for: the same, or the one before, to see what
+	// lies in front of it.
+	offset, asked int64
+	// sure says that there is no more to be seen of the first batch.
+	sure bool
 	// seen says that filter has looked at the response.
 	seen bool
 	// highWater is the end of the partition, stable that of what no open
@@ -34,6 +37,10 @@ type response struct {
 	control, aborted int
 	// corrupt is the batch that ended the look, if any did.
 	corrupt *corruption
+	// elsewhere: the first batch is to be seen with the one before it. Nothing is left in.
+	elsewhere bool
+	// holes says that there were offsets without a batch.
+	holes bool
 
 	transactions []transaction  // aborted ones that begin later
 	aborting     map[int64]bool // producers whose aborted transaction has begun
@@ -42,9 +49,9 @@ type response struct {
 // transaction is one that was aborted.
 type transaction struct{ producer, first int64 }
 
-func (r *response) reset(offset int64) {
+func (r *response) reset(offset, asked int64, sure bool) {
 	clear(r.aborting)
-	*r = response{offset: offset, first: -1, next: offset, batches: r.batches[:0], transactions: r.transactions[:0], aborting: r.aborting}
+	*r = response{offset: offset, asked: asked, sure: sure, first: -1, next: offset, batches: r.batches[:0], transactions: r.transactions[:0], aborting: r.aborting}
 }
 
 // batchHeader is what a record batch says of itself.
@@ -168,7 +175,9 @@ func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	code = c.int16()
 	highWaterAt := c.at
 	r.highWater, r.stable = c.int64(), c.int64()
-	c.take(8) // first offset
+	if start := c.int64(); r.offset <= max(start, 0) {
+		r.sure = true // there is nothing before
+	}
 	for n := c.int32(); n > 0 && !c.short; n-- {
 		r.transactions = append(r.transactions, transaction{c.int64(), c.int64()})
 	}
@@ -191,7 +200,7 @@ func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	// kafka-go takes a response without records for an error, unless the high
 	// water mark is what it asked for; and in that case it forgets to read the
 	// records that brokers may send all the same. So it is told what fits.
-	mark := r.offset
+	mark := r.asked
 	if end > begin {
 		mark = r.next
 	}
@@ -207,19 +216,29 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 	last := int64(math.MinInt64)
 	for at := begin; at < len(frame); {
 		batch, size, err := parseBatch(frame[at:])
+		sound := err == nil
 		switch {
-		case err == nil && batch.first <= last:
+		case sound && batch.first <= last:
 			err = fmt.Errorf("its first offset is %d, after %d", batch.first, last)
-		case err == nil && batch.first > max(r.highWater, r.next):
+		case sound && batch.first > max(r.highWater, r.next):
 			err = fmt.Errorf("its first offset is %d, beyond the end of the partition at %d", batch.first, r.highWater)
 		case at > begin && (errors.Is(err, errCutOff) || errors.Is(err, errOldFormat)):
 			return end, nil // the next fetch begins with it
 		case errors.Is(err, errOldFormat):
 			return end, err
+		case sound && (at == begin || batch.first > r.next):
+			var wait bool
+			if wait, err = r.weigh(batch, frame[at+size:], at == begin); wait {
+				return end, nil
+			}
 		}
 		if err != nil {
 			next := r.after(frame[at:], batch, size)
 			if next >= 0 && next <= r.next {
+				if sound {
+					batch.last = r.next - 1
+					r.follow(batch)
+				}
 				at += size // it lies before what is wanted: a broker finds it by what it claims
 				continue
 			}
@@ -241,21 +260,47 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 	return end, nil
 }
 
+// weigh looks whether a batch may be where it says: its first offset, alone of what it says,
+// is in no checksum. The first of a response is there because of what it says, and one with
+// a hole before it may be as far off as the hole is wide: to believe it would be to jump
+// over what is there. Compaction leaves holes, too. So it is the batch behind it that tells.
+// Until there is one, the batch has to wait for the next fetch, which begins with it.
+func (r *response) weigh(batch batchHeader, rest []byte, first bool) (wait bool, err error) {
+	following, size, err := parseBatch(rest)
+	follows := err == nil
+	hole := batch.first > r.next
+	r.holes = r.holes || hole
+	switch {
+	case first && !r.sure && batch.first != r.offset && batch.last >= r.offset:
+		r.elsewhere = true
+		return true, nil
+	case follows && following.first <= batch.last: // one of them lies
+		bound := r.highWater
+		third, _, err := parseBatch(rest[size:])
+		if err == nil {
+			bound = third.first
+		}
+		switch room := bound - batch.last - 1; {
+		case room <= following.last-following.first:
+			return false, fmt.Errorf("its offsets are %d to %d, and the batch after it has %d to %d", batch.first, batch.last, following.first, following.last)
+		case err != nil && r.next > r.offset:
+			return true, nil
+		}
+	case hole && !follows && r.next > r.offset:
+		return true, nil
+	case hole && !follows && batch.last >= r.highWater:
+		return false, fmt.Errorf("its offsets are %d to %d after %d, and the partition ends at %d", batch.first, batch.last, r.next-1, r.highWater)
+	}
+	return false, nil
+}
+
 // keep decides whether a sound batch has records to handle.
 func (r *response) keep(batch batchHeader) bool {
-	for len(r.transactions) > 0 && r.transactions[0].first <= batch.last {
-		if r.aborting == nil {
-			r.aborting = map[int64]bool{}
-		}
-		r.aborting[r.transactions[0].producer] = true
-		r.transactions = r.transactions[1:]
-	}
+	r.follow(batch)
 	switch {
 	case batch.last < r.offset:
 		return false
 	case batch.control:
-		// After an aborted transaction has begun, its producer's next marker is its end.
-		delete(r.aborting, batch.producer)
 		r.control += batch.records
 		return false
 	case batch.transactional && r.aborting[batch.producer]:
@@ -269,6 +314,21 @@ func (r *response) keep(batch batchHeader) bool {
 	}
 	r.batches = append(r.batches, batch)
 	return true
+}
+
+// follow keeps account of which aborted transactions are open at the end of a batch.
+func (r *response) follow(batch batchHeader) {
+	for len(r.transactions) > 0 && r.transactions[0].first <= batch.last {
+		if r.aborting == nil {
+			r.aborting = map[int64]bool{}
+		}
+		r.aborting[r.transactions[0].producer] = true
+		r.transactions = r.transactions[1:]
+	}
+	if batch.control {
+		// After an aborted transaction has begun, its producer's next marker is its end.
+		delete(r.aborting, batch.producer)
+	}
 }
 
 // after finds where the partition goes on after a corrupted batch at the

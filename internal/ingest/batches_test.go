@@ -82,6 +82,7 @@ func TestResponse_Filter(t *testing.T) {
 	for _, c := range []struct {
 		name                     string
 		offset, end              int64
+		back                     int64 // how far before the offset was asked
 		aborted                  []transaction
 		in, keep                 [][]byte
 		next                     int64
@@ -130,6 +131,17 @@ func TestResponse_Filter(t *testing.T) {
 			in: [][]byte{batchOf(10, 10, 1, producedBy(7, transactional))}, next: 11, dropAborted: 1,
 		},
 
+		{
+			name: "a transaction that ended before", offset: 12, end: 13, back: 1, aborted: []transaction{{7, 10}},
+			in:   [][]byte{batchOf(11, 11, 1, producedBy(7, marker)), batchOf(12, 12, 1, producedBy(7, transactional))},
+			keep: [][]byte{batchOf(12, 12, 1, producedBy(7, transactional))}, next: 13, records: 1,
+		},
+		{
+			name: "the same, and its end claims to lie elsewhere", offset: 12, end: 13, back: 1, aborted: []transaction{{7, 10}},
+			in:   [][]byte{batchOf(12, 12, 1, producedBy(7, marker)), batchOf(12, 12, 1, producedBy(7, transactional))},
+			keep: [][]byte{batchOf(12, 12, 1, producedBy(7, transactional))}, next: 13, records: 1,
+		},
+
 		{name: "corrupted at the end", offset: 10, end: 14, in: [][]byte{a, flipped}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: 14},
 		{name: "corrupted, and another follows", offset: 13, end: 30, in: [][]byte{flipped, batchOf(20, 20, 1, nil)}, next: 13, corrupt: true, after: 20},
 		{
@@ -166,12 +178,34 @@ func TestResponse_Filter(t *testing.T) {
 			name: "the same, and all is known", offset: 14, end: 14, next: 14,
 			in: [][]byte{changed(a, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) }), b},
 		},
+		{
+			name: "a hole, and an end to come", offset: 10, end: 40,
+			in: [][]byte{a, batchOf(20, 20, 1, nil)}, keep: [][]byte{a}, next: 13, records: 3,
+		},
+		{
+			name: "the same at the beginning", offset: 13, end: 40,
+			in: [][]byte{batchOf(20, 20, 1, nil)}, keep: [][]byte{batchOf(20, 20, 1, nil)}, next: 21, records: 1,
+		},
+		{
+			name: "a hole that is none", offset: 10, end: 40, next: 13, records: 3, corrupt: true, after: 14,
+			in: [][]byte{a, batchOf(29, 29, 1, nil), batchOf(14, 19, 1, nil), batchOf(20, 39, 1, nil)}, keep: [][]byte{a},
+		},
+		{
+			name: "a hole, and one that is not in it", offset: 10, end: 40, next: 30, records: 4, corrupt: true, after: 32,
+			in:   [][]byte{a, batchOf(29, 29, 1, nil), batchOf(14, 15, 1, nil), batchOf(32, 39, 1, nil)},
+			keep: [][]byte{a, batchOf(29, 29, 1, nil)},
+		},
+		{
+			name: "the same, and which one is not known", offset: 10, end: 40, next: 13, records: 3,
+			in: [][]byte{a, batchOf(29, 29, 1, nil), batchOf(14, 15, 1, nil)}, keep: [][]byte{a},
+		},
+		{name: "beyond the end by its last offset", offset: 13, end: 22, next: 13, corrupt: true, after: -1, in: [][]byte{batchOf(20, 22, 1, nil)}},
 		{name: "more records than offsets", offset: 10, end: 14, in: [][]byte{batchOf(10, 12, 4, nil), b}, next: 10, corrupt: true, after: 13},
 		{name: "less than a header", offset: 10, end: 14, in: [][]byte{a[:30]}, next: 10, corrupt: true, after: -1},
 	} {
 		for version := int16(5); version <= 10; version++ {
 			var r response
-			r.reset(c.offset)
+			r.reset(c.offset, c.offset-c.back, true)
 			frame, err := r.filter(frameOf(version, c.end, c.aborted, c.in...), version)
 			if err != nil {
 				t.Errorf("%s, version %d: %v", c.name, version, err)
@@ -181,7 +215,7 @@ func TestResponse_Filter(t *testing.T) {
 			if diff := cmp.Diff(slices.Concat(c.keep...), kept, cmp.Transformer("", func(b []byte) string { return string(b) })); diff != "" {
 				t.Errorf("%s, version %d: kept (-want +got):\n%s", c.name, version, diff)
 			}
-			if len(kept) == 0 != (mark == c.offset) {
+			if len(kept) == 0 != (mark == c.offset-c.back) {
 				t.Errorf("%s, version %d: %d bytes with the mark %d at offset %d", c.name, version, len(kept), mark, c.offset)
 			}
 			got := []int64{r.next, int64(r.records), int64(r.control), int64(r.aborted), max(c.end, c.next), int64(len(c.keep))}
@@ -211,7 +245,7 @@ func TestResponse_EveryFlippedBit(t *testing.T) {
 	for bit := batchCRC * 8; bit < len(sound)*8; bit++ {
 		bad := changed(sound, func(b []byte) { b[bit/8] ^= 1 << (bit % 8) })
 		var r response
-		r.reset(13)
+		r.reset(13, 13, true)
 		if _, err := r.filter(frameOf(10, 17, nil, bad, follows), 10); err != nil {
 			t.Fatalf("bit %d: %v", bit, err)
 		}
@@ -223,7 +257,7 @@ func TestResponse_EveryFlippedBit(t *testing.T) {
 
 func TestResponse_BrokersTime(t *testing.T) {
 	var r response
-	r.reset(0)
+	r.reset(0, 0, true)
 	producers, brokers := batchOf(0, 0, 1, nil), batchOf(1, 1, 1, producedBy(-1, attributeLogAppendTime))
 	if _, err := r.filter(frameOf(10, 2, nil, producers, brokers), 10); err != nil {
 		t.Fatal(err)
@@ -241,23 +275,23 @@ func TestResponse_Refuses(t *testing.T) {
 	binary.BigEndian.PutUint32(message[batchOutsideLength:], crc32.ChecksumIEEE(message[batchMagic:]))
 
 	var r response
-	r.reset(0)
+	r.reset(0, 0, true)
 	if _, err := r.filter(frameOf(10, 1, nil, message), 10); !errors.Is(err, errOldFormat) {
 		t.Errorf("old format: %v", err)
 	}
-	r.reset(0)
+	r.reset(0, 0, true)
 	if _, err := r.filter(frameOf(10, 2, nil, batchOf(0, 0, 1, nil), message), 10); err != nil || len(r.batches) != 1 || r.corrupt != nil {
 		t.Errorf("old format after new: %v, %d batches, %v", err, len(r.batches), r.corrupt)
 	}
 	for _, version := range []int16{4, 11} {
-		r.reset(0)
+		r.reset(0, 0, true)
 		if _, err := r.filter(frameOf(version, 1, nil), version); err == nil || r.seen {
 			t.Errorf("version %d is let pass", version)
 		}
 	}
 	whole := frameOf(10, 1, []transaction{{1, 0}}, batchOf(0, 0, 1, nil))
 	for n := 8; n < len(whole); n++ {
-		r.reset(0)
+		r.reset(0, 0, true)
 		if _, err := r.filter(slices.Clone(whole[:n]), 10); err == nil && !r.seen {
 			t.Errorf("%d bytes of %d: no error", n, len(whole))
 		}

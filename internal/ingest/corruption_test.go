@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -65,6 +67,8 @@ func TestFetch_CorruptedBatch(t *testing.T) {
 		{"count", func(b []byte) { b[batchRecords] ^= 0x80 }},
 		{"format", func(b []byte) { b[batchMagic] ^= 2 }},
 		{"first offset", func(b []byte) { b[2] ^= 1 }},
+		{"first offset, a little lower", func(b []byte) { b[7] ^= 1 }},
+		{"first offset, a little higher", func(b []byte) { b[7] ^= 4 }},
 		{"length", func(b []byte) { b[batchLength+2] ^= 1 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -186,6 +190,106 @@ func TestFetch_CorruptedBatchThatTheLeaderCannotRead(t *testing.T) {
 		t.Errorf("%d fetches, want 3", fetches)
 	}
 	r.mustStop()
+}
+
+// shelf is a log as a leader has it. It knows where some of the batches are, finds the others
+// by what they claim, and gives some at a time.
+type shelf struct {
+	mu         sync.Mutex
+	log        [][]byte
+	index      map[int64]int // by first offset
+	start, end int64
+	most       int // batches at a time
+}
+
+func (s *shelf) fetch(req *kmsg.FetchRequest) kmsg.Response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := req.Topics[0].Partitions[0].FetchOffset
+	found := s.log
+	for first, i := range s.index {
+		if first <= asked && len(s.log)-i < len(found) {
+			found = s.log[i:]
+		}
+	}
+	for len(found) > 0 {
+		if batch, _, _ := parseBatch(found[0]); batch.last >= asked {
+			break
+		}
+		found = found[1:]
+	}
+	res := fetchResponse(req, s.end, slices.Concat(found[:min(s.most, len(found))]...))
+	p := &res.Topics[0].Partitions[0]
+	if p.LogStartOffset = s.start; asked < s.start || asked > s.end {
+		p.ErrorCode, p.RecordBatches = kerr.OffsetOutOfRange.Code, nil
+	}
+	return res
+}
+
+// change changes a batch, and gives the first offset that it claims to have.
+func (s *shelf) change(i int, change func([]byte)) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s.log[i])
+	return int64(binary.BigEndian.Uint64(s.log[i]))
+}
+
+// Whatever bit flips of a batch's first offset, which no CRC covers: the batches around it
+// are all read, wherever a response or reading begins, and it is named. What nothing tells
+// from a hole that compaction has left is not: the first batch of a partition (or a segment)
+// that claims to lie earlier, one that claims to lie in a hole that is there, and one that
+// claims to lie later and is alone in its response, at the end of a segment, say.
+func TestFetch_EveryFlippedBitOfAFirstOffset(t *testing.T) {
+	h := newEmbedded(t, 1)
+	const start = 1000
+	var sound []batchHeader
+	s := &shelf{start: start, end: start, index: map[int64]int{}, most: 6}
+	for i := range 26 {
+		if i%4 == 0 {
+			s.index[s.end] = i
+		}
+		last := s.end + int64(i/2%4)
+		s.log = append(s.log, batchOf(s.end, last, 1, holding(fmt.Append(nil, i))))
+		batch, _, _ := parseBatch(s.log[i])
+		sound, s.end = append(sound, batch), last+1
+	}
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		return s.fetch(r.(*kmsg.FetchRequest)), nil, true
+	})
+	c := newCluster(h.config())
+	defer c.close()
+	for i := range 12 * 64 { // first, last and in the middle of a response
+		bad, bit := i/64, i%64
+		claims := s.change(bad, func(b []byte) { b[7-bit/8] ^= 1 << (bit % 8) })
+		for _, begin := range []int64{start, sound[bad].first, sound[bad+1].first} {
+			read, lost := map[string]bool{}, int64(-1)
+			f := &fetcher{cluster: c, topic: messagesTopic}
+			for next, tries := begin, 0; next < s.end; tries++ {
+				result, err := f.fetch(h.ctx, next, func(m kafka.Message) error {
+					read[string(m.Value)] = true
+					return nil
+				})
+				if next = result.next; result.lost != nil {
+					lost = result.lost.from
+				}
+				if tries > 100 {
+					t.Fatalf("batch %d, bit %d, from %d: stands still at %d: %v", bad, bit, begin, next, err)
+				}
+			}
+			f.close()
+			for i, batch := range sound {
+				if i != bad && batch.first >= begin && !read[fmt.Sprint(i)] {
+					t.Errorf("batch %d, bit %d, from %d: batch %d is not read", bad, bit, begin, i)
+				}
+			}
+			known := begin <= sound[bad].first && (bad > 0 || claims >= start)
+			if named := lost == sound[bad].first; named != known {
+				t.Errorf("batch %d, bit %d (%d instead of %d), from %d: lost from %d", bad, bit, claims, sound[bad].first, begin, lost)
+			}
+		}
+		s.change(bad, func(b []byte) { b[7-bit/8] ^= 1 << (bit % 8) })
+	}
 }
 
 // A batch that is damaged on its way is fetched again, over another connection.

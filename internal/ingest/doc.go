@@ -79,6 +79,11 @@
 // a replica, say) or its events are sent again, reading them again puts
 // everything right.
 //
+// No checksum covers a batch's first offset. So no batch is believed that leaves a hole
+// before it, or that begins elsewhere than where reading goes on, until those around it
+// bear it out: of two that overlap, the first one lies if the second one has no room behind
+// it. Holes as such are sound: compaction leaves them.
+//
 // Where to go on is told by the sound batch that follows, or else by the
 // batch itself. When there is neither, or when the leader itself cannot find
 // its way past the place, the partition stands still, and says so, until there

@@ -25,7 +25,13 @@ type fetcher struct {
 	// suspect is the corrupted batch that the last fetch met, to be seen again
 	// on another connection before it is believed.
 	suspect *corruption
+	// holes says that the last fetch met offsets without a batch, so the next one is likely
+	// to begin behind some, too.
+	holes bool
 }
+
+// errElsewhere says that the first batch has to be seen with the one before it.
+var errElsewhere = errors.New("it begins elsewhere")
 
 // fetched is the outcome of one fetch. It is valid, as far as it goes, after an error, too.
 type fetched struct {
@@ -44,28 +50,46 @@ type fetched struct {
 // connection is made at need, and does not outlive an error.
 func (f *fetcher) fetch(ctx context.Context, offset int64, handle func(kafka.Message) error) (fetched, error) {
 	result := fetched{next: offset}
-	stop, err := f.connect(ctx)
-	if err != nil {
-		return result, err
+	err := errElsewhere
+	if !f.holes {
+		err = f.ask(ctx, &result, offset, false, handle)
 	}
-	defer stop()
-	err = f.read(&result, handle)
-	if err != nil {
-		f.close()
-		if ctx.Err() != nil {
-			return result, context.Cause(ctx)
+	if errors.Is(err, errElsewhere) && offset > 0 {
+		if err = f.ask(ctx, &result, offset-1, true, handle); judge(err) == outOfRange {
+			err = errElsewhere
 		}
-		return result, fmt.Errorf("fetch %s/%d from offset %d: %w", f.topic, f.id, offset, err)
 	}
-	return result, nil
+	if errors.Is(err, errElsewhere) { // there is nothing before it, or only that
+		err = f.ask(ctx, &result, offset, true, handle)
+	}
+	switch {
+	case err == nil:
+		return result, nil
+	case ctx.Err() != nil:
+		return result, context.Cause(ctx)
+	}
+	return result, fmt.Errorf("fetch %s/%d from offset %d: %w", f.topic, f.id, offset, err)
 }
 
-func (f *fetcher) read(result *fetched, handle func(kafka.Message) error) error {
-	if _, err := f.conn.Seek(result.next, kafka.SeekAbsolute|kafka.SeekDontCheck); err != nil {
+// ask makes one fetch of what is wanted from result.next on, asking for an offset; see response.
+func (f *fetcher) ask(ctx context.Context, result *fetched, offset int64, sure bool, handle func(kafka.Message) error) error {
+	stop, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err = f.read(result, offset, sure, handle); err != nil && !errors.Is(err, errElsewhere) {
+		f.close()
+	}
+	return err
+}
+
+func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kafka.Message) error) error {
+	if _, err := f.conn.Seek(offset, kafka.SeekAbsolute|kafka.SeekDontCheck); err != nil {
 		return err
 	}
 	f.extend()
-	f.tap.expect(result.next)
+	f.tap.expect(result.next, offset, sure)
 	batch := f.conn.ReadBatchWith(kafka.ReadBatchConfig{
 		MinBytes:       1,
 		MaxBytes:       f.cluster.config.FetchMaxBytes,
@@ -101,6 +125,9 @@ func (f *fetcher) read(result *fetched, handle func(kafka.Message) error) error 
 			}
 			return err
 		}
+		if message.Offset < response.offset {
+			continue
+		}
 		for len(batches) > 0 && batches[0].last < message.Offset {
 			batches = batches[1:]
 		}
@@ -130,11 +157,15 @@ func (f *fetcher) finish(result *fetched, records int) error {
 	switch {
 	case !r.seen:
 		return errors.New("no response to the fetch")
+	case r.elsewhere || r.asked < r.offset && r.next == r.offset && r.corrupt == nil:
+		f.holes = false
+		return errElsewhere
 	case records < r.records:
 		return fmt.Errorf("kafka-go gave %d of %d records", records, r.records)
 	case r.next == r.offset && r.corrupt == nil && min(r.stable, r.highWater) > r.offset:
 		return fmt.Errorf("the leader has records up to offset %d but sends none: its log may be damaged there", min(r.stable, r.highWater)-1)
 	}
+	f.holes = r.holes
 	result.next = max(result.next, r.next)
 	result.control, result.aborted = r.control, r.aborted
 

@@ -10,12 +10,12 @@ import (
 // wanted, ascending, and that reading goes on after them and after nothing else.
 func FuzzResponse(f *testing.F) {
 	a, b := batchOf(10, 12, 3, nil), batchOf(13, 13, 1, nil)
-	f.Add(slices.Concat(a, b), int16(10), int64(10), int64(14), int64(0), false)
-	f.Add(slices.Concat(a, b, a[:40]), int16(7), int64(11), int64(14), int64(0), true)
+	f.Add(slices.Concat(a, b), int16(10), int64(10), int64(14), int64(0), int64(0), false, true)
+	f.Add(slices.Concat(a, b, a[:40]), int16(7), int64(11), int64(14), int64(0), int64(1), true, true)
 	f.Add(slices.Concat(batchOf(10, 10, 1, producedBy(7, transactional)), batchOf(11, 11, 1, producedBy(7, marker)), batchOf(12, 20, 0, nil)),
-		int16(5), int64(10), int64(12), int64(7), true)
-	f.Fuzz(func(t *testing.T, batches []byte, version int16, offset, end, producer int64, sealed bool) {
-		if version < 5 || version > 10 {
+		int16(5), int64(10), int64(12), int64(7), int64(0), true, false)
+	f.Fuzz(func(t *testing.T, batches []byte, version int16, offset, end, producer, back int64, sealed, sure bool) {
+		if version < 5 || version > 10 || back < 0 || back > 1 || offset < back {
 			return
 		}
 		batches = slices.Clone(batches)
@@ -30,9 +30,9 @@ func FuzzResponse(f *testing.F) {
 		frame := frameOf(version, end, []transaction{{producer, offset}}, batches)
 		whole := len(frame)
 		var r response
-		r.reset(offset)
+		r.reset(offset, offset-back, sure)
 		out, err := r.filter(frame, version)
-		if err != nil {
+		if err != nil || r.elsewhere && r.next == offset && len(r.batches) == 0 {
 			return
 		}
 		// Nothing sound is passed over, up to the first batch that is not. One
@@ -42,6 +42,9 @@ func FuzzResponse(f *testing.F) {
 			batch, size, err := parseBatch(rest)
 			if err != nil || batch.first <= before || batch.first > after {
 				break
+			}
+			if following, _, err := parseBatch(rest[size:]); err == nil && following.first <= batch.last {
+				break // one of them is none
 			}
 			rest, before, after = rest[size:], batch.last, max(after, batch.last+1)
 			wanted := batch.last >= offset && batch.records > 0 && !batch.control && (!batch.transactional || batch.producer != producer)
