@@ -19,6 +19,8 @@ type response struct {
 	offset, asked int64
 	// sure says that there is no more to be seen of the first batch.
 	sure bool
+	// before is the batch that lay in front of offset when it was read; nil: not known.
+	before *batchHeader
 	// seen says that filter has looked at the response.
 	seen bool
 	// highWater is the end of the partition, stable that of what no open
@@ -28,6 +30,8 @@ type response struct {
 	first int64
 	// next is the offset after the last sound batch, whatever compaction has left of it.
 	next int64
+	// last is the last sound batch.
+	last batchHeader
 	// batches are those left in, ascending.
 	batches []batchHeader
 	// records is how many of theirs kafka-go must give at least: all but those
@@ -37,8 +41,8 @@ type response struct {
 	control, aborted int
 	// corrupt is the batch that ended the look, if any did.
 	corrupt *corruption
-	// elsewhere: the first batch is to be seen with the one before it. Nothing is left in.
-	elsewhere bool
+	// doubt is why nothing is left in: errElsewhere or errAnother.
+	doubt error
 	// holes says that there were offsets without a batch.
 	holes bool
 
@@ -62,6 +66,12 @@ type batchHeader struct {
 	control, transactional bool
 	// appended is the broker's time with LogAppendTime, and zero without.
 	appended time.Time
+	crc      uint32
+}
+
+// is reports whether a batch is what another one was, or what compaction has left of it.
+func (b batchHeader) is(was batchHeader) bool {
+	return b.first == was.first && b.last == was.last && (b.crc == was.crc || b.records < was.records)
 }
 
 // corruption is a batch that cannot be trusted.
@@ -82,6 +92,10 @@ func (c *corruption) Error() string {
 func (c *corruption) Unwrap() error { return c.reason }
 
 var (
+	// errElsewhere: the first batch has to be seen with the one before it.
+	errElsewhere = errors.New("it begins elsewhere")
+	// errAnother: it is not the log that was read before.
+	errAnother   = errors.New("another batch is where the last one was read")
 	errCutOff    = errors.New("it is longer than the response")
 	errOldFormat = errors.New("records of message format 0 or 1, which ended with Kafka 0.11, are not supported: copy the topic into a new one")
 )
@@ -125,6 +139,7 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 	batch.first = int64(binary.BigEndian.Uint64(b))
 	batch.last = batch.first + int64(int32(binary.BigEndian.Uint32(b[batchLastOffsetDelta:])))
 	batch.records = int(int32(binary.BigEndian.Uint32(b[batchRecords:])))
+	batch.crc = binary.BigEndian.Uint32(b[batchCRC:])
 	batch.producer = int64(binary.BigEndian.Uint64(b[batchProducerID:]))
 	batch.control = attributes&attributeControl != 0
 	batch.transactional = attributes&attributeTransactional != 0
@@ -139,7 +154,7 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 	case size > len(b):
 		err = errCutOff
 	default:
-		want, got := binary.BigEndian.Uint32(b[batchCRC:]), crc32.Checksum(b[batchAttributes:size], castagnoli)
+		want, got := batch.crc, crc32.Checksum(b[batchAttributes:size], castagnoli)
 		if want != got {
 			err = fmt.Errorf("its CRC is %08x, its bytes give %08x", want, got)
 		} else if batch.first < 0 || batch.last+1 <= batch.first || batch.records < 0 || int64(batch.records) > batch.last-batch.first+1 {
@@ -245,7 +260,7 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 			r.corrupt = &corruption{from: r.next, base: batch.first, next: next, reason: err}
 			return end, nil
 		}
-		last = batch.last
+		last, r.last = batch.last, batch
 		if r.first < 0 && batch.last >= r.offset {
 			r.first = batch.first
 		}
@@ -272,7 +287,10 @@ func (r *response) weigh(batch batchHeader, rest []byte, first bool) (wait bool,
 	r.holes = r.holes || hole
 	switch {
 	case first && !r.sure && batch.first != r.offset && batch.last >= r.offset:
-		r.elsewhere = true
+		r.doubt = errElsewhere
+		return true, nil
+	case first && r.before != nil && r.asked < r.offset && batch.first <= r.asked && !batch.is(*r.before):
+		r.doubt = errAnother
 		return true, nil
 	case follows && following.first <= batch.last: // one of them lies
 		bound := r.highWater

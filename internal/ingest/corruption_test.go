@@ -226,6 +226,12 @@ func (s *shelf) fetch(req *kmsg.FetchRequest) kmsg.Response {
 	return res
 }
 
+func (s *shelf) put(start, end int64, log ...[]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.start, s.end, s.log = start, end, log
+}
+
 // change changes a batch, and gives the first offset that it claims to have.
 func (s *shelf) change(i int, change func([]byte)) int64 {
 	s.mu.Lock()
@@ -289,6 +295,52 @@ func TestFetch_EveryFlippedBitOfAFirstOffset(t *testing.T) {
 			}
 		}
 		s.change(bad, func(b []byte) { b[7-bit/8] ^= 1 << (bit % 8) })
+	}
+}
+
+// A connection that is new may lead to a log that has lost its end and has another one.
+func TestFetch_AnotherLog(t *testing.T) {
+	h := newEmbedded(t, 1)
+	s := &shelf{most: 10}
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		return s.fetch(r.(*kmsg.FetchRequest)), nil, true
+	})
+	c := newCluster(h.config())
+	defer c.close()
+	last := batchOf(13, 15, 3, nil)
+	for _, test := range []struct {
+		name  string
+		start int64
+		log   [][]byte
+		want  error
+	}{
+		{"the same", 10, [][]byte{batchOf(10, 12, 3, nil), last}, nil},
+		{"compacted", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 1, nil)}, nil},
+		{"compacted away", 10, [][]byte{batchOf(10, 12, 3, nil)}, nil},
+		{"retained from there on", 16, nil, nil},
+		{"other records", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 3, producedBy(7, 0))}, errAnother},
+		{"other batches", 10, [][]byte{batchOf(10, 13, 3, nil), batchOf(14, 15, 2, nil)}, errAnother},
+	} {
+		f := &fetcher{cluster: c, topic: messagesTopic}
+		read := func(from int64) (n int, err error) {
+			_, err = f.fetch(h.ctx, from, func(kafka.Message) error { n++; return nil })
+			return n, err
+		}
+		s.put(10, 16, last)
+		if n, err := read(13); n != 3 || err != nil {
+			t.Fatalf("%s: %d records, %v", test.name, n, err)
+		}
+		f.close()
+		s.put(test.start, 18, append(test.log, batchOf(16, 17, 2, nil))...)
+		want := 2
+		if test.want != nil {
+			want = 0
+		}
+		if n, err := read(16); n != want || !errors.Is(err, test.want) {
+			t.Errorf("%s: %d records, %v; want %d, %v", test.name, n, err, want, test.want)
+		}
+		f.close()
 	}
 }
 

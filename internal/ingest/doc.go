@@ -99,6 +99,11 @@
 // names topic, partition and both offsets, and counted; that it happened is
 // committed at once, so that it is said once.
 //
+// A topic that was made anew or has lost its end may be longer than before when
+// it is looked at again. So the first fetch over a new connection begins with the
+// batch that was read last, which must be what it was. An owner that has read
+// nothing yet cannot know.
+//
 // # Files
 //
 //	config.go       what it can be told

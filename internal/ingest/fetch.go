@@ -28,10 +28,11 @@ type fetcher struct {
 	// holes says that the last fetch met offsets without a batch, so the next one is likely
 	// to begin behind some, too.
 	holes bool
+	// before is the batch read last, which ended at the offset end. A connection that is new
+	// may lead to another log.
+	before *batchHeader
+	end    int64
 }
-
-// errElsewhere says that the first batch has to be seen with the one before it.
-var errElsewhere = errors.New("it begins elsewhere")
 
 // fetched is the outcome of one fetch. It is valid, as far as it goes, after an error, too.
 type fetched struct {
@@ -51,7 +52,7 @@ type fetched struct {
 func (f *fetcher) fetch(ctx context.Context, offset int64, handle func(kafka.Message) error) (fetched, error) {
 	result := fetched{next: offset}
 	err := errElsewhere
-	if !f.holes {
+	if known := f.before != nil && f.end == offset; !f.holes && (f.conn != nil || !known) {
 		err = f.ask(ctx, &result, offset, false, handle)
 	}
 	if errors.Is(err, errElsewhere) && offset > 0 {
@@ -90,6 +91,9 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 	}
 	f.extend()
 	f.tap.expect(result.next, offset, sure)
+	if f.end == result.next {
+		f.tap.response.before = f.before
+	}
 	batch := f.conn.ReadBatchWith(kafka.ReadBatchConfig{
 		MinBytes:       1,
 		MaxBytes:       f.cluster.config.FetchMaxBytes,
@@ -157,7 +161,9 @@ func (f *fetcher) finish(result *fetched, records int) error {
 	switch {
 	case !r.seen:
 		return errors.New("no response to the fetch")
-	case r.elsewhere || r.asked < r.offset && r.next == r.offset && r.corrupt == nil:
+	case r.doubt != nil:
+		return r.doubt
+	case r.asked < r.offset && r.next == r.offset && r.corrupt == nil:
 		f.holes = false
 		return errElsewhere
 	case records < r.records:
@@ -165,7 +171,10 @@ func (f *fetcher) finish(result *fetched, records int) error {
 	case r.next == r.offset && r.corrupt == nil && min(r.stable, r.highWater) > r.offset:
 		return fmt.Errorf("the leader has records up to offset %d but sends none: its log may be damaged there", min(r.stable, r.highWater)-1)
 	}
-	f.holes = r.holes
+	if f.holes = r.holes; r.next > r.offset {
+		before := r.last
+		f.before, f.end = &before, r.next
+	}
 	result.next = max(result.next, r.next)
 	result.control, result.aborted = r.control, r.aborted
 

@@ -32,7 +32,7 @@ func FuzzResponse(f *testing.F) {
 		var r response
 		r.reset(offset, offset-back, sure)
 		out, err := r.filter(frame, version)
-		if err != nil || r.elsewhere && r.next == offset && len(r.batches) == 0 {
+		if err != nil || r.doubt != nil && r.next == offset && len(r.batches) == 0 {
 			return
 		}
 		// Nothing sound is passed over, up to the first batch that is not. One

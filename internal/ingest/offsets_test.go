@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
@@ -22,6 +24,7 @@ import (
 const (
 	lossLine  = "data lost: records were deleted before they were read; going on at the earliest offset"
 	anewLine  = "the partition ends before the offset that was to be read next: its topic was made anew or has lost records; going on at the earliest offset"
+	otherLine = "the partition is not what was read before: its topic was made anew or has lost records; going on at the earliest offset"
 	stallLine = "partition stands still although its end is ahead; connecting anew"
 )
 
@@ -117,7 +120,7 @@ func TestConsumer_EndsWhenWhatIsLostMatters(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	want := LostError{events.Partition{Topic: messagesTopic}, 10, 30, 30}
+	want := LostError{events.Partition{Topic: messagesTopic}, 10, 30, 30, false}
 	if len(asked) != 2 || asked[0] != want || asked[1] != want {
 		t.Errorf("asked of %+v, want twice of %+v", asked, want)
 	}
@@ -160,6 +163,44 @@ func TestConsumer_TopicMadeAnew(t *testing.T) {
 	h.awaitAll()
 	h.checkModel()
 	r.mustStop()
+}
+
+// A topic that was made anew, and has more than before when it is looked at again.
+func TestConsumer_TopicMadeAnewAndLonger(t *testing.T) {
+	h := newEmbedded(t, 1, kfake.NumBrokers(1)) // the new topic's leader is the old one's
+	config := h.config()
+	config.MetadataInterval = patience // nobody notices that the topic is gone but who reads it
+	var lost []LostError
+	config.Lost = func(_ context.Context, l *LostError) error {
+		lost = append(lost, *l)
+		return nil
+	}
+	r := h.run(config, h.sink)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	h.awaitAll()
+	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: messagesTopic, Err: kerr.UnknownTopicOrPartition, Count: -1})
+	h.logs.await(h, againLine, 1)
+	res, err := h.client.DeleteTopics(h.ctx, &kafka.DeleteTopicsRequest{Topics: []string{messagesTopic}})
+	if err != nil || res.Errors[messagesTopic] != nil {
+		t.Fatal(err, res)
+	}
+	h.createTopic(messagesTopic, 1, nil)
+	h.next[key(messagesTopic, 0)] = 0
+	h.produceSoon(messagesTopic, 0, h.messages(30)...)
+	away.Remove()
+	line := h.logs.await(h, otherLine, 1)
+	if line["wanted"] != "10" || line["first"] != "0" || line["end"] != "30" || line["level"] != "ERROR" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	if n := testutil.ToFloat64(r.metrics.outOfRange.WithLabelValues(messagesTopic)); n != 1 {
+		t.Errorf("%v counted, want 1", n)
+	}
+	r.mustStop()
+	if want := (LostError{events.Partition{Topic: messagesTopic}, 10, 0, 30, true}); len(lost) != 1 || lost[0] != want {
+		t.Errorf("asked of %+v, want %+v", lost, want)
+	}
 }
 
 // commitAs commits offsets of the empty group, as an operator's tool does.

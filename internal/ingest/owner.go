@@ -122,8 +122,8 @@ func (o *owner) read(ctx context.Context) error {
 			return errStopped
 		}
 	}
-	if err != nil && judge(err) == outOfRange {
-		return o.outOfRange(ctx, result.next)
+	if another := errors.Is(err, errAnother); another || err != nil && judge(err) == outOfRange {
+		return o.outOfRange(ctx, result.next, another)
 	}
 	return err
 }
@@ -138,7 +138,7 @@ func (o *owner) first(ctx context.Context) error {
 	committed := o.partition.groupKnows()
 	switch {
 	case given && (at < first || at > last):
-		return o.outOfRange(ctx, at)
+		return o.outOfRange(ctx, at, false)
 	case given:
 		o.logger.Info("nothing is committed; reading from the given offset", "offset", at)
 		return o.begin(ctx, at)
@@ -279,14 +279,18 @@ func (o *owner) toKeep(m kafka.Message) events.Record {
 }
 
 // LostError says that an offset is not in its partition any more: what is before First
-// was deleted, or the partition ends before it and is another one.
+// was deleted, or the partition ends before it or is seen to be another one.
 type LostError struct {
 	events.Partition
 	Wanted, First, End int64
+	Another            bool
 }
 
 // Error implements error.
 func (e *LostError) Error() string {
+	if e.Another {
+		return fmt.Sprintf("%v is not what was read up to offset %d: its topic was made anew or has lost records", e.Partition, e.Wanted)
+	}
 	if e.Wanted > e.End {
 		return fmt.Sprintf("%v ends at offset %d, before %d: its topic was made anew or has lost records", e.Partition, e.End, e.Wanted)
 	}
@@ -294,19 +298,22 @@ func (e *LostError) Error() string {
 }
 
 // outOfRange goes on at the earliest offset when the one wanted is not in the
-// partition: it names what was lost, and never skips in silence.
-func (o *owner) outOfRange(ctx context.Context, want int64) error {
+// partition, or that is another one: it names what was lost, and never skips in silence.
+func (o *owner) outOfRange(ctx context.Context, want int64, another bool) error {
 	first, last, err := o.fetcher.offsets(ctx)
 	if err != nil {
 		return err
 	}
-	if lost := (&LostError{events.Partition{Topic: o.partition.topic, ID: o.partition.id}, want, first, last}); o.config.Lost != nil && (want < first || want > last) {
+	if lost := (&LostError{events.Partition{Topic: o.partition.topic, ID: o.partition.id}, want, first, last, another}); o.config.Lost != nil && (another || want < first || want > last) {
 		if err := o.config.Lost(ctx, lost); err != nil {
 			o.fail(err)
 			return errStopped
 		}
 	}
 	switch {
+	case another:
+		o.logger.Error("the partition is not what was read before: its topic was made anew or has lost records; going on at the earliest offset",
+			"wanted", want, "first", first, "end", last)
 	case want < first:
 		o.logger.Error("data lost: records were deleted before they were read; going on at the earliest offset",
 			"lost_from", want, "lost_to", first, "lost_offsets", first-want)

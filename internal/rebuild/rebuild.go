@@ -162,7 +162,7 @@ func (r *Rebuild) lost(ctx context.Context, l *ingest.LostError) error {
 
 // matters gives a *LackingError when what is gone does.
 func (r *Rebuild) matters(ctx context.Context, l *ingest.LostError) error {
-	if l.Wanted <= l.End {
+	if l.Wanted <= l.End && !l.Another {
 		registry, err := r.server.Registry(ctx)
 		if err != nil {
 			return err //nolint:wrapcheck // it says what it is about
