@@ -92,10 +92,15 @@ func ClusterSettings() clickhouse.Settings { return clusterSettings("auto") }
 // owner, and for the others.
 func Placements() (all, byOwner, shared string) { return owned, faces[0].key, faces[1].key }
 
-// Occupy takes all slots for good.
-func (s *Server) Occupy() {
+// Occupy takes all slots, until they are given back.
+func (s *Server) Occupy() (giveBack func()) {
 	for range cap(s.slots) {
 		s.slots <- struct{}{}
+	}
+	return func() {
+		for range cap(s.slots) {
+			<-s.slots
+		}
 	}
 }
 

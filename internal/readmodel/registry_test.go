@@ -571,7 +571,7 @@ func TestLive_WritesToEveryGenerationThatIsKept(t *testing.T) {
 // TestServer_CheckOfABusyServer has all connections in use, which is no reason not to be ready.
 func TestServer_CheckOfABusyServer(t *testing.T) {
 	s := open(t)
-	s.Occupy()
+	defer s.Occupy()()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Server.Check(ctx); err != nil {
