@@ -9,7 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/klauspost/compress/zstd"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -191,22 +193,41 @@ func (r *run) compareLetters() {
 	}
 }
 
-// read gives all messages of a partition.
-func (r *run) read(topic string, id int) (list []kafka.Message) {
+// unpacker unpacks dead letters in the bubble that it is used in. The decoders of zstd that
+// kafka-go and franz-go have are kept in pools, and come back in other bubbles or in none.
+type unpacker struct{}
+
+func (unpacker) Decompress(packed []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+	if codec != kgo.CodecZstd {
+		return packed, nil
+	}
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.DecodeAll(packed, nil)
+}
+
+// read gives all records of a partition.
+func (r *run) read(topic string, id int) (list []*kgo.Record) {
 	c, err := (&kafka.Dialer{DialFunc: r.dial}).DialLeader(r.ctx, "tcp", r.config.Brokers[0], topic, id)
 	if err != nil {
 		panic(err)
 	}
 	defer func() { _ = c.Close() }()
 	next, end, err := c.ReadOffsets()
-	for err == nil && next < end {
-		var m kafka.Message
-		if m, err = c.ReadMessage(1 << 20); err == nil {
-			list, next = append(list, m), m.Offset+1
-		}
-	}
 	if err != nil {
 		panic(err)
+	}
+	client := r.client(kgo.WithDecompressor(unpacker{}), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(id): kgo.NewOffset().At(next)}})) //nolint:gosec // a small number
+	defer client.Close()
+	for next < end {
+		fetches := client.PollFetches(r.ctx)
+		if err := fetches.Err(); err != nil {
+			panic(err)
+		}
+		fetches.EachRecord(func(m *kgo.Record) { list, next = append(list, m), m.Offset+1 })
 	}
 	return list
 }
