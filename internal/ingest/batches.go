@@ -46,6 +46,13 @@ type response struct {
 	// holes says that there were offsets without a batch.
 	holes bool
 
+	// parsed is the batch that was looked at last.
+	parsed struct {
+		at    int // in the response; 0: none was
+		batch batchHeader
+		size  int
+		err   error
+	}
 	transactions []transaction  // aborted ones that begin later
 	aborting     map[int64]bool // producers whose aborted transaction has begun
 }
@@ -225,12 +232,21 @@ func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	return frame[:end], nil
 }
 
+// parse reads the batch at a place of the response, once: its checksum is what reading costs most.
+func (r *response) parse(frame []byte, at int) (batch batchHeader, size int, err error) {
+	if p := &r.parsed; p.at != at {
+		p.at = at
+		p.batch, p.size, p.err = parseBatch(frame[at:])
+	}
+	return r.parsed.batch, r.parsed.size, r.parsed.err
+}
+
 // walk moves the batches to keep together, from begin on, and gives their end.
 func (r *response) walk(frame []byte, begin int) (end int, err error) {
 	end = begin
 	last := int64(math.MinInt64)
 	for at := begin; at < len(frame); {
-		batch, size, err := parseBatch(frame[at:])
+		batch, size, err := r.parse(frame, at)
 		sound := err == nil
 		switch {
 		case sound && batch.first <= last:
@@ -243,7 +259,7 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 			return end, err
 		case sound && (at == begin || batch.first > r.next):
 			var wait bool
-			if wait, err = r.weigh(batch, frame[at+size:], at == begin); wait {
+			if wait, err = r.weigh(batch, frame, at+size, at == begin); wait {
 				return end, nil
 			}
 		}
@@ -280,8 +296,8 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 // a hole before it may be as far off as the hole is wide: to believe it would be to jump
 // over what is there. Compaction leaves holes, too. So it is the batch behind it that tells.
 // Until there is one, the batch has to wait for the next fetch, which begins with it.
-func (r *response) weigh(batch batchHeader, rest []byte, first bool) (wait bool, err error) {
-	following, size, err := parseBatch(rest)
+func (r *response) weigh(batch batchHeader, frame []byte, behind int, first bool) (wait bool, err error) {
+	following, size, err := r.parse(frame, behind)
 	follows := err == nil
 	hole := batch.first > r.next
 	r.holes = r.holes || hole
@@ -294,7 +310,7 @@ func (r *response) weigh(batch batchHeader, rest []byte, first bool) (wait bool,
 		return true, nil
 	case follows && following.first <= batch.last: // one of them lies
 		bound := r.highWater
-		third, _, err := parseBatch(rest[size:])
+		third, _, err := parseBatch(frame[behind+size:])
 		if err == nil {
 			bound = third.first
 		}
