@@ -199,12 +199,16 @@ func (s *Sweeper) store(ctx context.Context, g readmodel.Generation) (*readmodel
 	if g.Kept() {
 		return store, nil
 	}
-	s.log.Warn("dropped, but its tables are still there: projector generations drop removes them", "generation", g.Number)
+	s.complain(g)
 	r, err := s.server.Registry(ctx)
 	if err == nil {
 		err = s.server.TakeErased(ctx, r, g)
 	}
 	return store, err //nolint:wrapcheck // it says what it is about
+}
+
+func (s *Sweeper) complain(g readmodel.Generation) {
+	s.log.Warn("dropped, but its tables are still there: projector generations drop removes them", "generation", g.Number)
 }
 
 // Left gives what is left of erased users in every generation that is there.
@@ -213,12 +217,18 @@ func (s *Sweeper) Left(ctx context.Context) (all []Swept, err error) {
 	if err != nil {
 		return nil, err
 	}
+	current, err := s.server.Current(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
 	for _, g := range there {
-		var list []readmodel.Unswept
-		store, err := s.store(ctx, g)
-		if err == nil {
-			list, err = store.Unswept(ctx)
+		store := s.server.Generation(g.Number)
+		known := store
+		if !g.Kept() { // projectors do not tell it of anybody any more
+			s.complain(g)
+			known = s.server.Generation(current)
 		}
+		list, err := store.Unswept(ctx, known)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it says what it is about
 		}

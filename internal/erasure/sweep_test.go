@@ -217,7 +217,7 @@ func TestSweeper_OneIsStuck(t *testing.T) {
 			if err := sweep(s, t.Context()); err == nil || !strings.Contains(err.Error(), "generation 1: ") {
 				t.Errorf("got %v", err)
 			}
-			left, err := server.Generation(2).Unswept(t.Context())
+			left, err := server.Generation(2).Unswept(t.Context(), server.Generation(2))
 			if n := deleted(of(2, left)) + blanked(of(2, left)); err != nil || n > 0 {
 				t.Errorf("%d rows are left of generation 2, %v", n, err)
 			}
@@ -277,10 +277,13 @@ func TestSweeper_OfWhatADropHasLeft(t *testing.T) {
 			if before := rows(t, s); before == 0 {
 				t.Error("nothing is left before it is swept")
 			}
+			if users, err := server.Generation(2).Apps(t.Context(), []string{"demo"}); err != nil || len(users["demo"].Erased) == 2 {
+				t.Errorf("to look for what is left has changed it: it knows %v, %v", users, err)
+			}
 			if err := sweep(s); err != nil {
 				t.Error(err)
 			}
-			left, err := server.Generation(2).Unswept(t.Context())
+			left, err := server.Generation(2).Unswept(t.Context(), server.Generation(2))
 			if n := deleted(of(2, left)) + blanked(of(2, left)); err != nil || n > 0 {
 				t.Errorf("%d rows are left, %v", n, err)
 			}

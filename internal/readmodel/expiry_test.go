@@ -156,7 +156,7 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 	if err := dropped.Write(t.Context(), fold([]events.Event{{ID: "erased", App: "planned", Time: events.MicrosOf(now), Body: &events.UserErased{UserID: "ann"}}})); err != nil {
 		t.Fatal(err)
 	}
-	unswept, err := dropped.Unswept(t.Context())
+	unswept, err := dropped.Unswept(t.Context(), dropped)
 	if err != nil || !slices.ContainsFunc(unswept, func(u readmodel.Unswept) bool { return u.Table == "edits" && u.Blanked > 0 }) {
 		t.Errorf("a sweep does not find what was made of ann's message: %v, %v", unswept, err)
 	}

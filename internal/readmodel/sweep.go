@@ -127,8 +127,11 @@ func fieldsOf(column string, from, to int) string {
 
 // statement puts the generation's names into a condition or an expression.
 func (s *Store) statement(text string) string {
-	return s.statementOf(text, "(SELECT app, user_id FROM "+s.db+".erased_users)")
+	return s.statementOf(text, s.erased())
 }
+
+// erased is the set of users whom the generation knows to be erased.
+func (s *Store) erased() string { return "(SELECT app, user_id FROM " + s.db + ".erased_users)" }
 
 // statementOf does so for another set of erased users.
 func (s *Store) statementOf(text, erased string) string {
@@ -162,19 +165,20 @@ type Unswept struct {
 	Blanked uint64 `json:"blanked"`
 }
 
-// Unswept gives what is left of erased users, table by table.
-func (s *Store) Unswept(ctx context.Context) ([]Unswept, error) {
+// Unswept gives what is left of those whom a generation, this one or another, knows to be
+// erased, table by table.
+func (s *Store) Unswept(ctx context.Context, known *Store) ([]Unswept, error) {
 	list := make([]Unswept, len(erasures))
 	for i := range erasures {
 		var err error
-		if list[i], err = s.unswept(ctx, &erasures[i]); err != nil {
+		if list[i], err = s.unswept(ctx, &erasures[i], known); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
-func (s *Store) unswept(ctx context.Context, e *erasure) (Unswept, error) {
+func (s *Store) unswept(ctx context.Context, e *erasure, known *Store) (Unswept, error) {
 	release, err := s.slot(ctx)
 	if err != nil {
 		return Unswept{}, err
@@ -185,7 +189,7 @@ func (s *Store) unswept(ctx context.Context, e *erasure) (Unswept, error) {
 	blanked = strings.ReplaceAll(blanked, "{listed}", "1")
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1})) // nobody waits for it
 	query := fmt.Sprintf("SELECT countIf(gone), countIf(NOT gone AND blanked) FROM (SELECT %s AS gone, %s AS blanked FROM %s.%s WHERE gone OR blanked)", gone, blanked, s.db, e.table)
-	if err := s.conn.QueryRow(ctx, s.statement(query)).Scan(&u.Deleted, &u.Blanked); err != nil {
+	if err := s.conn.QueryRow(ctx, s.statementOf(query, known.erased())).Scan(&u.Deleted, &u.Blanked); err != nil {
 		return Unswept{}, fmt.Errorf("look for erased users in %s.%s: %w", s.db, e.table, classify(ctx, err))
 	}
 	return u, nil
@@ -229,7 +233,7 @@ func (s *Store) sweep(ctx context.Context, e *erasure, tell func(parts int64)) (
 		if n > 0 && s.form.changes() == 1 {
 			return found, nil
 		}
-		left, err := s.unswept(ctx, e)
+		left, err := s.unswept(ctx, e, s)
 		if err != nil {
 			return Unswept{}, err
 		}

@@ -166,7 +166,7 @@ func TestSweep_ManyModifications(t *testing.T) {
 		if blanked < many { // each shard of the sandbox has all of them
 			t.Errorf("%d rows were found to be blanked, want %d", blanked, many)
 		}
-		left, err := store.Unswept(t.Context())
+		left, err := store.Unswept(t.Context(), store)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestSweep_WhileItIsFilled(t *testing.T) {
 	if copied == 0 || swept == copied {
 		t.Errorf("swept %d rows of the copy and %d of what came again, want some of each", copied, swept-copied)
 	}
-	left, err := filled.Unswept(t.Context())
+	left, err := filled.Unswept(t.Context(), filled)
 	for _, u := range left {
 		if u.Deleted+u.Blanked > 0 {
 			t.Errorf("left are %+v", u)
