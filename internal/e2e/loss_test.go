@@ -140,8 +140,10 @@ func TestLoss_OfAGeneration(t *testing.T) {
 // settleHere is settle of a read model that was made after others have committed.
 func (s *system) settleHere() {
 	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
 	for begun := 0; begun < len(s.partitions); time.Sleep(time.Millisecond) {
-		list, err := s.readModel.Begun(s.t.Context())
+		list, err := s.readModel.Begun(ctx)
 		if err != nil {
 			s.t.Fatalf("%d of %d partitions are begun: %v", begun, len(s.partitions), err)
 		}
