@@ -14,10 +14,9 @@
 // MaxBatchRows or MaxBatchBytes. While reading is behind, up to MaxInsertBatches of them
 // are one insert: written, announced and committed together. See docs/adr/0019.
 //
-// Memory is bounded by two batches, the records of those of an insert, a piece and a fetch
-// response per partition (none while it waits for records), and the dead letters that wait.
-// What has no bound is a compressed record batch: kafka-go unpacks it whole, whatever it
-// comes to. When a batch is full while the previous one cannot be written,
+// Memory is bounded by two batches, the records of those of an insert, a piece, a fetch
+// response and an unpacked record batch per partition (none while it waits for records), and
+// the dead letters that wait. When a batch is full while the previous one cannot be written,
 // owners stop fetching. Heartbeats are a matter of their own goroutine, so a
 // sink that is away for a day causes no rebalance.
 //
@@ -89,8 +88,8 @@
 // its way past the place, the partition stands still, and says so, until there
 // is: nothing sound is ever jumped over.
 //
-// Batches of the message formats 0 and 1 (before Kafka 0.11) are refused: the
-// partition stands still and says so.
+// Batches of the message formats 0 and 1 (before Kafka 0.11) are refused, and so are those
+// that unpack to more than maxUnpackedBytes: the partition stands still and says so.
 //
 // # Offsets out of range
 //
@@ -114,6 +113,7 @@
 //	fetch.go        how records come off the wire
 //	tap.go          responses as they are, under kafka-go
 //	batches.go      what batches say: times, checksums, transactions
+//	unpack.go       the bound of what compressed batches unpack to
 //	watchdog.go     partitions that stand still
 //	accumulator.go  bounds
 //	writer.go       the order of write and commit
