@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// response is what a fetch response says that kafka-go keeps to itself. filter
-// leaves in it for kafka-go only the batches whose records are to be handled.
+// response is what a fetch response says. filter takes all batches out of it, of which
+// kafka-go is to know nothing, and keeps those whose records are to be handled.
 type response struct {
 	// offset is wanted. asked was asked for: the same, or the one before, to see what
 	// lies in front of it.
@@ -32,16 +32,13 @@ type response struct {
 	next int64
 	// last is the last sound batch.
 	last batchHeader
-	// batches are those left in, ascending.
-	batches []batchHeader
-	// records is how many of theirs kafka-go must give at least: all but those
-	// of a batch that begins before offset.
-	records int
-	// control and aborted count the records taken out.
+	// batches are those kept, ascending, in the memory of the response.
+	batches []recordBatch
+	// control and aborted count the records that are not.
 	control, aborted int
 	// corrupt is the batch that ended the look, if any did.
 	corrupt *corruption
-	// doubt is why nothing is left in: errElsewhere or errAnother.
+	// doubt is why nothing is kept: errElsewhere or errAnother.
 	doubt error
 	// holes says that there were offsets without a batch.
 	holes bool
@@ -74,6 +71,10 @@ type batchHeader struct {
 	// appended is the broker's time with LogAppendTime, and zero without.
 	appended time.Time
 	crc      uint32
+}
+
+func (b batchHeader) String() string {
+	return fmt.Sprintf("record batch of offsets %d to %d", b.first, b.last)
 }
 
 // is reports whether a batch is what another one was, or what compaction has left of it.
@@ -115,12 +116,14 @@ const (
 	batchCRC             = 17
 	batchAttributes      = 21
 	batchLastOffsetDelta = 23
+	batchFirstTimestamp  = 27
 	batchMaxTimestamp    = 35
 	batchProducerID      = 43
 	batchRecords         = 57
 	batchHeaderSize      = 61
 	batchOutsideLength   = 12
 
+	attributesCompression  = 1<<3 - 1
 	attributeLogAppendTime = 1 << 3
 	attributeTransactional = 1 << 4
 	attributeControl       = 1 << 5
@@ -171,10 +174,10 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 	return batch, size, err
 }
 
-// filter looks at a fetch response (all of it, its size first) and takes out
-// what is not to be handled: control records, aborted transactions, batches
-// without records, and everything from the first batch on that is corrupted or
-// cut off by the limit of the fetch. It trusts no length.
+// filter looks at a fetch response (all of it, its size first) and keeps what is to be
+// handled: no control records, aborted transactions and batches without records, and
+// nothing from the first batch on that is corrupted or cut off by the limit of the fetch.
+// It gives what kafka-go is to see: a response that found nothing. It trusts no length.
 func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	if version < 5 || version > 10 {
 		return nil, fmt.Errorf("fetch response of version %d, want 5 to 10: brokers before Kafka 1.0 are not supported", version)
@@ -215,21 +218,15 @@ func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	}
 	slices.SortFunc(r.transactions, func(a, b transaction) int { return cmp.Compare(a.first, b.first) })
 
-	end, err := r.walk(frame, begin)
-	if err != nil {
+	if err := r.walk(frame, begin); err != nil {
 		return nil, err
 	}
-	// kafka-go takes a response without records for an error, unless the high
-	// water mark is what it asked for; and in that case it forgets to read the
-	// records that brokers may send all the same. So it is told what fits.
-	mark := r.asked
-	if end > begin {
-		mark = r.next
-	}
-	binary.BigEndian.PutUint64(frame[highWaterAt:], uint64(mark))
-	binary.BigEndian.PutUint32(frame[sizeAt:], uint32(end-begin))
-	binary.BigEndian.PutUint32(frame, uint32(end-4))
-	return frame[:end], nil
+	// To kafka-go a response without records is an error, unless the high water mark is
+	// what it asked for.
+	binary.BigEndian.PutUint64(frame[highWaterAt:], uint64(r.asked))
+	binary.BigEndian.PutUint32(frame[sizeAt:], 0)
+	binary.BigEndian.PutUint32(frame, uint32(begin-4))
+	return frame[:begin], nil
 }
 
 // parse reads the batch at a place of the response, once: its checksum is what reading costs most.
@@ -241,9 +238,8 @@ func (r *response) parse(frame []byte, at int) (batch batchHeader, size int, err
 	return r.parsed.batch, r.parsed.size, r.parsed.err
 }
 
-// walk moves the batches to keep together, from begin on, and gives their end.
-func (r *response) walk(frame []byte, begin int) (end int, err error) {
-	end = begin
+// walk looks at the batches from begin on.
+func (r *response) walk(frame []byte, begin int) error {
 	last := int64(math.MinInt64)
 	for at := begin; at < len(frame); {
 		batch, size, err := r.parse(frame, at)
@@ -254,13 +250,13 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 		case sound && batch.first > max(r.highWater, r.next):
 			err = fmt.Errorf("its first offset is %d, beyond the end of the partition at %d", batch.first, r.highWater)
 		case at > begin && (errors.Is(err, errCutOff) || errors.Is(err, errOldFormat)):
-			return end, nil // the next fetch begins with it
+			return nil // the next fetch begins with it
 		case errors.Is(err, errOldFormat):
-			return end, err
+			return err
 		case sound && (at == begin || batch.first > r.next):
 			var wait bool
 			if wait, err = r.weigh(batch, frame, at+size, at == begin); wait {
-				return end, nil
+				return nil
 			}
 		}
 		if err != nil {
@@ -274,21 +270,20 @@ func (r *response) walk(frame []byte, begin int) (end int, err error) {
 				continue
 			}
 			r.corrupt = &corruption{from: r.next, base: batch.first, next: next, reason: err}
-			return end, nil
+			return nil
 		}
 		last, r.last = batch.last, batch
 		if r.first < 0 && batch.last >= r.offset {
 			r.first = batch.first
 		}
-		if r.keep(batch) {
-			copy(frame[end:], frame[at:at+size])
-			end += size
+		if r.handles(batch) {
+			r.batches = append(r.batches, recordBatch{batch, frame[at : at+size]})
 		}
 		r.next = max(r.next, batch.last+1)
 		r.highWater = max(r.highWater, r.next) // brokers read it first, and the records later
 		at += size
 	}
-	return end, nil
+	return nil
 }
 
 // weigh looks whether a batch may be where it says: its first offset, alone of what it says,
@@ -328,8 +323,8 @@ func (r *response) weigh(batch batchHeader, frame []byte, behind int, first bool
 	return false, nil
 }
 
-// keep decides whether a sound batch has records to handle.
-func (r *response) keep(batch batchHeader) bool {
+// handles decides whether a sound batch has records to handle.
+func (r *response) handles(batch batchHeader) bool {
 	r.follow(batch)
 	switch {
 	case batch.last < r.offset:
@@ -343,10 +338,6 @@ func (r *response) keep(batch batchHeader) bool {
 	case batch.records == 0:
 		return false
 	}
-	if batch.first >= r.offset {
-		r.records += batch.records
-	}
-	r.batches = append(r.batches, batch)
 	return true
 }
 
@@ -394,6 +385,28 @@ func (c *cursor) take(n int) []byte {
 	}
 	c.at += n
 	return c.b[c.at-n : c.at]
+}
+
+// bytes gives n bytes; nil: n is -1.
+func (c *cursor) bytes(n int64) []byte {
+	if n == -1 {
+		return nil
+	}
+	if n < 0 || n > int64(len(c.b)-c.at) {
+		n = -1
+	}
+	return c.take(int(n))
+}
+
+// varint reads what a record has instead of integers.
+func (c *cursor) varint() int64 {
+	v, n := binary.Varint(c.b[c.at:])
+	if n <= 0 {
+		c.take(-1)
+		return 0
+	}
+	c.at += n
+	return v
 }
 
 func (c *cursor) int16() int16 { return int16(binary.BigEndian.Uint16(c.take(2))) }

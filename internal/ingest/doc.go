@@ -55,10 +55,10 @@
 //
 // kafka-go gives records and keeps to itself what the batches around them say.
 // So the connection under it is a [tap], which takes each fetch response whole
-// and looks at its batches before kafka-go does ([response]):
+// and keeps its batches ([response]); what kafka-go reads is one that found nothing:
 //
 //   - With message.timestamp.type=LogAppendTime the time of a record is its
-//     batch's, which the broker set. kafka-go gives the producer's.
+//     batch's, which the broker set.
 //   - Records of aborted transactions, and the markers that end transactions,
 //     are taken out and counted. What is in an open transaction is read when it
 //     has ended, and so is what follows: brokers give no more (read_committed).
@@ -89,7 +89,8 @@
 // is: nothing sound is ever jumped over.
 //
 // Batches of the message formats 0 and 1 (before Kafka 0.11) are refused, and so are those
-// that unpack to more than maxUnpackedBytes: the partition stands still and says so.
+// that unpack to more than maxUnpackedBytes or are sound and hold what are no records: the
+// partition stands still and says so.
 //
 // # Offsets out of range
 //
@@ -113,7 +114,7 @@
 //	fetch.go        how records come off the wire
 //	tap.go          responses as they are, under kafka-go
 //	batches.go      what batches say: times, checksums, transactions
-//	unpack.go       the bound of what compressed batches unpack to
+//	records.go      the records of a batch, and the bound of what it unpacks to
 //	watchdog.go     partitions that stand still
 //	accumulator.go  bounds
 //	writer.go       the order of write and commit
@@ -146,8 +147,7 @@
 //     topic whose first records were deleted before they were read would look
 //     like one that never had them.
 //   - kafka-go is told a high-water mark of our own making: it takes a response
-//     without records for an error when the mark is ahead, and forgets to read
-//     one with records when the mark is not. See response.filter.
+//     without records for an error when the mark is ahead. See response.filter.
 //   - The producer's next marker after the beginning of an aborted transaction
 //     is its end, whatever it says; so markers need not be decoded.
 //   - TLS belongs under the tap; see cluster.dialLeader.

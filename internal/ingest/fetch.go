@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 )
 
 // fetcher reads one partition from its leader over a connection of its own.
-// This file, with tap.go and batches.go, is all that knows how records come off
-// the wire.
+// This file, with tap.go, batches.go and records.go, is all that knows how records come
+// off the wire.
 type fetcher struct {
 	cluster *cluster
 	topic   string
@@ -100,74 +99,54 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 		MaxWait:        f.cluster.config.FetchMaxWait,
 		IsolationLevel: kafka.ReadCommitted, // or brokers do not say what was aborted
 	})
-	response := &f.tap.response
-	if batch.Err() == nil && !response.seen {
-		f.close()
-		_ = batch.Close()
+	err := batch.Err()
+	if err != nil {
+		f.close() // first, or Close would read on
+	}
+	_ = batch.Close() // which says the same
+	r := &f.tap.response
+	switch s := f.suspect; {
+	case err == nil && !r.seen:
 		return errors.New("kafka-go read a response that was not looked at")
+	case err == nil:
+	case s != nil && s.from == r.offset && s.next >= 0 && (errors.Is(err, kafka.Unknown) || errors.Is(err, kafka.InvalidMessage)):
+		f.suspect, result.lost, result.next = nil, s, s.next // the leader itself cannot read it
+		return nil
+	default:
+		return err
 	}
-	if f.ends != nil && response.highWater > 0 {
-		f.ends(response.highWater, response.stable)
+	if f.ends != nil && r.highWater > 0 {
+		f.ends(r.highWater, r.stable)
 	}
-	batches, records := response.batches, 0
-	for {
-		message, err := batch.ReadMessage()
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF) || errors.Is(err, kafka.RequestTimedOut):
-			// The latter when there was nothing to read, or we read past the
-			// deadline: no error in either case, and the connection is sound.
-			_ = batch.Close()
-			return f.finish(result, records)
-		default:
-			f.close() // first, or Close would read on to the batch's end
-			_ = batch.Close()
-			if s := f.suspect; s != nil && s.from == response.offset && s.next >= 0 && records == 0 &&
-				(errors.Is(err, kafka.Unknown) || errors.Is(err, kafka.InvalidMessage)) {
-				f.suspect, result.lost, result.next = nil, s, s.next // the leader itself cannot read it
+	for _, b := range r.batches {
+		if err := b.each(func(m kafka.Message) error {
+			if m.Offset < r.offset {
 				return nil
 			}
+			m.Topic, m.Partition = f.topic, f.id
+			err := handle(m)
+			if err == nil {
+				result.next = m.Offset + 1
+			}
+			return err
+		}); err != nil {
 			return err
 		}
-		if message.Offset < response.offset {
-			continue
-		}
-		for len(batches) > 0 && batches[0].last < message.Offset {
-			batches = batches[1:]
-		}
-		if len(batches) > 0 && message.Offset >= batches[0].first {
-			if !batches[0].appended.IsZero() {
-				message.Time = batches[0].appended
-			}
-			if batches[0].first >= response.offset {
-				records++
-			}
-			err = handle(message)
-		} else {
-			err = fmt.Errorf("kafka-go gave a record at offset %d, which is in no batch", message.Offset)
-		}
-		if err != nil {
-			f.close()
-			_ = batch.Close()
-			return err
-		}
-		result.next = message.Offset + 1
 	}
+	err = f.finish(result)
+	f.tap.release()
+	return err
 }
 
 // finish ends a fetch whose records are all handled.
-func (f *fetcher) finish(result *fetched, records int) error {
+func (f *fetcher) finish(result *fetched) error {
 	r := &f.tap.response
 	switch {
-	case !r.seen:
-		return errors.New("no response to the fetch")
 	case r.doubt != nil:
 		return r.doubt
 	case r.asked < r.offset && r.next == r.offset && r.corrupt == nil:
 		f.holes = false
 		return errElsewhere
-	case records < r.records:
-		return fmt.Errorf("kafka-go gave %d of %d records", records, r.records)
 	case r.next == r.offset && r.corrupt == nil && min(r.stable, r.highWater) > r.offset:
 		return fmt.Errorf("the leader has records up to offset %d but sends none: its log may be damaged there", min(r.stable, r.highWater)-1)
 	}
@@ -232,12 +211,9 @@ func (f *fetcher) connect(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
-// extend moves the deadline of the request that is under way. Who handles
-// records for long must call it.
+// extend gives the request that is next its time.
 func (f *fetcher) extend() {
-	if f.conn != nil {
-		_ = f.conn.SetDeadline(time.Now().Add(f.cluster.config.FetchMaxWait + f.cluster.config.RequestTimeout))
-	}
+	_ = f.conn.SetDeadline(time.Now().Add(f.cluster.config.FetchMaxWait + f.cluster.config.RequestTimeout))
 }
 
 func (f *fetcher) close() {

@@ -189,7 +189,6 @@ func (o *owner) handOver(ctx context.Context) bool {
 		return false
 	}
 	o.piece, o.expected = nil, events
-	o.fetcher.extend()
 	return true
 }
 

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// tap is the connection under a kafka.Conn. It reads responses whole, and lets
-// a fetch response pass only when [response] has looked at it.
+// tap is the connection under a kafka.Conn. It reads responses whole, and of a fetch
+// response lets pass only what [response] makes of it.
 //
 // Every request and response begins with its size, SASL's included, and a
 // kafka.Conn that is used by one goroutine has one request under way: that is
@@ -25,7 +25,7 @@ type tap struct {
 	version int16
 
 	size   [4]byte
-	frame  *[]byte // of frames, while some of it is unread
+	frame  *[]byte // of frames, while some of it is of use
 	unread []byte
 }
 
@@ -62,11 +62,20 @@ func (t *tap) Read(p []byte) (int, error) {
 	}
 	n := copy(p, t.unread)
 	t.unread = t.unread[n:]
-	if len(t.unread) == 0 {
-		frames.Put(t.frame)
-		t.frame = nil
+	if len(t.unread) == 0 && len(t.response.batches) == 0 {
+		t.release()
 	}
 	return n, nil
+}
+
+// release gives up the memory of the last response, and so what it kept.
+func (t *tap) release() {
+	if t.frame != nil {
+		clear(t.response.batches)
+		t.response.batches = t.response.batches[:0]
+		frames.Put(t.frame)
+		t.frame, t.unread = nil, nil
+	}
 }
 
 // next reads a response. After an error the connection is of no more use, and

@@ -1,0 +1,110 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/compress"
+)
+
+// maxUnpackedBytes bounds what a record batch unpacks to. Producers keep a batch within
+// their max.request.size before they compress it, which is 1 MiB unless they are told
+// otherwise; but a broker's max.message.bytes is about what it comes to then, so 1 MiB of
+// a batch may hold gigabytes.
+const maxUnpackedBytes = 64 << 20
+
+// recordBatch is a sound batch, as long as its response is in memory.
+type recordBatch struct {
+	batchHeader
+	encoded []byte
+}
+
+// each gives the records of a batch to handle, in order, each in memory of its own.
+func (b recordBatch) each(handle func(kafka.Message) error) error {
+	attributes := binary.BigEndian.Uint16(b.encoded[batchAttributes:])
+	encoded := b.encoded[batchHeaderSize:]
+	if c := compress.Compression(attributes & attributesCompression); c != compress.None {
+		buffer := unpacked.Get().(*bytes.Buffer)
+		defer unpacked.Put(buffer)
+		buffer.Reset()
+		if err := unpack(buffer, c, encoded); err != nil {
+			return fmt.Errorf("%v: %w", b, err)
+		}
+		encoded = buffer.Bytes()
+	}
+	c := cursor{b: encoded}
+	begun := int64(binary.BigEndian.Uint64(b.encoded[batchFirstTimestamp:]))
+	for n := range b.records {
+		m, err := c.record(b.batchHeader, begun)
+		if err != nil {
+			return fmt.Errorf("%v: record %d of %d is malformed: %w", b, n+1, b.records, err)
+		}
+		if err := handle(m); err != nil {
+			return err
+		}
+	}
+	if left := len(c.b) - c.at; left > 0 {
+		return fmt.Errorf("%v: %d bytes are left after its %d records", b, left, b.records)
+	}
+	return nil
+}
+
+// unpacked are the buffers of batches. A partition that waits holds none.
+var unpacked = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// unpack unpacks what is left of a batch after its header.
+func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) error {
+	codec := c.Codec()
+	if codec == nil {
+		return fmt.Errorf("its compression is %d, want at most %d", c, compress.Zstd)
+	}
+	r := codec.NewReader(bytes.NewReader(packed))
+	n, err := buffer.ReadFrom(io.LimitReader(r, maxUnpackedBytes+1))
+	_ = r.Close() // of what was in memory
+	if err != nil {
+		return fmt.Errorf("unpack it by %s: %w", codec.Name(), err)
+	}
+	if n > maxUnpackedBytes {
+		return fmt.Errorf("it unpacks to more than %d bytes", maxUnpackedBytes)
+	}
+	return nil
+}
+
+// record reads a record of message format 2. Its key and value, in one piece of memory,
+// and its headers have nothing in common with what they are read from.
+func (c *cursor) record(b batchHeader, begun int64) (m kafka.Message, err error) {
+	r := cursor{b: c.bytes(c.varint())}
+	r.take(1) // attributes, of which there are none
+	at := begun + r.varint()
+	m.Offset = b.first + r.varint()
+	key, value := r.bytes(r.varint()), r.bytes(r.varint())
+	for n := r.varint(); n > 0 && !r.short; n-- {
+		name := string(r.bytes(r.varint()))
+		m.Headers = append(m.Headers, kafka.Header{Key: name, Value: bytes.Clone(r.bytes(r.varint()))})
+	}
+	switch {
+	case c.short || r.short:
+		return m, io.ErrUnexpectedEOF
+	case r.at < len(r.b):
+		return m, fmt.Errorf("%d bytes are left after its headers", len(r.b)-r.at)
+	case m.Offset < b.first || m.Offset > b.last:
+		return m, fmt.Errorf("its offset is %d", m.Offset)
+	}
+	both := make([]byte, len(key)+len(value))
+	if key != nil {
+		m.Key = both[:copy(both, key):len(key)]
+	}
+	if value != nil {
+		m.Value = both[len(key):]
+		copy(m.Value, value)
+	}
+	if m.Time = b.appended; m.Time.IsZero() && at > 0 {
+		m.Time = time.UnixMilli(at).UTC()
+	}
+	return m, nil
+}
