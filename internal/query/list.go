@@ -19,7 +19,7 @@ func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missin
 	}
 	v := q.cache.view(q)
 	defer v.close()
-	if p := v.inbox.page; p != nil && v.sends(p) {
+	if p := v.inbox.page; p != nil && v.sends(p, maxBytes) {
 		return p.reply, nil, nil
 	}
 	for range viewAttempts {

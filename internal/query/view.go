@@ -54,7 +54,7 @@ func (c *cache) open(q *query, e *entry[inbox]) *view {
 }
 
 // ready gives the page that answers a query, if there is one. It waits for nobody.
-func (c *cache) ready(q *query) []byte {
+func (c *cache) ready(q *query, maxBytes int) []byte {
 	e, ok := c.table.GetIfPresent(projection.UserKey{App: q.app, UserID: q.userID})
 	if !ok || !e.mu.TryLock() {
 		return nil
@@ -65,7 +65,7 @@ func (c *cache) ready(q *query) []byte {
 	}
 	q.demand = c.demand(q.begin)
 	v := c.open(q, e)
-	if p := v.inbox.page; p != nil && v.sends(p) {
+	if p := v.inbox.page; p != nil && v.sends(p, maxBytes) {
 		return p.reply
 	}
 	return nil
@@ -95,11 +95,12 @@ func (v *view) limit() (int, error) {
 	}
 }
 
-// sends reports whether a page answers the query.
-func (v *view) sends(p *page) bool {
+// sends reports whether a page answers the query. It may have been made for another
+// server, which takes more.
+func (v *view) sends(p *page, maxBytes int) bool {
 	q := v.query
 	limit, err := v.limit()
-	return q.plain() && err == nil && p.items <= limit &&
+	return q.plain() && err == nil && p.items <= limit && len(p.reply) <= maxBytes &&
 		v.entry.meets(q.demand) && v.inbox.app.meets(q.demand) && p.holds(q.demand)
 }
 

@@ -362,7 +362,7 @@ func (w *Worker) ready(j *job) (reply []byte) {
 	if err != nil || len(q.after) > 0 || !q.plain() {
 		return nil
 	}
-	reply = q.cache.ready(q)
+	reply = q.cache.ready(q, j.maxBytes)
 	if reply != nil {
 		w.metrics.hits.Inc()
 	}

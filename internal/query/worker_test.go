@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
@@ -519,6 +520,51 @@ func TestWorker_RefusesASmallMaximumPayload(t *testing.T) {
 	err := w.Run(ctx)
 	if err == nil || !strings.HasSuffix(err.Error(), "takes messages of up to 1048575 bytes: expected at least 1048576 (max_payload)") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWorker_AnotherServerTakesLess has a list in memory as it was sent when more could be.
+func TestWorker_AnotherServerTakesLess(t *testing.T) {
+	o := &server.Options{MaxPayload: 2 << 20}
+	s := startServerWith(t, o)
+	nc := connect(t, s)
+	m := newMemory()
+	for i := range 3 {
+		m.fold(ago(time.Hour), c2c(fmt.Sprint("peer", i), "ann", 1, strings.Repeat("x", 200<<10)))
+	}
+	f := &fixture{memory: m, t: t, client: connect(t, s)}
+	w := New(DefaultConfig(), nc, Only(m), f.now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	f.awaitService()
+	for range 2 * settledAfter { // until it is kept
+		if code, body := f.ask("list", `{"userID":"ann"}`); code != "0" || len(parseList(t, []byte(body)).Data.ConversationList) != 3 {
+			t.Fatal(code, len(body))
+		}
+	}
+
+	less := o.Clone()
+	less.MaxPayload = 1 << 20
+	if err := s.ReloadOptions(less); err != nil {
+		t.Fatal(err)
+	}
+	back := nc.StatusChanged(nats.CONNECTED)
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	<-back
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	code, body := f.ask("list", `{"userID":"ann"}`)
+	if page := parseList(t, []byte(body)); code != "0" || len(page.Data.ConversationList) != 2 || page.NextCursor == "" {
+		t.Errorf("got %s, %d bytes: expected a page of what the server takes now", code, len(body))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
