@@ -108,9 +108,17 @@ func (c *Client) Ask(ctx context.Context, to Endpoint, request []byte) (reply []
 	return c.ask(ctx, to, "", func(time.Duration) ([]byte, time.Duration, error) { return request, workerTimeout, nil })
 }
 
-// call asks with a request of a user's and decodes the reply. timeoutMs is the
-// request's, and set for each attempt unless it is given.
-func (c *Client) call(ctx context.Context, to Endpoint, userID string, request any, timeoutMs *uint64, reply any) error {
+// reply is what a query worker says that does not refuse.
+type reply struct {
+	Code       *int   `json:"code"`
+	Data       any    `json:"data"` // a pointer
+	NextCursor string `json:"nextCursor"`
+	SyncToken  string `json:"syncToken"`
+}
+
+// call asks with a request of a user's and decodes the reply, whose data goes where the
+// pointer data says. timeoutMs is the request's, and set for each attempt unless it is given.
+func (c *Client) call(ctx context.Context, to Endpoint, userID string, request any, timeoutMs *uint64, data any) (*reply, error) {
 	given := *timeoutMs
 	encode := func(timeout time.Duration) ([]byte, time.Duration, error) {
 		*timeoutMs = given
@@ -122,14 +130,18 @@ func (c *Client) call(ctx context.Context, to Endpoint, userID string, request a
 	if c.cfg.Affinity {
 		token = SubjectToken(userID)
 	}
-	data, err := c.ask(ctx, to, token, encode)
+	body, err := c.ask(ctx, to, token, encode)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := json.Unmarshal(data, reply); err != nil {
-		return fmt.Errorf("read a reply of %d bytes to %s: %w", len(data), to, err)
+	r := &reply{Data: data}
+	if err := json.Unmarshal(body, r); err != nil {
+		return nil, fmt.Errorf("read a reply of %d bytes to %s: %w", len(body), to, err)
 	}
-	return nil
+	if r.Code == nil || *r.Code != 0 { // a JetStream stream acknowledges what it takes in, and would be taken for nothing at all
+		return nil, fmt.Errorf("read a reply of %d bytes to %s: expected \"code\":0 in it: does anything else answer there, as a stream does?", len(body), to)
+	}
+	return r, nil
 }
 
 // encoder makes a request that a worker is to answer within so much time, and

@@ -112,7 +112,7 @@ func TestConfig_Validate(t *testing.T) {
 
 // Every field of a request is sent, and what is not given is not.
 func TestClient_SendsWhatIsGiven(t *testing.T) {
-	s := play(t, []string{"list", "unread", "profile"}, say(emptyList), say(emptyList), say(emptyList), say(total), say(total), say(`{}`))
+	s := play(t, []string{"list", "unread", "profile"}, say(emptyList), say(emptyList), say(emptyList), say(total), say(total), say(`{"code":0}`))
 	c := newClient(t, client.Config{App: s.app})
 	ctx := t.Context()
 	filter := client.Filter{
@@ -137,7 +137,7 @@ func TestClient_SendsWhatIsGiven(t *testing.T) {
 	if _, err := c.Profile(ctx, client.ProfileRequest{UserID: "ann", ConversationID: client.Group("hike"), After: after}); err != nil {
 		t.Fatal(err)
 	}
-	if reply, err := c.Ask(ctx, client.EndpointList, []byte(`{"nope"`)); err != nil || string(reply) != `{}` {
+	if reply, err := c.Ask(ctx, client.EndpointList, []byte(`{"nope"`)); err != nil || string(reply) != `{"code":0}` {
 		t.Error(string(reply), err)
 	}
 	filters := `"conversationIDList":[],"type":"C2C","markType":0,"groupName":"","hasUnreadCount":false,"hasGroupAtInfo":true`
@@ -214,6 +214,12 @@ func TestClient_AsksAgain(t *testing.T) {
 		{"not what will not pass", 0, []answer{refuse(400, "wrong", "")}, 1, client.ErrBadRequest},
 		{"not a fault", 0, []answer{refuse(500, "fault", "")}, 1, client.ErrInternal},
 		{"not what is no reply", 0, []answer{say("no JSON")}, 1, errors.New("read a reply of 7 bytes to unread: invalid character 'o' in literal null (expecting 'u')")},
+		{
+			"not what a stream says that has taken the request in", 0,
+			[]answer{say(`{"stream":"AUDIT","seq":1}`)},
+			1,
+			errors.New(`read a reply of 26 bytes to unread: expected "code":0 in it: does anything else answer there, as a stream does?`),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := play(t, []string{"unread"}, c.answers...)

@@ -66,16 +66,13 @@ type List struct {
 
 // List asks for one page.
 func (c *Client) List(ctx context.Context, r ListRequest) (*List, error) {
-	var reply struct {
-		Data       List   `json:"data"`
-		NextCursor string `json:"nextCursor"`
-		SyncToken  string `json:"syncToken"`
-	}
-	if err := c.call(ctx, EndpointList, r.UserID, &r, &r.TimeoutMs, &reply); err != nil {
+	var list List
+	said, err := c.call(ctx, EndpointList, r.UserID, &r, &r.TimeoutMs, &list)
+	if err != nil {
 		return nil, err
 	}
-	reply.Data.NextCursor, reply.Data.SyncToken = reply.NextCursor, reply.SyncToken
-	return &reply.Data, nil
+	list.NextCursor, list.SyncToken = said.NextCursor, said.SyncToken
+	return &list, nil
 }
 
 // ProfileRequest asks for one conversation in full.
@@ -94,15 +91,13 @@ type ProfileRequest struct {
 // Profile asks for one conversation in full, in the user's list or not. It is
 // ErrNotFound when the user does not know it.
 func (c *Client) Profile(ctx context.Context, r ProfileRequest) (*Profile, error) {
-	var reply struct {
-		Data struct {
-			Conversation Profile `json:"conversation"`
-		} `json:"data"`
+	var data struct {
+		Conversation Profile `json:"conversation"`
 	}
-	if err := c.call(ctx, EndpointProfile, r.UserID, &r, &r.TimeoutMs, &reply); err != nil {
+	if _, err := c.call(ctx, EndpointProfile, r.UserID, &r, &r.TimeoutMs, &data); err != nil {
 		return nil, err
 	}
-	return &reply.Data.Conversation, nil
+	return &data.Conversation, nil
 }
 
 // UnreadRequest asks for the total of unread messages.
@@ -121,13 +116,11 @@ type UnreadRequest struct {
 
 // Unread gives the total of unread messages, beyond the list's cut, too.
 func (c *Client) Unread(ctx context.Context, r UnreadRequest) (uint64, error) {
-	var reply struct {
-		Data struct {
-			Total uint64 `json:"totalUnreadMessageCount"`
-		} `json:"data"`
+	var data struct {
+		Total uint64 `json:"totalUnreadMessageCount"`
 	}
-	err := c.call(ctx, EndpointUnread, r.UserID, &r, &r.TimeoutMs, &reply)
-	return reply.Data.Total, err
+	_, err := c.call(ctx, EndpointUnread, r.UserID, &r, &r.TimeoutMs, &data)
+	return data.Total, err
 }
 
 // setTimeout sets a timeoutMs that is not given, unless it is the worker's default,
