@@ -218,14 +218,17 @@ func (d *nkeyDialer) Dial(network, address string) (net.Conn, error) {
 // any time.
 type NATS struct {
 	*nats.Conn
+	closed <-chan struct{} // closed with the connection, by whomever
 }
 
 // ConnectNATS connects, or begins to try. Who is refused tries again, since what says who
 // we are may be replaced.
 func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
+	closed := make(chan struct{})
 	nc, err := c.connect(name,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", "server", nc.ConnectedAddr()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats connected again", "server", nc.ConnectedAddr()) }),
@@ -243,7 +246,7 @@ func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
 			}
 		}
 	}()
-	return NATS{nc}, nil
+	return NATS{nc, closed}, nil
 }
 
 // DialNATS connects once, for a command that says something and ends. Each server may
@@ -256,9 +259,16 @@ func DialNATS(c *NATSConfig, name string, options ...nats.Option) (*nats.Conn, e
 	)...)
 }
 
-// Component flushes and closes the connection at its turn.
+// Component flushes and closes the connection at its turn. It ends before when the
+// connection was closed for good, which the client does when a server complains of
+// anything that it does not know: then only another start can help.
 func (n NATS) Component() Component {
-	return Closer("nats", func() error {
+	return Component{Name: "nats", Run: func(ctx context.Context) error {
+		select {
+		case <-n.closed:
+			return fmt.Errorf("the connection was closed for good: %w", n.LastError())
+		case <-ctx.Done():
+		}
 		defer n.Close()
 		if !n.IsConnected() {
 			return nil
@@ -267,7 +277,7 @@ func (n NATS) Component() Component {
 			return fmt.Errorf("flush: %w", err)
 		}
 		return nil
-	})
+	}}
 }
 
 // Connected is closed once there is a connection.

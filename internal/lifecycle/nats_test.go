@@ -353,6 +353,30 @@ func TestNATS_Refused(t *testing.T) {
 	}
 }
 
+// TestNATS_ClosedForGood has a server that takes less than it has said, and closes the
+// connection of who sends more: the client does not connect again by itself.
+func TestNATS_ClosedForGood(t *testing.T) {
+	o := &server.Options{MaxPayload: 2}
+	s := natsServer(t, o)
+	nc, log := connect(t, &lifecycle.NATSConfig{URL: s.ClientURL()})
+	log.await(t, "nats connected", 1)
+	less := o.Clone()
+	less.MaxPayload = 1
+	if err := s.ReloadOptions(less); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- nc.Component().Run(ctx) }()
+	if err := nc.Publish("t", []byte("ab")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "closed for good") || !strings.Contains(err.Error(), "Maximum Payload Violation") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestNATS_ServerTakesNothing has a server that reads nothing any more: whoever publishes is
 // told so, and the connection is made anew, by which that server is left alone.
 func TestNATS_ServerTakesNothing(t *testing.T) {
