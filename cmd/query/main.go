@@ -163,6 +163,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	admin.AddCheck("nats", nc.Check)
 	admin.AddCheck("clickhouse", server.Check)
 	admin.AddWarning("files", flags.Stale)
+	admin.AddWarning("subscriptions", nc.Hears)
 	admin.AddWarning("feed", func(context.Context) error { return follower.Check() })
 	return group.Run(ctx)
 }

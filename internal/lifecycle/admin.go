@@ -281,7 +281,7 @@ func answer(w http.ResponseWriter, pass bool, body health) {
 // What is exported of the checks.
 var (
 	readyDesc = prometheus.NewDesc("convoview_ready", "1 when every check passes that must, as /readyz says.", nil, nil)
-	checkDesc = prometheus.NewDesc("convoview_check_ok", "1 when the check passes; /readyz has the reason when it does not. A failed check of feed or of files does not keep a process from being ready.", []string{"check"}, nil)
+	checkDesc = prometheus.NewDesc("convoview_check_ok", "1 when the check passes; /readyz has the reason when it does not. A failed check of feed, files or subscriptions does not keep a process from being ready.", []string{"check"}, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -29,7 +29,7 @@ func TestAdmin_ExportsItsChecks(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	const help = `# HELP convoview_check_ok 1 when the check passes; /readyz has the reason when it does not. A failed check of feed or of files does not keep a process from being ready.
+	const help = `# HELP convoview_check_ok 1 when the check passes; /readyz has the reason when it does not. A failed check of feed, files or subscriptions does not keep a process from being ready.
 # TYPE convoview_check_ok gauge
 # HELP convoview_ready 1 when every check passes that must, as /readyz says.
 # TYPE convoview_ready gauge

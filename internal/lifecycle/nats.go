@@ -218,23 +218,30 @@ func (d *nkeyDialer) Dial(network, address string) (net.Conn, error) {
 // any time.
 type NATS struct {
 	*nats.Conn
-	closed <-chan struct{} // closed with the connection, by whomever
+	closed  <-chan struct{} // closed with the connection, by whomever
+	refused *refusals
 }
 
 // ConnectNATS connects, or begins to try. Who is refused tries again, since what says who
 // we are may be replaced.
 func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
-	closed := make(chan struct{})
+	closed, refused := make(chan struct{}), &refusals{said: map[string]error{}}
 	nc, err := c.connect(name,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", "server", nc.ConnectedAddr()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats connected again", "server", nc.ConnectedAddr()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			refused.forget()
+			log.Info("nats connected again", "server", nc.ConnectedAddr())
+		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats not connected", "error", err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats disconnected", "error", err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats failed", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			refused.note(err)
+			log.Error("nats failed", "error", err)
+		}),
 	)
 	if err != nil {
 		return NATS{}, err
@@ -246,7 +253,9 @@ func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
 			}
 		}
 	}()
-	return NATS{nc, closed}, nil
+	n := NATS{nc, closed, refused}
+	go refused.askAgain(c, n, name, log)
+	return n, nil
 }
 
 // DialNATS connects once, for a command that says something and ends. Each server may

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -374,6 +375,48 @@ func TestNATS_ClosedForGood(t *testing.T) {
 	}
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "closed for good") || !strings.Contains(err.Error(), "Maximum Payload Violation") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNATS_MayNotHear has a reload take a permission away and another one give it back: a
+// subscription that is gone meanwhile is said to be, and comes back.
+func TestNATS_MayNotHear(t *testing.T) {
+	options := func(port int, subjects ...string) *server.Options {
+		return &server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, Users: []*server.User{
+			{Username: "nobody", Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Allow: subjects}}},
+		}}
+	}
+	s := natsServer(t, options(0, "a", "b"))
+	port := s.Addr().(*net.TCPAddr).Port
+	nc, log := connect(t, &lifecycle.NATSConfig{URL: fmt.Sprintf("nats://nobody:@127.0.0.1:%d", port)})
+	log.await(t, "nats connected", 1)
+	sub, err := nc.QueueSubscribeSync("a", "q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(nc.FlushTimeout(patience), nc.Hears(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := s.ReloadOptions(options(port, "b")); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "nats failed", 1)
+	if err := nc.Hears(t.Context()); err == nil || !strings.Contains(err.Error(), `1 subscriptions were refused, first: nats: permissions violation: Permissions Violation for Subscription to "a"`) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.ReloadOptions(options(port, "a")); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "nats connected again", 1)
+	if err := errors.Join(nc.Publish("a", nil), nc.FlushTimeout(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(patience); err != nil {
+		t.Errorf("nothing is heard: %v", err)
+	}
+	if err := nc.Hears(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
