@@ -21,7 +21,8 @@
 // that think they still own a partition, announcements in another order.
 //
 // A partition of which nothing was heard for Config.Silence may have changed
-// unseen. Follower.Check says so, and then nothing in memory may be relied on.
+// unseen. Follower.Check says so, and then nothing in memory may be relied on. So it does
+// when Run has stood still for as long, and what was loaded before is lost then.
 //
 // # Switches
 //

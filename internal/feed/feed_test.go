@@ -364,6 +364,37 @@ func TestFollower_Silence(t *testing.T) {
 	}
 }
 
+// TestFollower_StandsStill has what is heard wait: memory is not relied on, although the
+// follower cannot say so, and not what was loaded before when it moves again.
+func TestFollower_StandsStill(t *testing.T) {
+	s := startServer(t)
+	nc := connect(t, s)
+	m := newMemory()
+	m.hold = make(chan struct{})
+	config := feed.DefaultConfig()
+	config.Silence = time.Second / 2
+	f := follow(t, nc, config, m)
+	if err := f.Check(); err != nil {
+		t.Fatal(err)
+	}
+	records, _ := sent(t, 1, 0)
+	if err := feed.NewPublisher(nc).Announce(t.Context(), nil, [][]events.Record{records}, at("t", 0, 1), nil); err != nil {
+		t.Fatal(err)
+	}
+	fault := f.Check()
+	for end := time.Now().Add(30 * time.Second); fault == nil && time.Now().Before(end); {
+		fault = f.Check()
+	}
+	if fault == nil || !strings.Contains(fault.Error(), "nothing that was heard was applied for") {
+		t.Errorf("got %v", fault)
+	}
+	m.mu.Lock()
+	before := m.lost
+	m.mu.Unlock()
+	close(m.hold)
+	m.await(t, "the loss", func() bool { return m.lost > before })
+}
+
 func TestConfig_Validate(t *testing.T) {
 	if err := feed.DefaultConfig().Validate(); err != nil {
 		t.Error(err)

@@ -37,7 +37,9 @@ type Follower struct {
 	applied map[events.Partition]int64 // after the handler has applied it
 	changed chan struct{}              // closed and made anew when something was applied
 
-	fault atomic.Pointer[error] // why memory is not relied on; nil: it is
+	fault atomic.Pointer[error] // why memory is not relied on; nil: it is, while Run moves
+	begun time.Time
+	moved atomic.Int64 // when Run last said so, after begun
 }
 
 // ErrUnknownPartition says that a topic or a partition does not exist.
@@ -52,6 +54,7 @@ func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger
 		config: config, nc: nc, handler: handler, log: log, metrics: newMetrics(r),
 		beat: beat.New(0), receiver: NewReceiver(handler),
 		topics: map[string]int32{}, applied: map[events.Partition]int64{}, changed: make(chan struct{}),
+		begun: time.Now(),
 	}
 	f.fault.Store(&ErrNotHeard)
 	return f
@@ -61,12 +64,20 @@ func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger
 func (f *Follower) BeatWith(b *beat.Beat) { f.beat = b }
 
 // Check gives the reason why what is in memory must not be relied on; nil if
-// there is none. It costs nothing.
+// there is none. It costs next to nothing.
 func (f *Follower) Check() error {
 	if fault := f.fault.Load(); fault != nil {
 		return *fault
 	}
+	if still := f.still(); still > f.config.Silence {
+		return fmt.Errorf("nothing that was heard was applied for %v", still)
+	}
 	return nil
+}
+
+// still is how long Run has not moved.
+func (f *Follower) still() time.Duration {
+	return time.Since(f.begun) - time.Duration(f.moved.Load())
 }
 
 // Await waits until everything up to and including an offset is applied. The
@@ -104,6 +115,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	connections := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
 	defer f.nc.RemoveStatusListener(connections)
 	defer f.beat.Rest()
+	f.moved.Store(int64(time.Since(f.begun)))
 	for {
 		f.beat.Mark()
 		m, err := sub.NextMsg(min(f.config.Silence/4, beat.Every))
@@ -170,8 +182,13 @@ func (f *Follower) tellLoss(what string) {
 	tell("the feed has a gap; what is in memory is loaded again when it is asked for", "lost", what)
 }
 
-// listen notes whether every partition was heard of lately.
+// listen notes whether every partition was heard of lately. Who has stood still, be it that
+// the machine has, may have much before it, and what comes first is not the news.
 func (f *Follower) listen(now time.Time) {
+	if still := f.still(); still > f.config.Silence {
+		f.lost(fmt.Sprintf("nothing was applied for %v", still))
+	}
+	defer func() { f.moved.Store(int64(time.Since(f.begun))) }()
 	silent, known := f.receiver.tracker.silent(now.Add(-f.config.Silence))
 	var fault error
 	switch {
