@@ -168,16 +168,17 @@ func (c *Client) ask(ctx context.Context, to Endpoint, token string, encode enco
 // subject without it if no worker is behind the other.
 func (c *Client) attempt(ctx context.Context, subject, token string, encode encoder) ([]byte, error) {
 	if token != "" {
-		reply, err := c.send(ctx, subject+"."+token, encode)
+		reply, err := c.send(ctx, subject, "."+token, encode)
 		if !errors.Is(err, ErrUnavailable) {
 			return reply, err
 		}
 	}
-	return c.send(ctx, subject, encode)
+	return c.send(ctx, subject, "", encode)
 }
 
 // send sends one request.
-func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]byte, error) {
+func (c *Client) send(ctx context.Context, endpoint, token string, encode encoder) ([]byte, error) {
+	subject := endpoint + token
 	timeout := workerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
@@ -194,7 +195,7 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, fmt.Errorf("%w: no query worker answers on %s: %w", ErrUnavailable, subject, err)
-	case err != nil && waiting.Err() != nil && c.forbidden(subject, said):
+	case err != nil && waiting.Err() != nil && c.forbidden(endpoint, token, said):
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -216,15 +217,18 @@ func (c *Client) send(ctx context.Context, subject string, encode encoder) ([]by
 
 // forbidden reports whether the server has said since something else that a subject may not
 // be asked, or, of whenever, that its replies may not be heard: their subscription is made
-// once for the connection.
-func (c *Client) forbidden(subject string, before error) bool {
+// once for the connection. In place of a token a mapping has what the server then names.
+func (c *Client) forbidden(endpoint, token string, before error) bool {
 	err := c.nc.LastError()
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return false
 	}
 	inbox := c.nc.NewRespInbox()
-	replies := inbox[:strings.LastIndexByte(inbox, '.')+1]
-	return err != before && strings.Contains(err.Error(), `Publish to "`+subject+`"`) || //nolint:errorlint // is it the same one
+	replies, end := inbox[:strings.LastIndexByte(inbox, '.')+1], `"`
+	if token != "" {
+		end = "."
+	}
+	return err != before && strings.Contains(err.Error(), `Publish to "`+endpoint+end) || //nolint:errorlint // is it the same one
 		strings.Contains(err.Error(), `Subscription to "`+replies)
 }
 

@@ -259,17 +259,19 @@ func TestClient_NobodyThere(t *testing.T) {
 // Whom the server does not allow to ask, or to hear the reply, is told so.
 func TestClient_Forbidden(t *testing.T) {
 	for user, inPart := range map[string]string{
-		"mute": `not allowed: ask convoview.v1.demo.conversation.list: nats: permissions violation: Permissions Violation for Publish to "convoview.v1.demo.conversation.list"`,
-		"deaf": `not allowed: ask convoview.v1.demo.conversation.list: nats: permissions violation: Permissions Violation for Subscription to "_INBOX.`,
+		"mute with a token": `not allowed: ask convoview.v1.demo.conversation.list.ann: nats: permissions violation: Permissions Violation for Publish to "convoview.v1.demo.conversation.list.0"`,
+		"mute":              `not allowed: ask convoview.v1.demo.conversation.list: nats: permissions violation: Permissions Violation for Publish to "convoview.v1.demo.conversation.list"`,
+		"deaf":              `not allowed: ask convoview.v1.demo.conversation.list: nats: permissions violation: Permissions Violation for Subscription to "_INBOX.`,
 	} {
 		t.Run(user, func(t *testing.T) {
 			told := make(chan struct{}, 2)
+			user, _, token := strings.Cut(user, " ")
 			nc, err := nats.Connect(strictURL, nats.UserInfo(user, ""), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { told <- struct{}{} }))
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(nc.Close)
-			c, err := client.New(nc, client.Config{App: "demo"})
+			c, err := client.New(nc, client.Config{App: "demo", Affinity: token})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -127,7 +127,7 @@ func run(ctx context.Context, _ []string, _ func(string) string, stdout io.Write
 }
 
 // startStrict starts a NATS server of which the user mute may ask nothing, and the user
-// deaf may hear nothing.
+// deaf may hear nothing. In place of tokens it sees the only partition, 0.
 func startStrict() (*natsserver.Server, error) {
 	nothing := &natsserver.SubjectPermission{Deny: []string{">"}}
 	s, err := natsserver.NewServer(&natsserver.Options{
@@ -139,6 +139,9 @@ func startStrict() (*natsserver.Server, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the strict NATS server: %w", err)
+	}
+	if err := s.GlobalAccount().AddMapping("convoview.v1.*.conversation.*.*", "convoview.v1.{{wildcard(1)}}.conversation.{{wildcard(2)}}.{{partition(1,3)}}"); err != nil {
+		return nil, fmt.Errorf("map subjects of the strict NATS server: %w", err)
 	}
 	s.Start()
 	if !s.ReadyForConnections(stopBudget) {
