@@ -177,6 +177,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("nats server %s takes messages of up to %d bytes: expected at least %d (max_payload)",
 			w.nc.ConnectedAddr(), most, minPayload)
 	}
+	if !w.nc.HeadersSupported() { // a refusal would not get out
+		return fmt.Errorf("nats server %s takes no headers: expected them (no_header_support: false)", w.nc.ConnectedAddr())
+	}
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // requests outlive the stop
 	defer stop(errDraining)
 	lost := make(chan struct{})

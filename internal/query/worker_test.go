@@ -523,6 +523,17 @@ func TestWorker_RefusesASmallMaximumPayload(t *testing.T) {
 	}
 }
 
+// TestWorker_RefusesAServerWithoutHeaders holds that no refusal is lost, which has its code in one.
+func TestWorker_RefusesAServerWithoutHeaders(t *testing.T) {
+	s := startServerWith(t, &server.Options{NoHeaderSupport: true})
+	w := New(DefaultConfig(), connect(t, s), Only(newMemory()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := w.Run(ctx); err == nil || !strings.HasSuffix(err.Error(), "takes no headers: expected them (no_header_support: false)") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestWorker_AnotherServerTakesLess has a list in memory as it was sent when more could be.
 func TestWorker_AnotherServerTakesLess(t *testing.T) {
 	o := &server.Options{MaxPayload: 2 << 20}
