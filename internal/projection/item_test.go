@@ -95,6 +95,14 @@ func TestModel_ConflictsNameThePlace(t *testing.T) {
 		t.Errorf("within a batch (-want +got):\n%s", diff)
 	}
 
+	next, elsewhere := sent("3", "ann", "bob"), sent("4", "ann", "carol")
+	next.Body.(*events.MessageSent).Sequence++
+	one.Fold(next)
+	one.Fold(elsewhere)
+	if diff := cmp.Diff([]projection.EditKey{place}, one.Conflicts); diff != "" {
+		t.Errorf("with messages in other places (-want +got):\n%s", diff)
+	}
+
 	whole := projection.NewModel()
 	whole.Merge(one)
 	if diff := cmp.Diff([]projection.EditKey{place}, whole.Conflicts); diff != "" {

@@ -1,6 +1,7 @@
 package projection_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,5 +67,49 @@ func TestModel_Membership(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, m.State(projection.Key{App: "demo", Owner: "ann", ConversationID: "GROUPhike"}).Settings().Member); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestModel_Owners holds whose registers an event writes, and that it writes nobody else's.
+func TestModel_Owners(t *testing.T) {
+	of := func(user, conversation string) events.ConversationOf {
+		return events.ConversationOf{UserID: user, ConversationID: conversation}
+	}
+	for _, c := range []struct {
+		name string
+		body events.Body
+		want []string // owners and conversations; " " begins what the members of a group share
+	}{
+		{"a message", &events.MessageSent{Conversation: events.C2C("ann", "bob"), From: "ann", Sequence: 1}, []string{"ann C2Cbob", "bob C2Cann"}},
+		{"a message to oneself", &events.MessageSent{Conversation: events.C2C("ann", "ann"), From: "ann", Sequence: 1}, []string{"ann C2Cann"}},
+		{
+			"a message to a group", &events.MessageSent{Conversation: events.Group("hike"), From: "ann", Sequence: 1, AtAll: true},
+			[]string{" GROUPhike", "ann GROUPhike"},
+		},
+		{
+			"a message that mentions", &events.MessageSent{Conversation: events.Group("hike"), From: "ann", Sequence: 1, AtUsers: []string{"bob"}},
+			[]string{" GROUPhike", "ann GROUPhike", "bob GROUPhike"},
+		},
+		{"a notice of the system", &events.MessageSent{Conversation: events.System("ann"), From: "bob", Sequence: 1}, []string{"ann @TIM#SYSTEM"}},
+		{"a recall", &events.MessageRecalled{Conversation: events.C2C("ann", "bob"), Sequence: 1}, []string{"ann C2Cbob", "bob C2Cann"}},
+		{"a recall in a group", &events.MessageRecalled{Conversation: events.Group("hike"), Sequence: 1, Revoker: "ann"}, []string{" GROUPhike"}},
+		{"a read", &events.ConversationRead{ConversationOf: of("ann", "C2Cbob"), Sequence: 1}, []string{"ann C2Cbob", "bob C2Cann"}},
+		{"a read of what is one's own", &events.ConversationRead{ConversationOf: of("ann", "C2Cann"), Sequence: 1}, []string{"ann C2Cann"}},
+		{"a read in a group", &events.ConversationRead{ConversationOf: of("ann", "GROUPhike"), Sequence: 1}, []string{"ann GROUPhike"}},
+		{"a read of notices", &events.ConversationRead{ConversationOf: of("ann", "@TIM#SYSTEM"), Sequence: 1}, []string{"ann @TIM#SYSTEM"}},
+		{"a pin", &events.ConversationPinned{ConversationOf: of("ann", "C2Cbob"), IsPinned: true}, []string{"ann C2Cbob"}},
+		{"a deletion", &events.ConversationDeleted{ConversationOf: of("ann", "C2Cbob"), ThroughSequence: 1}, []string{"ann C2Cbob"}},
+		{"a remark", &events.FriendRemarkSet{UserID: "ann", FriendID: "bob", Remark: "B"}, []string{"ann C2Cbob"}},
+		{"a membership", &events.GroupMemberChanged{GroupID: "hike", UserID: "ann", OperatorID: "bob"}, []string{"ann GROUPhike"}},
+		{"a profile", &events.GroupProfileChanged{GroupID: "hike", OwnerID: "ann"}, nil},
+	} {
+		var got []string
+		for k := range fold(events.Event{ID: "e", App: "demo", Time: projectiontest.Now, Body: c.body}).States {
+			got = append(got, k.Owner+" "+k.ConversationID)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
 	}
 }
