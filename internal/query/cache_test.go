@@ -67,6 +67,53 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 	}
 }
 
+// TestCache_AnswersNobodyElse asks one thing after the other: what is kept in memory of the
+// first answer is no part of the second, which is what a worker says that has nothing in memory.
+func TestCache_AnswersNobodyElse(t *testing.T) {
+	m := some()
+	newWorker := func() (ask func(text string) string) {
+		w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.Follow(always{})
+		return func(text string) string {
+			t.Helper()
+			q := listQuery(t, "demo", text)
+			q.now, q.begin = events.MicrosOf(now), time.Now()
+			reply, err := w.answered(t.Context(), w.list, q, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(reply)
+		}
+	}
+	requests := []string{
+		`{"userID":"ann"}`,
+		`{"userID":"ben"}`,
+		`{"userID":"ann","limit":2}`,
+		`{"userID":"ann","limit":2,"cursor":"` + parseList(t, []byte(newWorker()(`{"userID":"ann","limit":2}`))).NextCursor + `"}`,
+		`{"userID":"ann","sync":true}`,
+		`{"userID":"ann","since":"` + parseList(t, []byte(newWorker()(`{"userID":"ann","type":"C2C","sync":true}`))).SyncToken + `"}`,
+		`{"userID":"ann","type":"C2C"}`,
+		`{"userID":"ann","markType":0}`,
+		`{"userID":"ann","groupName":"work"}`,
+		`{"userID":"ann","hasUnreadCount":true}`,
+		`{"userID":"ann","hasGroupAtInfo":false}`,
+		`{"userID":"ann","conversationIDList":["C2Cdan","C2Cben"]}`,
+	}
+	want := map[string]string{}
+	for _, request := range requests {
+		want[request] = newWorker()(request)
+	}
+	for _, first := range requests {
+		for _, second := range requests {
+			ask := newWorker()
+			ask(first)
+			if got := ask(second); got != want[second] {
+				t.Errorf("%s after %s:\nwant %s\ngot  %s", second, first, want[second], got)
+			}
+		}
+	}
+}
+
 // TestCache_WeighsWithoutWaiting has an inbox weighed while somebody holds it: the table has
 // locks of its own then, which whoever holds an inbox may need.
 func TestCache_WeighsWithoutWaiting(t *testing.T) {
