@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,35 @@ func TestCache_AnswersNobodyElse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWorker_HoldsNothingForNobody holds that what requests had in memory, however they were
+// answered, goes when the inboxes go that show it.
+func TestWorker_HoldsNothingForNobody(t *testing.T) {
+	f := startFollowing(t, some(), always{})
+	for range 2 { // loaded, and in memory
+		for _, user := range []string{"ann", "ben"} {
+			f.list(`{"userID":"` + user + `"}`)
+			f.list(`{"userID":"` + user + `","type":"GROUP","sync":true}`)
+			f.ask("unread", `{"userID":"`+user+`"}`)
+			f.ask("profile", `{"userID":"`+user+`","conversationID":"GROUPg1"}`)
+			f.ask("list", `{"userID":"`+user+`","limit":1000}`) // over the plan's
+		}
+	}
+	c := f.worker.cache()
+	held := func() []int {
+		return []int{heldBy(c.apps), heldBy(c.groups), heldBy(c.people), heldBy(c.edits), heldBy(c.senders), int(c.shared.Load())}
+	}
+	before := held()
+	c.table.InvalidateAll()
+	f.await(fmt.Sprintf("nothing of %v is held", before), func() bool { return slices.Max(held()) == 0 })
+}
+
+// heldBy is how many values are in memory because somebody needs them.
+func heldBy[K comparable, T, L any](s *shared[K, T, L]) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.entries)
 }
 
 // TestCache_WeighsWithoutWaiting has an inbox weighed while somebody holds it: the table has
