@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
@@ -126,6 +127,52 @@ func TestCache_ForgetsWhoRecalled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCache_ForgetsInOneApp has the same happen in two apps, and a user be erased in one of
+// them: what is in memory of the other one stays.
+func TestCache_ForgetsInOneApp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		fold := func(at events.Micros, bodies ...events.Body) {
+			m.fold(at, bodies...)
+			for _, b := range bodies {
+				m.model.Fold(events.Event{ID: "e", App: "other", Time: at, Body: b})
+			}
+		}
+		tellSecrets(fold)
+		fold(ago(5*time.Hour), c2c("cid", "ann", 1, "spam"), &events.MessageRecalled{Conversation: events.C2C("ann", "cid"), Sequence: 1, Revoker: "ben"})
+		w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.Follow(always{})
+		list := func(app, user string) string {
+			t.Helper()
+			q := &query{app: app, userID: user, now: events.MicrosOf(now), begin: time.Now()}
+			defer w.cache().done(q)
+			reply, err := w.answered(t.Context(), w.list, q, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(reply)
+		}
+		want := map[string]string{}
+		for _, user := range []string{"ann", "ben"} {
+			list("demo", user)
+			if want[user] = list("other", user); !strings.Contains(want[user], secret()) {
+				t.Fatalf("the list of %s has nothing of ben's: %s", user, want[user])
+			}
+		}
+		m.empty()
+		w.Apply(modelOf(ago(time.Minute), &events.UserErased{UserID: "ben"}), nil)
+		synctest.Wait() // until it is forgotten
+		for user, want := range want {
+			if diff := cmp.Diff(want, list("other", user)); diff != "" {
+				t.Errorf("the list of %s in the other app (-want +got):\n%s", user, diff)
+			}
+			if got := list("demo", user); strings.Contains(got, secret()) {
+				t.Errorf("the list of %s in this app: %s", user, got)
+			}
+		}
+	})
 }
 
 // TestCache_NamesWhatAnErasureRemoves holds that a client which syncs is told that a
