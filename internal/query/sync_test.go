@@ -82,7 +82,7 @@ func TestSync_OnlyWhatChanged(t *testing.T) {
 		t.Errorf("a token that nobody asked for: %q", got)
 	}
 	whole := f.list(`{"userID":"ann","sync":true}`)
-	if len(whole.Data.ConversationList) != 3 || whole.SyncToken == "" {
+	if len(whole.Data.ConversationList) != 3 || whole.SyncToken == "" || whole.Data.Reset { // nothing is to be thrown away
 		t.Fatalf("got %+v", whole)
 	}
 	sync := func(what string, list, removed []string) {
@@ -117,12 +117,14 @@ func TestSync_Tokens(t *testing.T) {
 		{"empty", `{"userID":"ann","since":""}`},
 		{"another format", `{"userID":"ann","since":"` + syncEncoding.EncodeToString(append([]byte{9}, mustDecode(t, token)[1:]...)) + `"}`},
 		{"cut off", `{"userID":"ann","since":"` + token[:len(token)-3] + `"}`},
+		{"cut off within an entry", `{"userID":"ann","since":"` + token[:len(token)-4] + `"}`},
+		{"nothing but the format", `{"userID":"ann","since":"` + syncEncoding.EncodeToString([]byte{syncFormat}) + `"}`},
 		{"no token at all", `{"userID":"ann","since":"what changed?"}`},
 		{"removed without a name", `{"userID":"ann","since":"` + unnamed + `"}`},
 	} {
 		got := f.list(c.request)
-		if !got.Data.Reset || len(got.Data.ConversationList) != 1 || len(got.Data.Removed) != 0 {
-			t.Errorf("%s: got %+v, want the whole list and reset", c.name, got.Data)
+		if !got.Data.Reset || len(got.Data.ConversationList) != 1 || len(got.Data.Removed) != 0 || got.SyncToken != "" {
+			t.Errorf("%s: got %+v, want the whole list, reset, and no token that nobody asked for", c.name, got)
 		}
 	}
 	if got := f.list(`{"userID":"ann","limit":1,"timeoutMs":5000,"since":"` + token + `"}`); got.Data.Reset || len(got.Data.ConversationList) != 0 {
