@@ -32,6 +32,9 @@ func TestModel_Messages(t *testing.T) {
 		{"in a system conversation", func(b *events.MessageSent, m *projection.Message) {
 			b.Conversation, m.To = events.System("bob"), "bob"
 		}},
+		{"that mentions nobody", func(b *events.MessageSent, m *projection.Message) {
+			b.Conversation, b.AtUsers, b.AtAll, m.AtUsers, m.AtAll = events.Group("hike"), nil, false, nil, false
+		}},
 		{"online only", func(b *events.MessageSent, m *projection.Message) {
 			b.Conversation, b.OnlineOnly, m.Counted, m.Shown = events.Group("hike"), true, false, false
 		}},
