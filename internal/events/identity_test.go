@@ -60,8 +60,9 @@ func TestValidID(t *testing.T) {
 // TestValidApp holds which apps there are.
 func TestValidApp(t *testing.T) {
 	for app, want := range map[string]bool{
-		"a": true, "Z_-9": true, "1400000000": true, strings.Repeat("a", 64): true,
+		"a": true, "Z_-9": true, "az-AZ_09": true, "1400000000": true, strings.Repeat("a", 64): true,
 		"": false, strings.Repeat("a", 65): false, "a.b": false, "a b": false, "é": false, "a*": false, ">": false, "a\n": false,
+		"`": false, "{": false, "@": false, "[": false, "/": false, ":": false, // beside letters and digits
 	} {
 		if got := ValidApp(app); got != want {
 			t.Errorf("ValidApp(%q) = %t, want %t", app, got, want)

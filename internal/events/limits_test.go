@@ -199,3 +199,18 @@ func TestDecoder_UsesItsLimits(t *testing.T) {
 		t.Errorf("Decode = %v, want it to name the limit of 1", err)
 	}
 }
+
+// TestDecode_TheLimitOfProfiles holds that what a profile may have in all bounds nothing else.
+func TestDecode_TheLimitOfProfiles(t *testing.T) {
+	limits := DefaultLimits()
+	limits.ProfileBytes = 3
+	for body, refused := range map[string]bool{
+		`"userProfileChanged":{"userID":"u","nick":"rr","location":"r"}`:  false,
+		`"userProfileChanged":{"userID":"u","nick":"rr","location":"rr"}`: true,
+		`"friendRemarkSet":{"userID":"u","friendID":"f","remark":"rrrr"}`: false,
+	} {
+		if _, err := NewDecoder(limits).Decode(jsonRecord(eventJSON(body))); (err != nil) != refused {
+			t.Errorf("%s: %v, want refused %t", body, err, refused)
+		}
+	}
+}
