@@ -140,3 +140,25 @@ func newHerd(t *testing.T) (*gate, *fixture) {
 	g := newGate(m)
 	return g, start(t, m, func(c *Config) { c.LoadConcurrency = 1 })
 }
+
+// TestDemand_And holds that what meets the demands of two requests together meets that of each.
+func TestDemand_And(t *testing.T) {
+	var demands []demand
+	for i := range 9 {
+		demands = append(demands, demand{begin: int64(i % 3), epoch: uint64(i / 3)})
+	}
+	for _, one := range demands {
+		for _, other := range demands {
+			for i := range 4 * 4 * 3 {
+				var s stamp
+				s.loaded.Store(int64(i % 4))
+				s.until.Store(int64(i / 4 % 4))
+				s.epoch.Store(uint64(i / 16))
+				if s.meets(one.and(other)) && (!s.meets(one) || !s.meets(other)) {
+					t.Fatalf("loaded at %d in epoch %d until %d: meets %v and %v together, and not each",
+						s.loaded.Load(), s.epoch.Load(), s.until.Load(), one, other)
+				}
+			}
+		}
+	}
+}
