@@ -74,6 +74,32 @@ func TestConsumer_DeadLetters(t *testing.T) {
 	r.mustStop()
 }
 
+// TestConsumer_DeadLetterKeys has a dead letter keep whether its record had a key.
+func TestConsumer_DeadLetterKeys(t *testing.T) {
+	h := newHarness(t, 1)
+	r := h.run(h.config(), h.sink)
+	h.produce(messagesTopic, 0, bad("", "empty"), kafka.Record{Value: kafka.NewBytes([]byte("none"))})
+	h.awaitAll()
+	r.mustStop()
+	var keys []string
+	for id := range 2 {
+		c := newCluster(h.config())
+		defer c.close()
+		f := &fetcher{cluster: c, topic: deadTopic, id: id}
+		defer f.close()
+		if _, err := f.fetch(h.ctx, 0, func(m kafka.Message) error {
+			keys = append(keys, fmt.Sprintf("%s %#v", m.Value, m.Key))
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	slices.Sort(keys)
+	if want := []string{"empty []byte{}", "none []byte(nil)"}; !slices.Equal(keys, want) {
+		t.Errorf("keys %q, want %q", keys, want)
+	}
+}
+
 func TestConsumer_CountsWhatItSkips(t *testing.T) {
 	h := newHarness(t, 1)
 	r := h.run(h.config(), h.sink)
