@@ -407,6 +407,11 @@ func (s *Sandbox) NATSURL() string { return s.nats.ClientURL() }
 // ClickHouseAddr is the host and port of ClickHouse's native protocol.
 func (s *Sandbox) ClickHouseAddr() string { return s.clickhouse.Addr() }
 
+// SetClickHouseProfile gives queries of an account these settings where they have none themselves.
+func (s *Sandbox) SetClickHouseProfile(account string, settings map[string]string) {
+	s.clickhouse.SetProfile(account, settings)
+}
+
 // HTTPURL is the URL of ClickHouse's HTTP interface.
 func (s *Sandbox) HTTPURL() string { return s.clickhouse.HTTPURL() }
 

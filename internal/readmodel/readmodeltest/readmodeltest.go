@@ -18,6 +18,24 @@ func Config(t testing.TB) readmodel.Config {
 	return config
 }
 
+// WithProfile has queries run with settings where they have none themselves, as those of an
+// account do that has a settings profile.
+func WithProfile(t testing.TB, config readmodel.Config, profile map[string]string) readmodel.Config {
+	t.Helper()
+	sandboxtest.Start(t).SetClickHouseProfile(config.Database, profile)
+	config.Account = account(config.Database)
+	return config
+}
+
+// account is one by its name.
+type account string
+
+// Credentials implements readmodel.Account.
+func (a account) Credentials() (username, password string, err error) { return string(a), "", nil }
+
+// Validate implements readmodel.Account.
+func (account) Validate() error { return nil }
+
 // InCluster has it in a cluster of the sandbox.
 func InCluster(config readmodel.Config, cluster string) readmodel.Config {
 	config.Cluster = cluster

@@ -60,6 +60,23 @@ func (s *Server) SetAccounts(accounts map[string]Account) {
 	s.accounts.Store(&accounts)
 }
 
+// SetProfile gives queries of an account, by the native protocol and from its next one on, these
+// settings where they have none themselves, as a settings profile does.
+func (s *Server) SetProfile(account string, settings map[string]string) {
+	var profile []setting
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		profile = append(profile, setting{name, settings[name]})
+	}
+	s.profiles.Store(account, profile)
+}
+
+// profile is that of an account.
+func (s *Server) profile(account string) []setting {
+	profile, _ := s.profiles.Load(account)
+	settings, _ := profile.([]setting)
+	return settings
+}
+
 // authenticate gives the role of who says hello.
 func (s *Server) authenticate(hello proto.ClientHello) (role string, err error) {
 	if s.config.Access == nil {

@@ -38,6 +38,7 @@ type session struct {
 	out        proto.Buffer
 	revision   int
 	database   string
+	account    string
 	role       string // "": everything is allowed
 	compressed bool
 	compressor *compress.Writer
@@ -93,7 +94,7 @@ func (s *session) hello() error {
 		s.sendException(e)
 		return errors.Join(s.flush(), err)
 	}
-	s.role = role
+	s.account, s.role = hello.User, role
 	s.server.hello.EncodeAware(&s.out, s.revision)
 	if err := s.flush(); err != nil {
 		return err
@@ -121,6 +122,11 @@ func (s *session) query(ctx context.Context) error {
 			p.Value = unquote(p.Value, "'")
 		}
 		settings = append(settings, setting{p.Key, p.Value})
+	}
+	for _, p := range s.server.profile(s.account) {
+		if !slices.ContainsFunc(settings, func(own setting) bool { return own.name == p.name }) {
+			settings = append(settings, p)
+		}
 	}
 	var params []param
 	for _, p := range q.Parameters {

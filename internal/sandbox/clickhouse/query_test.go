@@ -179,6 +179,28 @@ func TestQuery_SettingsHoldForOneQuery(t *testing.T) {
 // connections is the size of the sandbox's pool.
 const connections = 16
 
+func TestQuery_ProfileOfAnAccount(t *testing.T) {
+	options := sandboxtest.Options(t, "default")
+	options.Auth.Username = t.Name()
+	options.Settings = driver.Settings{"max_block_size": 1000}
+	conn, err := driver.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	const show = "SELECT groupArray((name, value)) FROM (SELECT name, value FROM system.settings WHERE name IN ('max_block_size', 'join_use_nulls') ORDER BY name)"
+	for _, nulls := range []string{"1", "0"} { // on the same connection
+		sandboxtest.Start(t).SetClickHouseProfile(t.Name(), map[string]string{"join_use_nulls": nulls, "max_block_size": "7"})
+		want := [][]any{{"join_use_nulls", nulls}, {"max_block_size", "1000"}}
+		if diff := cmp.Diff(want, one[[][]any](t.Context(), t, conn, show)); diff != "" {
+			t.Errorf("with a profile (-want +got)\n%s", diff)
+		}
+	}
+	if got := one[string](t.Context(), t, sandboxtest.ClickHouse(t), "SELECT value FROM system.settings WHERE name = 'join_use_nulls'"); got != "0" {
+		t.Errorf("another account has it, too: %s", got)
+	}
+}
+
 func TestQuery_Database(t *testing.T) {
 	a, b := sandboxtest.Database(t), sandboxtest.Database(t)
 	db := driver.OpenDB(sandboxtest.Options(t, a))

@@ -49,6 +49,7 @@ type Server struct {
 	http   *http.Server
 	// accounts are those who may connect now.
 	accounts atomic.Pointer[map[string]Account]
+	profiles sync.Map // see SetProfile: a []setting by the account's name
 
 	ctx    context.Context // ends with Close, and every query and connection with it
 	cancel context.CancelFunc
