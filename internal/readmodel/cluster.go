@@ -132,6 +132,9 @@ func clusterSettings(insertQuorum string) clickhouse.Settings {
 		// A set in a condition is of all shards. Each of them asks for it: made once and
 		// sent to them (global), the engine refuses some of ours.
 		"distributed_product_mode": "allow",
+		// A shard that is away is an error and not a shard without rows, and what shards have
+		// counted is counted together.
+		"skip_unavailable_shards": 0, "distributed_group_by_no_merge": 0,
 	}
 }
 

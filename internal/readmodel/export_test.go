@@ -88,6 +88,21 @@ func Statements(cluster string) ([]string, error) {
 // ClusterSettings are those of queries in a cluster.
 func ClusterSettings() clickhouse.Settings { return clusterSettings("auto") }
 
+// Settings are those of all queries.
+func Settings(c Config) clickhouse.Settings { return c.settings() }
+
+// ItsSettings are the values of all settings as a query finds them.
+func (s *Server) ItsSettings(ctx context.Context) (map[string]string, error) {
+	values := map[string]string{}
+	err := s.each(ctx, "SELECT name, value FROM system.settings", func(scan func(...any) error) error {
+		var name, value string
+		err := scan(&name, &value)
+		values[name] = value
+		return err
+	})
+	return values, err
+}
+
 // Placements are the sharding keys of registers: for all rows, for those that have an
 // owner, and for the others.
 func Placements() (all, byOwner, shared string) { return owned, faces[0].key, faces[1].key }

@@ -3,7 +3,6 @@ package readmodel
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"strings"
 
@@ -30,24 +29,6 @@ func Open(c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	settings := clickhouse.Settings{
-		// A read after the acknowledgement must see the rows, whatever the server's defaults.
-		"async_insert":                     0,
-		"distributed_foreground_insert":    1,
-		"materialized_views_ignore_errors": 0,
-		// Equal blocks are not the same block: a repeat is meant to be written.
-		"insert_deduplicate": 0,
-		// The rows of a block have hardly a key in common: looking for those that do at each
-		// insert costs a fifth of it. What they have is merged with all the rest.
-		"optimize_on_insert": 0,
-	}
-	if c.Cluster != "" {
-		maps.Copy(settings, clusterSettings(c.InsertQuorum))
-	}
-	if c.Nice > 0 { // servers before 26 know no such settings
-		settings["os_threads_nice_value_query"] = c.Nice
-		settings["os_threads_nice_value_materialized_view"] = c.Nice
-	}
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr:         c.Addresses,
 		Auth:         clickhouse.Auth{Database: "default"},
@@ -60,7 +41,7 @@ func Open(c Config) (*Server, error) {
 		Compression:  &clickhouse.Compression{Method: compression(c.Addresses)},
 		// What each connection keeps for ever once it was needed; by default 10 MB.
 		MaxCompressionBuffer: maxCompressionBuffer,
-		Settings:             settings,
+		Settings:             c.settings(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse: %w", err)
