@@ -1,13 +1,20 @@
 package readmodel
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 // TestConfig_AServerThatTakesNothing holds that nothing is sent for ever to a server
@@ -28,6 +35,88 @@ func TestConfig_AServerThatTakesNothing(t *testing.T) {
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
+// breakingLinks are connections that take nothing more, on demand.
+type breakingLinks struct {
+	broken atomic.Bool
+	read   func(bytes int64) // told how many there were so far
+	closed chan struct{}     // is closed with the first one
+	once   sync.Once
+}
+
+func (l *breakingLinks) Validate() error { return nil }
+
+func (l *breakingLinks) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	return &breakingConn{Conn: conn, links: l}, err
+}
+
+type breakingConn struct {
+	net.Conn
+	links *breakingLinks
+	bytes int64
+}
+
+func (c *breakingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.bytes += int64(n)
+	c.links.read(c.bytes)
+	return n, err
+}
+
+func (c *breakingConn) Write(b []byte) (int, error) {
+	if c.links.broken.Load() {
+		return 0, &net.OpError{Op: "write", Err: syscall.ECONNRESET}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *breakingConn) Close() error {
+	err := c.Conn.Close()
+	c.links.once.Do(func() { close(c.links.closed) })
+	return errors.Join(err, errors.New("no farewell")) // as TLS has it of a link that is broken
+}
+
+// TestConfig_ACancelledReadOfABrokenLink has the caller go away while the answer comes faster
+// than it is looked at, over a link that takes nothing more: the client, which cannot take the
+// query back and says so nowhere, must have ended its reader before it ends.
+func TestConfig_ACancelledReadOfABrokenLink(t *testing.T) {
+	const block = 100_000
+	ahead := make(chan struct{})
+	arrived := sync.OnceFunc(func() { close(ahead) })
+	links := &breakingLinks{closed: make(chan struct{}), read: func(bytes int64) {
+		if bytes >= 4*block { // one is looked at, two wait, and there is no room for another one
+			arrived()
+		}
+	}}
+	config := DefaultConfig()
+	config.Addresses = []string{sandboxtest.Start(t).ClickHouseAddr()}
+	config.Dialer = links
+	server, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	other := sandboxtest.ClickHouse(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	query := fmt.Sprintf("SELECT repeat('x', %d) FROM numbers(100) SETTINGS max_block_size = 1", block)
+	looked := false
+	err = server.each(ctx, query, func(func(...any) error) error {
+		if looked {
+			return nil
+		}
+		looked = true
+		<-ahead
+		links.broken.Store(true)
+		cancel()
+		<-links.closed
+		return other.Ping(context.WithoutCancel(ctx)) // meanwhile the client does what it does then
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 
