@@ -34,6 +34,9 @@ var awayCodes = map[int32]bool{
 	81:   true, // UNKNOWN_DATABASE: projector migrate has not run yet
 	159:  true, // TIMEOUT_EXCEEDED: too slow now
 	160:  true, // TOO_SLOW: too slow now
+	173:  true, // CANNOT_ALLOCATE_MEMORY: overloaded
+	198:  true, // DNS_ERROR: the network
+	201:  true, // QUOTA_EXCEEDED: until its interval is over
 	202:  true, // TOO_MANY_SIMULTANEOUS_QUERIES: overloaded
 	203:  true, // NO_FREE_CONNECTION: overloaded
 	209:  true, // SOCKET_TIMEOUT: the network
@@ -42,12 +45,19 @@ var awayCodes = map[int32]bool{
 	236:  true, // ABORTED: the server is stopping
 	241:  true, // MEMORY_LIMIT_EXCEEDED: overloaded
 	242:  true, // TABLE_IS_READ_ONLY: the replica has lost its keeper
+	243:  true, // NOT_ENOUGH_SPACE: until somebody makes room
 	252:  true, // TOO_MANY_PARTS: merges are behind
 	279:  true, // ALL_CONNECTION_TRIES_FAILED: no replica of a shard is there
 	285:  true, // TOO_FEW_LIVE_REPLICAS: not enough replicas
+	286:  true, // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE: not enough replicas have what was written before
+	289:  true, // REPLICA_IS_NOT_IN_QUORUM: the replica is behind
 	319:  true, // UNKNOWN_STATUS_OF_INSERT: not enough replicas have answered
 	394:  true, // QUERY_WAS_CANCELLED: the server is stopping
+	439:  true, // CANNOT_SCHEDULE_TASK: overloaded
+	499:  true, // S3_ERROR: the disk is an object store, and away
 	516:  true, // AUTHENTICATION_FAILED: who we are is being replaced, there or here
+	700:  true, // USER_SESSION_LIMIT_EXCEEDED: overloaded
+	745:  true, // SERVER_OVERLOADED: it says so
 	999:  true, // KEEPER_EXCEPTION: the keeper is away
 	1002: true, // UNKNOWN_EXCEPTION: something outside ClickHouse
 }
