@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -47,7 +48,13 @@ func (c Config) identify(ctx context.Context, id int, o *clickhouse.Options, dia
 			return clickhouse.DialResult{}, err //nolint:wrapcheck // it says what it is about
 		}
 	}
-	return clickhouse.DefaultDialStrategy(ctx, id, &now, dial) //nolint:wrapcheck // the client says what it was
+	result, err := clickhouse.DefaultDialStrategy(ctx, id, &now, dial)
+	exception, network := (*clickhouse.Exception)(nil), net.Error(nil)
+	if err != nil && !errors.As(err, &exception) && !errors.As(err, &network) {
+		// A greeting that was broken off, of which the client gives the text alone.
+		err = &net.OpError{Op: "greet", Net: "tcp", Addr: address(strings.Join(c.Addresses, ",")), Err: err}
+	}
+	return result, err //nolint:wrapcheck // the client says what it was
 }
 
 // dialAll bounds connecting to all addresses together: one that takes connections and says

@@ -38,6 +38,38 @@ func TestConfig_AServerThatTakesNothing(t *testing.T) {
 	}
 }
 
+// TestConfig_AServerThatBreaksOff has one be there and go away before it has said who it is, as
+// one that is being stopped does.
+func TestConfig_AServerThatBreaksOff(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // closed
+			}
+			_, _ = conn.Read(make([]byte, 1024))
+			_, _ = conn.Write([]byte("\x00\x0aClick")) // of ClickHouse
+			_ = conn.Close()
+		}
+	}()
+	config := DefaultConfig()
+	config.Addresses = []string{listener.Addr().String()}
+	server, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	failed := (*Error)(nil)
+	if err := server.Check(t.Context()); !errors.As(err, &failed) || !failed.Away {
+		t.Errorf("got %v, want that ClickHouse is away", err)
+	}
+}
+
 // breakingLinks are connections that take nothing more, on demand.
 type breakingLinks struct {
 	broken atomic.Bool
