@@ -24,24 +24,24 @@ const (
 Prints the conversation list of USER as a table, or as the reply came with
 --json. Filters are combined with AND.
 
-  chatload list emma_clark
-  chatload list emma_clark --has-unread --type GROUP
-  chatload list emma_clark --limit 20 --all
+  chatload list ava_walsh
+  chatload list ava_walsh --has-unread --type GROUP
+  chatload list ava_walsh --limit 20 --all
   chatload list --request '{"userID":""}'            any request, right or wrong`
 
 	profileHelp = `
 Prints one conversation of USER with its complete profile. CONVERSATION is
 C2C<user>, GROUP<group> or @TIM#SYSTEM.
 
-  chatload profile emma_clark C2Cliam_hughes
-  chatload profile emma_clark GROUPapollo-team --json`
+  chatload profile ava_walsh C2Coscar_carter
+  chatload profile ava_walsh GROUPweekend-hikers --json`
 
 	unreadHelp = `
 Prints how many unread messages USER has. Muted conversations and @TIM#SYSTEM do
 not count unless --include-muted.
 
-  chatload unread emma_clark
-  chatload unread emma_clark --type C2C --include-muted`
+  chatload unread ava_walsh
+  chatload unread ava_walsh --type C2C --include-muted`
 )
 
 // question is one of the commands that ask.

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"text/tabwriter"
 
-	"github.com/convoview/convoview/internal/generate"
 	"github.com/convoview/convoview/internal/sandbox/stack"
 )
 
@@ -33,8 +29,7 @@ func runUp(ctx context.Context, c *console, args []string) error {
 	if err != nil {
 		return unlessInterrupted(ctx, err)
 	}
-	users := generate.New(generate.DefaultConfig()).Users(demoApp)
-	_, _ = io.WriteString(c.stdout, upReady(users[0], users[1]))
+	_, _ = io.WriteString(c.stdout, upReady)
 	select {
 	case <-ctx.Done():
 	case err = <-s.Failed():
@@ -42,26 +37,21 @@ func runUp(ctx context.Context, c *console, args []string) error {
 	return errors.Join(err, s.Stop())
 }
 
-// upReady says what can be done while everything runs, with two of the users that
-// chatload generate makes up.
-func upReady(ann, bob string) string {
-	var b strings.Builder
-	b.WriteString("\nReady. In another terminal:\n\n")
-	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
-	for _, line := range [][2]string{
-		{"bin/chatload generate", "a chat of the last days, into Kafka"},
-		{"bin/chatload list " + ann, "a conversation list (a table; --json for the reply)"},
-		{"bin/chatload profile " + ann + " C2C" + bob, "one conversation"},
-		{"bin/chatload unread " + ann, "how many unread messages"},
-		{"curl http://127.0.0.1:8123/ -d 'SELECT count() FROM convoview.messages'", "what analysts ask"},
-		{"curl http://127.0.0.1:8080/metrics", "the projector's; the query worker's are on 8081"},
-	} {
-		_, _ = fmt.Fprintf(w, "  %s\t%s\n", line[0], line[1])
-	}
-	_ = w.Flush() // a builder takes everything
-	b.WriteString("\nCtrl-C stops everything.\n\n")
-	return b.String()
-}
+// upReady says what can be done while everything runs, with users that chatload
+// generate makes up.
+const upReady = `
+Ready. In another terminal:
+
+  bin/chatload generate                                                     a chat of the last days, into Kafka
+  bin/chatload list ava_walsh                                               a conversation list (a table; --json for the reply)
+  bin/chatload profile ava_walsh C2Coscar_carter                            one conversation
+  bin/chatload unread ava_walsh                                             how many unread messages
+  curl http://127.0.0.1:8123/ -d 'SELECT count() FROM convoview.messages'   what analysts ask
+  curl http://127.0.0.1:8080/metrics                                        the projector's; the query worker's are on 8081
+
+Ctrl-C stops everything.
+
+`
 
 // startStack starts the commands that were built with this one.
 func startStack(ctx context.Context, p stack.Ports, dataDir string, log io.Writer) (*stack.Stack, error) {
