@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -214,6 +215,17 @@ func TestAnalytics_Answers(t *testing.T) {
 	if *update && !t.Failed() {
 		if err := os.WriteFile(analyticsPage, text, 0o600); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestAnalytics_QueriesNameTheApp finds, for each view but profiles that a query of the
+// page reads, the condition without which it reads it for every app there is.
+func TestAnalytics_QueriesNameTheApp(t *testing.T) {
+	views := regexp.MustCompile(`convoview\.(messages|conversations|reads|group_members|activity_\w+)`)
+	for _, q := range questionsOf(readPage(t, analyticsPage)) {
+		if read, named := len(views.FindAllString(q.query, -1)), strings.Count(q.query, "app = '"+demo+"'"); read > named {
+			t.Errorf("%q reads %d views, and names the app of %d", q.title, read, named)
 		}
 	}
 }
