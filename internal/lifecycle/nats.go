@@ -237,7 +237,11 @@ func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
 			log.Info("nats connected again", "server", nc.ConnectedAddr())
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats not connected", "error", err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats disconnected", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // else it was closed, by us or for good, which says itself why
+				log.Warn("nats disconnected", "error", err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			refused.note(err)
 			log.Error("nats failed", "error", err)

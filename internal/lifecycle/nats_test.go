@@ -19,6 +19,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/convoview/convoview/internal/lifecycle"
@@ -272,6 +273,21 @@ func TestNATS_WhoWeAreIsReplaced(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNATS_StopIsNoDisconnect holds that whoever closes the connection is not warned of it.
+func TestNATS_StopIsNoDisconnect(t *testing.T) {
+	c := lifecycle.DefaultNATSConfig()
+	c.URL = natsServer(t, new(server.Options)).ClientURL()
+	nc, log := connect(t, &c)
+	log.await(t, "nats connected", 1)
+	closed := make(chan struct{})
+	nc.SetClosedHandler(func(*nats.Conn) { close(closed) }) // called last
+	nc.Close()
+	<-closed
+	if strings.Contains(log.String(), "nats disconnected") {
+		t.Errorf("a stop says: %s", log)
 	}
 }
 
