@@ -99,7 +99,7 @@ var item = []byte(`"conversationID":"`)
 // checkList reports what is wrong with a reply by its size and its items.
 func checkList(reply []byte, items, size int) error {
 	if n := bytes.Count(reply, item); n != items || len(reply) != size {
-		return fmt.Errorf("a reply of %d conversations and %d bytes, want %d and %d", n, len(reply), items, size)
+		return fmt.Errorf("a reply of %d conversations and %d bytes, expected %d and %d", n, len(reply), items, size)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func checkList(reply []byte, items, size int) error {
 // checkItems reports what is wrong with a reply of which only its items are known.
 func checkItems(reply []byte, items int) error {
 	if n := bytes.Count(reply, item); n != items || !bytes.Contains(reply, lastPage) {
-		return fmt.Errorf("a reply of %d conversations, want %d and no more pages", n, items)
+		return fmt.Errorf("a reply of %d conversations, expected %d and no more pages", n, items)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (b *bench) learn(ctx context.Context, app string, users, items int, body fu
 			different[c.ConversationID] = struct{}{}
 		}
 		if len(different) != items || len(r.Data.Removed) > 0 || r.Data.Reset || r.NextCursor != "" {
-			return fmt.Errorf("the reply to %.100s has %d conversations, %d removed, reset %t and cursor %q, want %d conversations alone",
+			return fmt.Errorf("the reply to %.100s has %d conversations, %d removed, reset %t and cursor %q, expected %d conversations alone",
 				l.requests[n], len(different), len(r.Data.Removed), r.Data.Reset, r.NextCursor, items)
 		}
 		return nil
@@ -192,7 +192,7 @@ func (l *lists) askAny(nc *nats.Conn, n int) error {
 		return checkItems(reply.Data, l.items)
 	}
 	if !bytes.HasSuffix(reply.Data, wholeTail) {
-		return fmt.Errorf("a reply ends with %.100q, want %q", reply.Data[max(0, len(reply.Data)-100):], wholeTail)
+		return fmt.Errorf("a reply ends with %.100q, expected %q", reply.Data[max(0, len(reply.Data)-100):], wholeTail)
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func (b *bench) visit(ctx context.Context, c *crowd, inFlight int) error {
 		}
 		r, _, err := askList(nc, groupApp, body)
 		if err == nil && (len(r.Data.ConversationList) != 1 || r.Data.ConversationList[0].LastMessage.LastSequence != c.last) {
-			err = fmt.Errorf("%s shows %+v, want the one group at %d", body, r.Data.ConversationList, c.last)
+			err = fmt.Errorf("%s shows %+v, expected the one group at %d", body, r.Data.ConversationList, c.last)
 		}
 		return err
 	}))

@@ -123,7 +123,7 @@ func (b *bench) shows(s sent, ask any) (bool, error) {
 		return false, err
 	}
 	if n := len(r.Data.ConversationList); n != 1 {
-		return false, fmt.Errorf("the reply to %s has %d conversations, want 1", body, n)
+		return false, fmt.Errorf("the reply to %s has %d conversations, expected 1", body, n)
 	}
 	return r.Data.ConversationList[0].LastMessage.LastSequence >= s.sequence, nil
 }

@@ -206,7 +206,7 @@ func (l *ledger) list(nc *nats.Conn, user string, after []any) ([]shown, error) 
 // asked for, at most what is under way.
 func (l *ledger) compare(user string, list []shown, least map[string]place) error {
 	if len(list) != len(least) {
-		return fmt.Errorf("%d conversations, want %d", len(list), len(least))
+		return fmt.Errorf("%d conversations, expected %d", len(list), len(least))
 	}
 	for _, c := range list {
 		from, there := least[c.id]
@@ -216,7 +216,7 @@ func (l *ledger) compare(user string, list []shown, least map[string]place) erro
 		delete(least, c.id)
 		a := l.accounts[user][c.id]
 		if c.last < from.last || c.last > a.begun.last || a.talk.messages[c.last] != c.messageID {
-			return fmt.Errorf("%s shows message %d, %q, want one of %d, which was to be seen, to %d, which is under way",
+			return fmt.Errorf("%s shows message %d, %q, expected one of %d, which was to be seen, to %d, which is under way",
 				c.id, c.last, c.messageID, from.last, a.begun.last)
 		}
 		// The last message of the past may be recalled, and then does not count.
@@ -225,7 +225,7 @@ func (l *ledger) compare(user string, list []shown, least map[string]place) erro
 			fewest, most = 0, 0
 		}
 		if c.unread < fewest || c.unread > most {
-			return fmt.Errorf("%s has %d unread up to message %d, want %d to %d", c.id, c.unread, c.last, fewest, most)
+			return fmt.Errorf("%s has %d unread up to message %d, expected %d to %d", c.id, c.unread, c.last, fewest, most)
 		}
 	}
 	return nil
@@ -241,7 +241,7 @@ type shown struct {
 // worker writes them: to decode it all takes longer than the worker takes to answer.
 func shownIn(reply []byte) (list []shown, err error) {
 	if !bytes.HasSuffix(reply, wholeTail) {
-		return nil, fmt.Errorf("a reply ends with %.100q, want %q", reply[max(0, len(reply)-100):], wholeTail)
+		return nil, fmt.Errorf("a reply ends with %.100q, expected %q", reply[max(0, len(reply)-100):], wholeTail)
 	}
 	next := func(before string) {
 		var found bool

@@ -51,16 +51,16 @@ func (c *config) validate() error {
 		}
 	}
 	if c.rounds < minRounds {
-		errs = append(errs, fmt.Errorf("rounds %d: want at least %d", c.rounds, minRounds))
+		errs = append(errs, fmt.Errorf("rounds %d: expected at least %d", c.rounds, minRounds))
 	}
 	if c.events < 10_000 || c.backlog < c.events {
-		errs = append(errs, fmt.Errorf("events %d, backlog %d: want at least 10000, and no smaller backlog", c.events, c.backlog))
+		errs = append(errs, fmt.Errorf("events %d, backlog %d: expected at least 10000, and no smaller backlog", c.events, c.backlog))
 	}
 	if c.steady < time.Second {
-		errs = append(errs, fmt.Errorf("steady %v: want at least 1s", c.steady))
+		errs = append(errs, fmt.Errorf("steady %v: expected at least 1s", c.steady))
 	}
 	if c.round < time.Second {
-		errs = append(errs, fmt.Errorf("round %v: want at least 1s", c.round))
+		errs = append(errs, fmt.Errorf("round %v: expected at least 1s", c.round))
 	}
 	return errors.Join(errs...)
 }

@@ -208,7 +208,7 @@ func (f tableField) checkLimit(t *testing.T, s sample) {
 			s.accepted(t, f, `"`+value+`"`)
 		}
 		reason := s.refused(t, f, `"Other"`, events.CodeInvalidField)
-		if want := "want one of " + strings.Join(spans(f.limit), ", "); !strings.HasSuffix(reason, want) {
+		if want := "expected one of " + strings.Join(spans(f.limit), ", "); !strings.HasSuffix(reason, want) {
 			t.Errorf("CONTRACT.md:%d: %s, %s", f.line, reason, want)
 		}
 	case matched(atLeast, f.limit, &m):

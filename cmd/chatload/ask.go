@@ -114,7 +114,7 @@ func parsePosition(s string) (client.Offset, error) {
 			return client.Offset{Topic: parts[0], Partition: int(partition), Offset: offset}, nil
 		}
 	}
-	return client.Offset{}, fmt.Errorf("after %q: want topic:partition:offset", s)
+	return client.Offset{}, fmt.Errorf("after %q: expected topic:partition:offset", s)
 }
 
 // parse reads the arguments of an asking command.
@@ -130,7 +130,7 @@ func (q *question) parse(f *lifecycle.Flags, args []string, operands ...operand)
 		return err
 	}
 	if q.timeout != 0 && (q.timeout < time.Millisecond || q.timeout > longestTimeout) {
-		return fmt.Errorf("timeout %v: want 1ms to %v, or 0", q.timeout, longestTimeout)
+		return fmt.Errorf("timeout %v: expected 1ms to %v, or 0", q.timeout, longestTimeout)
 	}
 	for _, s := range given(q.after) {
 		p, err := parsePosition(s)

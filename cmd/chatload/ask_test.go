@@ -90,14 +90,14 @@ func TestAsk_SendsEveryField(t *testing.T) {
 func TestAsk_RefusesFlags(t *testing.T) {
 	w := newWorker(t, answer(emptyList))
 	for args, want := range map[string]string{
-		"list ann --limit 0":        "want a whole number from 1 on",
-		"list ann --cursor=":        "want a text that is not empty",
-		"list ann --since=":         "want a text that is not empty",
-		"list ann --type=":          "want a text that is not empty",
-		"list ann --after a:b":      `after "a:b": want topic:partition:offset`,
-		"profile ann":               "want CONVERSATION",
-		"unread ann --mark -1":      "want a whole number from 0 on",
-		"list ann --has-at=perhaps": "want true or false",
+		"list ann --limit 0":        "expected a whole number from 1 on",
+		"list ann --cursor=":        "expected a text that is not empty",
+		"list ann --since=":         "expected a text that is not empty",
+		"list ann --type=":          "expected a text that is not empty",
+		"list ann --after a:b":      `after "a:b": expected topic:partition:offset`,
+		"profile ann":               "expected CONVERSATION",
+		"unread ann --mark -1":      "expected a whole number from 0 on",
+		"list ann --has-at=perhaps": "expected true or false",
 	} {
 		if r := chatload(t, "", append(strings.Fields(args), "--app", w.app)...); r.err == nil || !strings.Contains(r.err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", args, r.err, want)

@@ -53,7 +53,7 @@ func runDemo(ctx context.Context, c *console, args []string) error {
 		return err
 	}
 	if config.duration <= 0 || config.rate <= 0 || config.history < 1 {
-		return errors.New("duration, rate and events: want more than 0")
+		return errors.New("duration, rate and events: expected more than 0")
 	}
 
 	logs, err := os.CreateTemp("", "convoview-demo-*.log")

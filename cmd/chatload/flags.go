@@ -57,7 +57,7 @@ func (c *kafkaConfig) register(f *lifecycle.Flags) {
 func (c *kafkaConfig) validate() error {
 	errs := ingest.ValidateBrokers(c.brokers)
 	if c.topicWait < 0 {
-		errs = append(errs, fmt.Errorf("topic-wait %s: want 0 or more", c.topicWait))
+		errs = append(errs, fmt.Errorf("topic-wait %s: expected 0 or more", c.topicWait))
 	}
 	if c.tls != nil {
 		errs = append(errs, c.tls.Validate())
@@ -75,7 +75,7 @@ func (c *kafkaConfig) transport() *kafka.Transport {
 }
 
 // errOperand is that of an operand that is not there.
-var errOperand = errors.New("want")
+var errOperand = errors.New("expected")
 
 // switches are the flags that take no value: they tell operands from values.
 var switches = []string{"nats-tls", "kafka-tls", "json", "all", "sync", "has-unread", "has-at", "include-muted", "unique-keys"}
@@ -168,7 +168,7 @@ func optionalText() optional[string] {
 func optionalWord() optional[string] {
 	return optional[string]{parse: func(s string) (string, error) {
 		if s == "" {
-			return "", errors.New("want a text that is not empty")
+			return "", errors.New("expected a text that is not empty")
 		}
 		return s, nil
 	}}
@@ -179,7 +179,7 @@ func optionalNumber(least uint64) optional[uint64] {
 	return optional[uint64]{parse: func(s string) (uint64, error) {
 		v, err := strconv.ParseUint(s, 10, 64)
 		if err != nil || v < least {
-			return 0, fmt.Errorf("want a whole number from %d on", least)
+			return 0, fmt.Errorf("expected a whole number from %d on", least)
 		}
 		return v, nil
 	}}
@@ -189,7 +189,7 @@ func optionalBool() optional[bool] {
 	return optional[bool]{bool: true, parse: func(s string) (bool, error) {
 		v, err := strconv.ParseBool(s)
 		if err != nil {
-			return false, errors.New("want true or false")
+			return false, errors.New("expected true or false")
 		}
 		return v, nil
 	}}
@@ -219,7 +219,7 @@ func optionalTime() optional[time.Time] {
 				return t, nil
 			}
 		}
-		return time.Time{}, errors.New("want a time such as 2026-11-23T09:00:00Z, or a date")
+		return time.Time{}, errors.New("expected a time such as 2026-11-23T09:00:00Z, or a date")
 	}}
 }
 
@@ -231,7 +231,7 @@ func (f *fraction) String() string { return strconv.FormatFloat(float64(*f), 'g'
 func (f *fraction) Set(s string) error {
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(v >= 0) || v > 1e9 {
-		return errors.New("want a number from 0 to 1e9")
+		return errors.New("expected a number from 0 to 1e9")
 	}
 	*f = fraction(v)
 	return nil
@@ -245,7 +245,7 @@ func (n *whole) String() string { return strconv.FormatUint(uint64(*n), 10) }
 func (n *whole) Set(s string) error {
 	v, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return errors.New("want a whole number")
+		return errors.New("expected a whole number")
 	}
 	*n = whole(v)
 	return nil
@@ -261,7 +261,7 @@ func (c *choice) String() string { return c.value }
 
 func (c *choice) Set(s string) error {
 	if !slices.Contains(c.of, s) {
-		return fmt.Errorf("want %s", strings.Join(c.of, ", "))
+		return fmt.Errorf("expected %s", strings.Join(c.of, ", "))
 	}
 	c.value = s
 	return nil

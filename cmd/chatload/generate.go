@@ -65,7 +65,7 @@ func (c *generateConfig) register(f *lifecycle.Flags) {
 func (c *generateConfig) complete(now time.Time) error {
 	var errs []error
 	if c.count < 0 {
-		errs = append(errs, fmt.Errorf("events %d: want 0 or more", c.count))
+		errs = append(errs, fmt.Errorf("events %d: expected 0 or more", c.count))
 	}
 	c.chat.Rate = float64(c.chatRate)
 	c.chat.Start = now

@@ -50,10 +50,10 @@ func (c *importConfig) register(f *lifecycle.Flags) {
 func (c *importConfig) validate() error {
 	var errs []error
 	if c.duplicate > 1 {
-		errs = append(errs, fmt.Errorf("duplicate %v: want 0 to 1", c.duplicate))
+		errs = append(errs, fmt.Errorf("duplicate %v: expected 0 to 1", c.duplicate))
 	}
 	if c.limit < 0 {
-		errs = append(errs, fmt.Errorf("limit %d: want 0 or more", c.limit))
+		errs = append(errs, fmt.Errorf("limit %d: expected 0 or more", c.limit))
 	}
 	return errors.Join(append(errs, c.kafka.validate())...)
 }

@@ -79,20 +79,20 @@ func readLines(r io.Reader, limit int) iter.Seq2[record, error] {
 	}
 }
 
-const wantLine = `want {"topic": …, "key": …, "event": …}, or "protobuf" for "event"`
+const expectedLine = `expected {"topic": …, "key": …, "event": …}, or "protobuf" for "event"`
 
 func parseLine(b []byte, topics map[string]string) (record, error) {
 	var l line
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields() // a misspelt key would be none
 	if err := d.Decode(&l); err != nil {
-		return record{}, fmt.Errorf("%w: %s", err, wantLine)
+		return record{}, fmt.Errorf("%w: %s", err, expectedLine)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return record{}, fmt.Errorf("something follows the object: %s", wantLine)
+		return record{}, fmt.Errorf("something follows the object: %s", expectedLine)
 	}
 	if l.Topic == "" || (l.Event == nil) == (l.Protobuf == nil) {
-		return record{}, errors.New(wantLine)
+		return record{}, errors.New(expectedLine)
 	}
 	topic, ok := topics[l.Topic]
 	if !ok {

@@ -43,7 +43,7 @@ func main() {
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
 	c := &console{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	if len(args) == 0 {
-		return errors.Join(c.usage(stderr), errors.New("want a command"))
+		return errors.Join(c.usage(stderr), errors.New("expected a command"))
 	}
 	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
 		return errors.Join(c.usage(stdout), flag.ErrHelp)

@@ -44,7 +44,7 @@ func dead(ctx context.Context, args []string, getenv func(string) string, stdout
 		_, _ = io.WriteString(stdout, deadUsage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected dead list, dead show or dead redrive (projector dead --help)", strings.TrimSpace("dead "+args[0]))
+		return fmt.Errorf("command %q: expected dead list, dead show or dead redrive (projector dead --help)", strings.TrimSpace("dead "+args[0]))
 	}
 }
 

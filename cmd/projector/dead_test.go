@@ -92,28 +92,28 @@ const (
 func someLetters(t *testing.T) *deadTopics {
 	d := newDeadTopics(t)
 	json := kafka.Header{Key: "content-type", Value: []byte("application/json")}
-	d.add(deadNoon, d.state+"/1/7", events.CodeTooLarge, "conversationDraftSet.draftText is 11 bytes, want at most 10", draftKey, draft, json)
+	d.add(deadNoon, d.state+"/1/7", events.CodeTooLarge, "conversationDraftSet.draftText is 11 bytes, expected at most 10", draftKey, draft, json)
 	d.add(deadNoon.Add(time.Minute), d.messages+"/0/3", events.CodeMalformed, "no valid JSON", "k\x01", "{\n\x1b[2J")
 	d.add(deadNoon.Add(time.Hour), d.messages+"/0/4", events.CodeMissingField, "id is missing,\nwant \x1b[2J", "", "{}", kafka.Header{Key: "trace", Value: []byte{0, 255}})
 	d.add(deadNoon.Add(2*time.Hour), "", "", "", "", "somebody else's")
-	d.add(deadNoon.Add(3*time.Hour), d.state+"/1/9", events.CodeTooLarge, "conversationDraftSet.draftText is 11 bytes, want at most 10", draftKey, draft, json,
+	d.add(deadNoon.Add(3*time.Hour), d.state+"/1/9", events.CodeTooLarge, "conversationDraftSet.draftText is 11 bytes, expected at most 10", draftKey, draft, json,
 		kafka.Header{Key: "convoview-redriven", Value: []byte(d.dead + "/0/0")})
 	return d
 }
 
 func TestDead_List(t *testing.T) {
 	d := someLetters(t)
-	d.check(`chat.dead/0/0 2026-11-23T12:00:00.000Z chat.state/1/7 too_large 147 B conversationDraftSet.draftText is 11 bytes, want at most 10
+	d.check(`chat.dead/0/0 2026-11-23T12:00:00.000Z chat.state/1/7 too_large 147 B conversationDraftSet.draftText is 11 bytes, expected at most 10
 chat.dead/0/1 2026-11-23T12:01:00.000Z chat.messages/0/3 malformed 6 B no valid JSON
 chat.dead/0/2 2026-11-23T13:00:00.000Z chat.messages/0/4 missing_field 2 B id is missing,�want �[2J
 chat.dead/0/3 2026-11-23T14:00:00.000Z ? ? 15 B
-chat.dead/0/4 2026-11-23T15:00:00.000Z chat.state/1/9 too_large 147 B conversationDraftSet.draftText is 11 bytes, want at most 10 (chat.dead/0/0, sent again)
+chat.dead/0/4 2026-11-23T15:00:00.000Z chat.state/1/9 too_large 147 B conversationDraftSet.draftText is 11 bytes, expected at most 10 (chat.dead/0/0, sent again)
 5 of 5 dead letters: 2 too_large, 1 ?, 1 malformed, 1 missing_field
 `, "", "list")
 	d.check(`chat.dead/0/1 2026-11-23T12:01:00.000Z chat.messages/0/3 malformed 6 B no valid JSON
 1 of 5 dead letters: 1 malformed
 `, "", "list", "--code", "malformed,too_large", "--topic", d.messages)
-	d.check(`{"id":"chat.dead/0/4","written":"2026-11-23T15:00:00Z","topic":"chat.state","partition":1,"offset":9,"code":"too_large","reason":"conversationDraftSet.draftText is 11 bytes, want at most 10","bytes":147,"redriven":"chat.dead/0/0"}
+	d.check(`{"id":"chat.dead/0/4","written":"2026-11-23T15:00:00Z","topic":"chat.state","partition":1,"offset":9,"code":"too_large","reason":"conversationDraftSet.draftText is 11 bytes, expected at most 10","bytes":147,"redriven":"chat.dead/0/0"}
 {"letters":2,"matching":1,"codes":{"too_large":1},"lost":0}
 `, "", "list", "--json", "--since", "2026-11-23T14:00:00Z", "--topic", d.state)
 	d.check("no dead letter matches: 5 were read from chat.dead\n", "", "list", "--until", "2026-11-23T12:00:00Z")
@@ -130,7 +130,7 @@ headers:
   convoview-partition: 1
   convoview-offset: 7
   convoview-code: too_large
-  convoview-reason: conversationDraftSet.draftText is 11 bytes, want at most 10
+  convoview-reason: conversationDraftSet.draftText is 11 bytes, expected at most 10
 now: accepted, a conversationDraftSet of app demo with the ID "e-1"
 key, 46 bytes:
 `+draftKey+`
@@ -157,12 +157,12 @@ headers:
   convoview-offset: 4
   convoview-code: missing_field
   convoview-reason: "id is missing,\nwant \x1b[2J"
-now: not accepted, missing_field: id is missing, want 1 to 128 bytes
+now: not accepted, missing_field: id is missing, expected 1 to 128 bytes
 key, 0 bytes:
 value, 2 bytes:
 {}
 `, "", "show", "0/2")
-	if got, err := d.run("show", "0/0", "--limit-draft-text-bytes", "10"); err != nil || !strings.Contains(got, "now: not accepted, too_large: conversationDraftSet.draftText is 11 bytes, want at most 10\n") {
+	if got, err := d.run("show", "0/0", "--limit-draft-text-bytes", "10"); err != nil || !strings.Contains(got, "now: not accepted, too_large: conversationDraftSet.draftText is 11 bytes, expected at most 10\n") {
 		t.Errorf("got %s, %v", got, err)
 	}
 	if got, err := d.run("show", "0/1", "--raw"); got != "{\n\x1b[2J" || err != nil {
@@ -176,7 +176,7 @@ func TestDead_Redrive(t *testing.T) {
 	want := func(verb, end string) string {
 		return `chat.dead/0/0 ` + verb + ` to chat.state/1 under the key ["demo","conversationDraftSet","ann","C2Cbob","e-1"]
 chat.dead/0/1 is not sent: malformed: no valid JSON at byte 2: invalid character '\x1b' at start of value
-chat.dead/0/2 is not sent: missing_field: id is missing, want 1 to 128 bytes
+chat.dead/0/2 is not sent: missing_field: id is missing, expected 1 to 128 bytes
 chat.dead/0/3 is not sent: it has no headers convoview-topic, convoview-partition and convoview-offset that say where it came from
 chat.dead/0/4 is not sent: it is chat.dead/0/0 once more
 1 of 5 dead letters ` + end + `; repeated: 1; cannot be sent: 3
@@ -195,8 +195,8 @@ chat.dead/0/4 is not sent: it is chat.dead/0/0 once more
 {"id":"chat.dead/0/4","sent":false,"event":"e-1","app":"demo","why":"it is chat.dead/0/0 once more"}
 {"letters":5,"matching":2,"sent":1,"same":1,"kept":0,"lost":0,"dryRun":false}
 `, "", "redrive", "--json", "--code", "too_large")
-	d.check(`chat.dead/0/0 is not sent: too_large: conversationDraftSet.draftText is 11 bytes, want at most 10
-chat.dead/0/4 is not sent: too_large: conversationDraftSet.draftText is 11 bytes, want at most 10
+	d.check(`chat.dead/0/0 is not sent: too_large: conversationDraftSet.draftText is 11 bytes, expected at most 10
+chat.dead/0/4 is not sent: too_large: conversationDraftSet.draftText is 11 bytes, expected at most 10
 0 of 2 dead letters were sent; cannot be sent: 2
 `, "2 dead letters cannot be sent", "redrive", "--code", "too_large", "--limit-draft-text-bytes", "10")
 	d.check("no dead letter matches: 5 were read from chat.dead\n", "", "redrive", "--code", "body_count")

@@ -67,7 +67,7 @@ func generations(ctx context.Context, args []string, getenv func(string) string,
 		_, _ = io.WriteString(stdout, generationsUsage)
 		return flag.ErrHelp
 	default:
-		return fmt.Errorf("unknown command %q, expected generations list or generations drop (projector generations --help)", strings.TrimSpace("generations "+args[0]))
+		return fmt.Errorf("command %q: expected generations list or generations drop (projector generations --help)", strings.TrimSpace("generations "+args[0]))
 	}
 }
 

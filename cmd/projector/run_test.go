@@ -52,7 +52,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "verify 2 --check --seed 7", errs: []string{"seed 7", "--sample"}},
 		{args: "run --check --kafka-topics= --kafka-group=", errs: []string{"--kafka-topics", "--kafka-group"}},
 		{args: "run --check --kafka-brokers a:99999,b:x,c", errs: []string{`"a:99999"`, `"b:x"`, `"c"`}},
-		{args: "run --flush-interval soon", errs: []string{`"soon"`, "want a duration such as", "(projector run --help)"}},
+		{args: "run --flush-interval soon", errs: []string{`"soon"`, "expected a duration such as", "(projector run --help)"}},
 		{args: "verify 2 --strikt", errs: []string{"strikt", "(projector verify --help)"}},
 		{args: "verify 2 --check --sample -1 --seed -2", errs: []string{"sample -1", "seed -2"}},
 		{args: "verify", errs: []string{"expected the number of a generation"}},

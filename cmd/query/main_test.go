@@ -25,7 +25,7 @@ func TestRun_Arguments(t *testing.T) {
 	}{
 		{args: "--check", out: "the configuration is valid"},
 		{args: "--check", env: map[string]string{"CONVOVIEW_MAX_RUNNING": "3"}, out: "valid"},
-		{args: "--check --max-running 0 --clickhouse-max-connections 0 --admin-addr x", errs: []string{"max running 0", "max connections: 0", `"x"`}},
+		{args: "--check --max-running 0 --clickhouse-max-connections 0 --admin-addr x", errs: []string{"max running 0", "max connections 0", `"x"`}},
 		{args: "--check", env: map[string]string{"CONVOVIEW_DRAIN_TIMEOUT": "20s"}, errs: []string{"drain timeout 20s"}},
 		{args: "--check --affinity-tokens 0,3,6,9", out: "valid"},
 		{args: "--check --affinity-tokens=", errs: []string{"affinity tokens: expected at least one"}},

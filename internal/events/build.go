@@ -23,7 +23,7 @@ func (r *rawEvent) address(sent bool) (Conversation, *Error) {
 	case to == "" && groupID == "":
 		return Conversation{}, r.badAddress("names no conversation")
 	case from == "" && (to != "" || sent):
-		return Conversation{}, r.missingKey(keyFrom, wantID)
+		return Conversation{}, r.missingKey(keyFrom, expectedID)
 	case to != "":
 		return C2C(from, to), nil
 	default:
@@ -34,14 +34,14 @@ func (r *rawEvent) address(sent bool) (Conversation, *Error) {
 func (r *rawEvent) badAddress(reason string) *Error {
 	return &Error{
 		Code: CodeInvalidAddress, Field: r.spec.name,
-		Reason: reason + ", want exactly one of to (C2C), groupID (GROUP), or system: true with to",
+		Reason: reason + ", expected exactly one of to (C2C), groupID (GROUP), or system: true with to",
 	}
 }
 
-func (r *rawEvent) missingKey(key fieldKey, want string) *Error {
+func (r *rawEvent) missingKey(key fieldKey, expected string) *Error {
 	return &Error{
 		Code: CodeMissingField, Field: r.spec.name + "." + fieldNames[key],
-		Reason: "is missing, want " + want,
+		Reason: "is missing, expected " + expected,
 	}
 }
 

@@ -7,7 +7,7 @@ import "fmt"
 func (r *rawEvent) checkBody(limits *Limits) *Error {
 	spec := r.spec
 	if r.notObject != "" {
-		return &Error{Code: CodeInvalidField, Field: spec.name, Reason: "is " + r.notObject + ", want a JSON object"}
+		return &Error{Code: CodeInvalidField, Field: spec.name, Reason: "is " + r.notObject + ", expected a JSON object"}
 	}
 	total := 0
 	for i := range spec.fields {
@@ -37,7 +37,7 @@ func (r *rawEvent) checkBody(limits *Limits) *Error {
 		return &Error{
 			Code:   CodeTooLarge,
 			Field:  spec.name,
-			Reason: fmt.Sprintf("is a profile of %d bytes, want at most %d", total, limits.ProfileBytes),
+			Reason: fmt.Sprintf("is a profile of %d bytes, expected at most %d", total, limits.ProfileBytes),
 		}
 	}
 	return nil
@@ -53,21 +53,21 @@ func (r *rawEvent) checkField(f *field, v *rawValue, limits *Limits) *Error {
 		return r.checkText(f, v.text)
 	case kindInt, kindUint32:
 		if v.num < f.min || v.num > f.max {
-			return r.invalid(f, fmt.Sprintf(`is "%d", want %s`, v.num, f.wantInt()))
+			return r.invalid(f, fmt.Sprintf(`is "%d", expected %s`, v.num, f.expectedInt()))
 		}
 	case kindTime:
 		switch {
 		case v.nanos < 0 || v.nanos > maxNanos:
 			return r.invalid(f, nanosReason(v.nanos))
 		case v.num < minSeconds || v.num > maxSeconds:
-			return r.invalid(f, "is "+shownTime(v.num, v.nanos)+", want "+wantTime)
+			return r.invalid(f, "is "+shownTime(v.num, v.nanos)+", expected "+expectedTime)
 		}
 	case kindObject:
 		if len(r.payload) > f.limit(limits) {
 			return r.tooLarge(f, len(r.payload), f.limit(limits))
 		}
 		if depth := depthOf(r.payload); depth > maxPayloadDepth {
-			return r.invalid(f, fmt.Sprintf("nests %d deep, want at most %d", depth, maxPayloadDepth))
+			return r.invalid(f, fmt.Sprintf("nests %d deep, expected at most %d", depth, maxPayloadDepth))
 		}
 	case kindTexts, kindInts, kindKeyValues:
 		return r.checkList(f, limits)
@@ -81,13 +81,13 @@ func (r *rawEvent) checkText(f *field, s string) *Error {
 	switch f.rule {
 	case ruleID:
 		if !ValidID(s) {
-			return r.invalid(f, "is "+shown(s)+", want "+wantID)
+			return r.invalid(f, "is "+shown(s)+", expected "+expectedID)
 		}
 	case ruleConversationID:
 		if _, _, ok := SplitConversationID(s); !ok {
 			return &Error{
 				Code: CodeInvalidAddress, Field: r.path(f),
-				Reason: "is " + shown(s) + ", want " + wantConversationID,
+				Reason: "is " + shown(s) + ", expected " + expectedConversationID,
 			}
 		}
 	case ruleNone, ruleMention, ruleNotEmpty:
@@ -100,7 +100,7 @@ func (r *rawEvent) checkText(f *field, s string) *Error {
 			return nil
 		}
 	}
-	return r.invalid(f, "is "+shown(s)+", want "+f.want())
+	return r.invalid(f, "is "+shown(s)+", expected "+f.expected())
 }
 
 // checkList checks the length of the body's list and its entries.
@@ -108,7 +108,7 @@ func (r *rawEvent) checkList(f *field, limits *Limits) *Error {
 	if n := len(r.texts) + len(r.ints); f.entries != nil && n > f.entries(limits) {
 		return &Error{
 			Code: CodeTooLarge, Field: r.path(f),
-			Reason: fmt.Sprintf("has %d entries, want at most %d", n, f.entries(limits)),
+			Reason: fmt.Sprintf("has %d entries, expected at most %d", n, f.entries(limits)),
 		}
 	}
 	for i, s := range r.texts {
@@ -139,7 +139,7 @@ func (r *rawEvent) checkList(f *field, limits *Limits) *Error {
 func (r *rawEvent) path(f *field) string { return r.spec.name + "." + fieldNames[f.key] }
 
 func (r *rawEvent) missing(f *field) *Error {
-	return &Error{Code: CodeMissingField, Field: r.path(f), Reason: "is missing, want " + f.want()}
+	return &Error{Code: CodeMissingField, Field: r.path(f), Reason: "is missing, expected " + f.expected()}
 }
 
 func (r *rawEvent) invalid(f *field, reason string) *Error {
@@ -150,7 +150,7 @@ func (r *rawEvent) invalidEntry(f *field, entry int64, value string) *Error {
 	return &Error{
 		Code:   CodeInvalidField,
 		Field:  fmt.Sprintf("%s[%d]", r.path(f), entry),
-		Reason: "is " + value + ", want " + f.wantEntry(),
+		Reason: "is " + value + ", expected " + f.expectedEntry(),
 	}
 }
 
@@ -158,13 +158,13 @@ func (r *rawEvent) wrongType(f *field, v *rawValue) *Error {
 	if v.num >= 0 {
 		return r.invalidEntry(f, v.num, v.text)
 	}
-	return r.invalid(f, "is "+v.text+", want "+f.want())
+	return r.invalid(f, "is "+v.text+", expected "+f.expected())
 }
 
 func (r *rawEvent) tooLarge(f *field, size, limit int) *Error {
 	return &Error{
 		Code: CodeTooLarge, Field: r.path(f),
-		Reason: fmt.Sprintf("is %d bytes, want at most %d", size, limit),
+		Reason: fmt.Sprintf("is %d bytes, expected at most %d", size, limit),
 	}
 }
 
@@ -172,6 +172,6 @@ func (r *rawEvent) entryTooLarge(f *field, entry int, member string, size, limit
 	return &Error{
 		Code:   CodeTooLarge,
 		Field:  fmt.Sprintf("%s[%d]%s", r.path(f), entry, member),
-		Reason: fmt.Sprintf("is %d bytes, want at most %d", size, limit),
+		Reason: fmt.Sprintf("is %d bytes, expected at most %d", size, limit),
 	}
 }

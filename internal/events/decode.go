@@ -67,7 +67,7 @@ func (d *Decoder) Decode(record Record) (Event, error) {
 	if n := len(record.Value); n > d.limits.EventBytes {
 		return Event{}, &Error{
 			Code:   CodeTooLarge,
-			Reason: fmt.Sprintf("the event is %d bytes, want at most %d", n, d.limits.EventBytes),
+			Reason: fmt.Sprintf("the event is %d bytes, expected at most %d", n, d.limits.EventBytes),
 		}
 	}
 	if err := r.read(record); err != nil {
@@ -82,7 +82,7 @@ func (d *Decoder) Decode(record Record) (Event, error) {
 	if r.bodies != 1 {
 		return Event{}, &Error{
 			Code:   CodeBodyCount,
-			Reason: fmt.Sprintf("the event has %d bodies, want exactly one", r.bodies),
+			Reason: fmt.Sprintf("the event has %d bodies, expected exactly one", r.bodies),
 		}
 	}
 	if err := r.checkBody(&d.limits); err != nil {
@@ -111,7 +111,7 @@ func (r *rawEvent) read(record Record) *Error {
 		case strings.EqualFold(contentType, ContentTypeProtobuf):
 			return r.fromProtobuf(value)
 		default:
-			return unknownEncoding(fmt.Sprintf("the header %s is %s, want %s or %s",
+			return unknownEncoding(fmt.Sprintf("the header %s is %s, expected %s or %s",
 				HeaderContentType, shown(contentType), ContentTypeJSON, ContentTypeProtobuf))
 		}
 	}
@@ -121,7 +121,7 @@ func (r *rawEvent) read(record Record) *Error {
 	case confluentMagic:
 		return r.fromConfluent(value)
 	default:
-		return unknownEncoding(fmt.Sprintf("the value begins with byte 0x%02x and has no header %s, want '{' (JSON) or 0x00 (Confluent)",
+		return unknownEncoding(fmt.Sprintf("the value begins with byte 0x%02x and has no header %s, expected '{' (JSON) or 0x00 (Confluent)",
 			value[0], HeaderContentType))
 	}
 }
@@ -189,7 +189,7 @@ func eventIndex(b []byte) (int, *Error) {
 			return n + m, nil
 		}
 	}
-	return 0, unknownEncoding("the Confluent frame's message index is not that of chat.v1.Event, want [0]")
+	return 0, unknownEncoding("the Confluent frame's message index is not that of chat.v1.Event, expected [0]")
 }
 
 // The fields of an event beside its body.
@@ -210,9 +210,9 @@ func (r *rawEvent) checkHeader(timestamp time.Time) *Error {
 	v := &r.values[keyTime]
 	switch {
 	case v.state == absent:
-		return &Error{Code: CodeMissingField, Field: fieldNames[keyTime], Reason: "is missing, want " + wantTime}
+		return &Error{Code: CodeMissingField, Field: fieldNames[keyTime], Reason: "is missing, expected " + expectedTime}
 	case v.state == wrong:
-		return &Error{Code: CodeInvalidField, Field: fieldNames[keyTime], Reason: "is " + v.text + ", want " + wantTime}
+		return &Error{Code: CodeInvalidField, Field: fieldNames[keyTime], Reason: "is " + v.text + ", expected " + expectedTime}
 	case v.nanos < 0 || v.nanos > maxNanos:
 		return &Error{Code: CodeInvalidField, Field: fieldNames[keyTime], Reason: nanosReason(v.nanos)}
 	}
@@ -225,22 +225,22 @@ func (r *rawEvent) checkHeader(timestamp time.Time) *Error {
 		return &Error{
 			Code:  CodeTimeOutOfRange,
 			Field: fieldNames[keyTime],
-			Reason: fmt.Sprintf("is %s, want %s to %s (the record's timestamp and %v)", shownTime(v.num, v.nanos),
+			Reason: fmt.Sprintf("is %s, expected %s to %s (the record's timestamp and %v)", shownTime(v.num, v.nanos),
 				minTime.Time().Format(time.RFC3339), MicrosOf(latest).Time().Format(time.RFC3339Nano), MaxAhead),
 		}
 	}
 	return nil
 }
 
-func (r *rawEvent) checkName(key fieldKey, want string, valid func(string) bool) *Error {
+func (r *rawEvent) checkName(key fieldKey, expected string, valid func(string) bool) *Error {
 	v := &r.values[key]
 	switch {
 	case v.state == absent:
-		return &Error{Code: CodeMissingField, Field: fieldNames[key], Reason: "is missing, want " + want}
+		return &Error{Code: CodeMissingField, Field: fieldNames[key], Reason: "is missing, expected " + expected}
 	case v.state == wrong:
-		return &Error{Code: CodeInvalidField, Field: fieldNames[key], Reason: "is " + v.text + ", want " + want}
+		return &Error{Code: CodeInvalidField, Field: fieldNames[key], Reason: "is " + v.text + ", expected " + expected}
 	case !valid(v.text):
-		return &Error{Code: CodeInvalidField, Field: fieldNames[key], Reason: "is " + shown(v.text) + ", want " + want}
+		return &Error{Code: CodeInvalidField, Field: fieldNames[key], Reason: "is " + shown(v.text) + ", expected " + expected}
 	default:
 		return nil
 	}
@@ -249,7 +249,7 @@ func (r *rawEvent) checkName(key fieldKey, want string, valid func(string) bool)
 const maxNanos = 999_999_999
 
 func nanosReason(nanos int32) string {
-	return fmt.Sprintf("has %d nanoseconds, want 0 to %d", nanos, maxNanos)
+	return fmt.Sprintf("has %d nanoseconds, expected 0 to %d", nanos, maxNanos)
 }
 
 // shownTime is a time as an error shows it, whatever its year.

@@ -259,28 +259,28 @@ func (f field) optional() field {
 	return f
 }
 
-// want says what the field must be, for an error.
-func (f *field) want() string {
+// expected says what the field must be, for an error.
+func (f *field) expected() string {
 	switch f.kind {
 	case kindText:
 		switch {
 		case len(f.oneOf) > 0:
 			return "one of " + strings.Join(f.oneOf, ", ")
 		case f.rule == ruleConversationID:
-			return wantConversationID
+			return expectedConversationID
 		case f.rule == ruleID:
-			return wantID
+			return expectedID
 		default:
 			return "a string"
 		}
 	case kindInt, kindUint32:
-		return f.wantInt()
+		return f.expectedInt()
 	case kindBool:
 		return "true or false"
 	case kindTime:
-		return wantTime
+		return expectedTime
 	case kindObject:
-		return wantObject
+		return expectedObject
 	case kindTexts:
 		return "a list of strings"
 	case kindInts:
@@ -292,19 +292,19 @@ func (f *field) want() string {
 	}
 }
 
-func (f *field) wantInt() string {
+func (f *field) expectedInt() string {
 	return "an integer from " + strconv.FormatInt(f.min, 10) + " to " + strconv.FormatInt(f.max, 10)
 }
 
-// wantEntry says what an entry of the list must be.
-func (f *field) wantEntry() string {
+// expectedEntry says what an entry of the list must be.
+func (f *field) expectedEntry() string {
 	switch {
 	case f.kind == kindInts:
-		return f.wantInt()
+		return f.expectedInt()
 	case f.kind == kindKeyValues:
 		return "an object with the strings key and value"
 	case f.rule == ruleMention:
-		return wantID
+		return expectedID
 	case f.rule == ruleNotEmpty:
 		return "a string that is not empty"
 	default:
@@ -313,8 +313,8 @@ func (f *field) wantEntry() string {
 }
 
 const (
-	wantConversationID = "C2C<userID>, GROUP<groupID> or " + SystemConversationID
-	wantID             = "1 to 128 bytes of UTF-8 without control characters"
-	wantTime           = "an RFC 3339 time of the years 1 to 9999"
-	wantObject         = "a JSON object"
+	expectedConversationID = "C2C<userID>, GROUP<groupID> or " + SystemConversationID
+	expectedID             = "1 to 128 bytes of UTF-8 without control characters"
+	expectedTime           = "an RFC 3339 time of the years 1 to 9999"
+	expectedObject         = "a JSON object"
 )

@@ -45,7 +45,7 @@ func (e *jsonEvent) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		if err != nil {
 			return err
 		}
-		return &jsonError{"the event is " + shownJSON(raw) + ", want a JSON object"}
+		return &jsonError{"the event is " + shownJSON(raw) + ", expected a JSON object"}
 	}
 	return readMembers(dec, func(name []byte) (int, bool) {
 		switch string(name) {

@@ -69,7 +69,7 @@ func (l Limits) Validate() error {
 		{"conversation group list", l.ConversationGroupListEntries},
 	} {
 		if limit.value < 1 {
-			errs = append(errs, fmt.Errorf("limit %s %d: want at least 1", limit.name, limit.value))
+			errs = append(errs, fmt.Errorf("limit %s %d: expected at least 1", limit.name, limit.value))
 		}
 	}
 	return errors.Join(errs...)

@@ -195,7 +195,7 @@ func TestDecoder_UsesItsLimits(t *testing.T) {
 	limits := DefaultLimits()
 	limits.TextBytes = 1
 	record := jsonRecord(eventJSON(`"friendRemarkSet":{"userID":"u","friendID":"f","remark":"rr"}`))
-	if _, err := NewDecoder(limits).Decode(record); err == nil || !strings.Contains(err.Error(), "want at most 1") {
+	if _, err := NewDecoder(limits).Decode(record); err == nil || !strings.Contains(err.Error(), "expected at most 1") {
 		t.Errorf("Decode = %v, want it to name the limit of 1", err)
 	}
 }

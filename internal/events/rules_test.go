@@ -218,33 +218,33 @@ func TestError_Reads(t *testing.T) {
 	for _, test := range []struct{ value, want string }{
 		{
 			eventJSON(`"conversationRead":{"userID":"u","conversationID":"C2Cv","sequence":-5}`),
-			`invalid_field: conversationRead.sequence is "-5", want an integer from 0 to 9007199254740991`,
+			`invalid_field: conversationRead.sequence is "-5", expected an integer from 0 to 9007199254740991`,
 		},
 		{
 			eventJSON(`"userErased":{"userID":"` + long + `"}`),
-			`invalid_field: userErased.userID is "` + long[:63] + `"…, want 1 to 128 bytes of UTF-8 without control characters`,
+			`invalid_field: userErased.userID is "` + long[:63] + `"…, expected 1 to 128 bytes of UTF-8 without control characters`,
 		},
 		{
 			eventJSON(`"userErased":{"userID":{"a":"` + long + `"}}`),
-			`invalid_field: userErased.userID is "{\"a\":\"` + long[:57] + `"…, want 1 to 128 bytes of UTF-8 without control characters`,
+			`invalid_field: userErased.userID is "{\"a\":\"` + long[:57] + `"…, expected 1 to 128 bytes of UTF-8 without control characters`,
 		},
 		{
 			eventJSON(`"messageSent":{"from":"a","to":"b","groupID":"g","messageID":"m","sequence":1,"type":"t"}`),
-			`invalid_address: messageSent names the group "g" and more (to "b", system false), want exactly one of to (C2C), groupID (GROUP), or system: true with to`,
+			`invalid_address: messageSent names the group "g" and more (to "b", system false), expected exactly one of to (C2C), groupID (GROUP), or system: true with to`,
 		},
 		{
 			eventJSON(`"conversationDraftSet":{"userID":"u","conversationID":"C2Cv","draftText":"` + strings.Repeat("x", 4097) + `"}`),
-			`too_large: conversationDraftSet.draftText is 4097 bytes, want at most 4096`,
+			`too_large: conversationDraftSet.draftText is 4097 bytes, expected at most 4096`,
 		},
 		{
 			eventJSON(`"groupMemberChanged":{"groupID":"g","userID":"u","status":"in"}`),
-			`invalid_field: groupMemberChanged.status is "in", want one of joined, left, kicked`,
+			`invalid_field: groupMemberChanged.status is "in", expected one of joined, left, kicked`,
 		},
 		{
 			`{"id":"e","app":"a","time":"2026-11-23T03:10:05.5Z","userErased":{"userID":"u"}}`,
-			`time_out_of_range: time is 2026-11-23T03:10:05.5Z, want 2000-01-01T00:00:00Z to 2026-11-23T03:10:05Z (the record's timestamp and 10m0s)`,
+			`time_out_of_range: time is 2026-11-23T03:10:05.5Z, expected 2000-01-01T00:00:00Z to 2026-11-23T03:10:05Z (the record's timestamp and 10m0s)`,
 		},
-		{eventJSON(`"x":0`), `body_count: the event has 0 bodies, want exactly one`},
+		{eventJSON(`"x":0`), `body_count: the event has 0 bodies, expected exactly one`},
 	} {
 		_, err := NewDecoder(DefaultLimits()).Decode(jsonRecord(test.value))
 		if err == nil || err.Error() != test.want {

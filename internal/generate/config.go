@@ -58,35 +58,35 @@ const (
 func (c Config) Validate() error {
 	var errs []error
 	if len(c.Apps) == 0 {
-		errs = append(errs, errors.New("apps: want at least one"))
+		errs = append(errs, errors.New("apps: expected at least one"))
 	}
 	seen := map[string]bool{}
 	for _, app := range c.Apps {
 		if !events.ValidApp(app) || seen[app] {
-			errs = append(errs, fmt.Errorf("app %q: want distinct names of 1 to 64 characters [A-Za-z0-9_-]", app))
+			errs = append(errs, fmt.Errorf("app %q: expected distinct names of 1 to 64 characters [A-Za-z0-9_-]", app))
 		}
 		seen[app] = true
 	}
 	if c.People < 2 || c.People > maxPeople {
-		errs = append(errs, fmt.Errorf("people %d: want 2 to %d", c.People, maxPeople))
+		errs = append(errs, fmt.Errorf("people %d: expected 2 to %d", c.People, maxPeople))
 	}
 	if c.Groups < 0 || c.Groups > maxPeople {
-		errs = append(errs, fmt.Errorf("groups %d: want 0 to %d", c.Groups, maxPeople))
+		errs = append(errs, fmt.Errorf("groups %d: expected 0 to %d", c.Groups, maxPeople))
 	}
 	if c.Start.Year() < 2000 || c.Start.Year() > 2200 {
-		errs = append(errs, fmt.Errorf("start %s: want a time from 2000 to 2200", c.Start.Format(time.RFC3339)))
+		errs = append(errs, fmt.Errorf("start %s: expected a time from 2000 to 2200", c.Start.Format(time.RFC3339)))
 	}
 	if !(c.Rate > 0) || math.IsInf(c.Rate, 0) {
-		errs = append(errs, fmt.Errorf("rate %v: want a positive number of events per second", c.Rate))
+		errs = append(errs, fmt.Errorf("rate %v: expected a positive number of events per second", c.Rate))
 	}
 	if c.FirstSequence > maxFirstSequence {
-		errs = append(errs, fmt.Errorf("first sequence %d: want at most %d", c.FirstSequence, uint64(maxFirstSequence)))
+		errs = append(errs, fmt.Errorf("first sequence %d: expected at most %d", c.FirstSequence, uint64(maxFirstSequence)))
 	}
 	if c.MaxConversations < 1 || c.MaxConversations > 1000 {
-		errs = append(errs, fmt.Errorf("max conversations %d: want 1 to 1000", c.MaxConversations))
+		errs = append(errs, fmt.Errorf("max conversations %d: expected 1 to 1000", c.MaxConversations))
 	}
 	if c.Retention < 0 {
-		errs = append(errs, fmt.Errorf("retention %s: want 0 (for ever) or more", c.Retention))
+		errs = append(errs, fmt.Errorf("retention %s: expected 0 (for ever) or more", c.Retention))
 	}
 	return errors.Join(errs...)
 }

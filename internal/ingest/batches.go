@@ -158,9 +158,9 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 	}
 	switch {
 	case b[batchMagic] != 2:
-		err = fmt.Errorf("its message format is %d, want 2", b[batchMagic])
+		err = fmt.Errorf("its message format is %d, expected 2", b[batchMagic])
 	case size < batchHeaderSize:
-		err = fmt.Errorf("its length is %d, want at least %d", size-batchOutsideLength, batchHeaderSize-batchOutsideLength)
+		err = fmt.Errorf("its length is %d, expected at least %d", size-batchOutsideLength, batchHeaderSize-batchOutsideLength)
 	case size > len(b):
 		err = errCutOff
 	default:
@@ -180,7 +180,7 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 // It gives what kafka-go is to see: a response that found nothing. It trusts no length.
 func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	if version < 5 || version > 10 {
-		return nil, fmt.Errorf("fetch response of version %d, want 5 to 10: brokers before Kafka 1.0 are not supported", version)
+		return nil, fmt.Errorf("fetch response of version %d, expected 5 to 10: brokers before Kafka 1.0 are not supported", version)
 	}
 	c := cursor{b: frame, at: 8}
 	c.take(4) // throttle time

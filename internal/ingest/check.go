@@ -86,7 +86,7 @@ func (c *Consumer) topicSettings(ctx context.Context) error {
 	for _, topic := range c.config.Topics {
 		if kind := settings[topic][settingTimestampType]; kind != logAppendTime {
 			c.logger.Warn("topic takes the time of records from their producers: events of a producer whose clock is ahead are not refused",
-				"topic", topic, settingTimestampType, kind, "want", logAppendTime)
+				"topic", topic, settingTimestampType, kind, "expected", logAppendTime)
 		}
 		bytes, err := strconv.Atoi(settings[topic][settingMaxBytes])
 		if err != nil {
@@ -104,7 +104,7 @@ func (c *Consumer) topicSettings(ctx context.Context) error {
 		return fmt.Errorf("read %s of topic %s: %w", settingMaxBytes, c.config.DeadTopic, err)
 	}
 	if dead < greatest+deadLetterMargin {
-		return backoff.Permanent(fmt.Errorf("%s of topic %s is %d, want at least %d: topic %s takes records of %d bytes, and a dead letter needs %d more for its headers",
+		return backoff.Permanent(fmt.Errorf("%s of topic %s is %d, expected at least %d: topic %s takes records of %d bytes, and a dead letter needs %d more for its headers",
 			settingMaxBytes, c.config.DeadTopic, dead, greatest+deadLetterMargin, source, greatest, deadLetterMargin))
 	}
 	return nil

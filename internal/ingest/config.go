@@ -177,21 +177,21 @@ func (c Config) Validate() error {
 		wrong("%w", err)
 	}
 	if c.GroupID == "" {
-		wrong("kafka group: none given, want the name of a consumer group (--kafka-group)")
+		wrong("kafka group: none given, expected the name of a consumer group (--kafka-group)")
 	}
 	if len(c.Topics) == 0 {
-		wrong("kafka topics: none given, want at least one (--kafka-topics)")
+		wrong("kafka topics: none given, expected at least one (--kafka-topics)")
 	}
 	names := map[string]bool{}
 	for _, topic := range c.allTopics() {
 		if topic == "" || names[topic] {
-			wrong("topic %q: want distinct names, the dead-letter topic's included", topic)
+			wrong("topic %q: expected distinct names, the dead-letter topic's included", topic)
 		}
 		names[topic] = true
 	}
 	for p, offset := range c.StartAt {
 		if offset < 0 {
-			wrong("offset %d to start %v at: want at least 0", offset, p)
+			wrong("offset %d to start %v at: expected at least 0", offset, p)
 		}
 	}
 	for _, limit := range []struct {
@@ -209,11 +209,11 @@ func (c Config) Validate() error {
 		{"fetch bytes", c.FetchMaxBytes},
 	} {
 		if limit.value < 1 {
-			wrong("%s %d: want at least 1", limit.name, limit.value)
+			wrong("%s %d: expected at least 1", limit.name, limit.value)
 		}
 	}
 	if c.FetchMaxBytes > maxFetchBytes {
-		wrong("fetch max bytes %d: want at most %d", c.FetchMaxBytes, maxFetchBytes)
+		wrong("fetch max bytes %d: expected at most %d", c.FetchMaxBytes, maxFetchBytes)
 	}
 	for _, limit := range []struct {
 		name  string
@@ -236,17 +236,17 @@ func (c Config) Validate() error {
 		{"stop timeout", c.StopTimeout},
 	} {
 		if limit.value < time.Millisecond {
-			wrong("%s %v: want at least 1ms", limit.name, limit.value)
+			wrong("%s %v: expected at least 1ms", limit.name, limit.value)
 		}
 	}
 	if c.MaxRate < 0 {
-		wrong("max rate %d: want at least 0", c.MaxRate)
+		wrong("max rate %d: expected at least 0", c.MaxRate)
 	}
 	if c.MaxRetryInterval < c.RetryInterval {
 		wrong("max retry interval %v is below the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
 	}
 	if 3*c.HeartbeatInterval > c.SessionTimeout {
-		wrong("heartbeat interval %v: want at most a third of the session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
+		wrong("heartbeat interval %v: expected at most a third of the session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
 	}
 	return errors.Join(errs...)
 }
@@ -262,12 +262,12 @@ func (c Config) allTopics() []string {
 // ValidateBrokers reports what is wrong with the addresses of brokers.
 func ValidateBrokers(brokers []string) (errs []error) {
 	if len(brokers) == 0 {
-		errs = append(errs, errors.New("kafka brokers: none given, want host:port (--kafka-brokers)"))
+		errs = append(errs, errors.New("kafka brokers: none given, expected host:port (--kafka-brokers)"))
 	}
 	for _, broker := range brokers {
 		_, port, err := net.SplitHostPort(broker)
 		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
-			errs = append(errs, fmt.Errorf("kafka brokers: %q, want host:port (--kafka-brokers)", broker))
+			errs = append(errs, fmt.Errorf("kafka brokers %q: expected host:port (--kafka-brokers)", broker))
 		}
 	}
 	return errs

@@ -45,9 +45,9 @@ func (s SASL) Validate() error {
 	case s.Mechanism == "" && !given:
 		return nil
 	case !slices.Contains(saslMechanisms, s.Mechanism):
-		return fmt.Errorf("sasl mechanism %q: want one of %s", s.Mechanism, strings.Join(saslMechanisms, ", "))
+		return fmt.Errorf("sasl mechanism %q: expected one of %s", s.Mechanism, strings.Join(saslMechanisms, ", "))
 	case !given:
-		return fmt.Errorf("sasl mechanism %s: want a username and a password", s.Mechanism)
+		return fmt.Errorf("sasl mechanism %s: expected a username and a password", s.Mechanism)
 	}
 	if err := s.Account.Validate(); err != nil {
 		return fmt.Errorf("sasl: %w", err)
@@ -82,7 +82,7 @@ func (s SASL) make() (sasl.Mechanism, error) {
 		return nil, fmt.Errorf("sasl: %w", err)
 	}
 	if username == "" || password == "" {
-		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: want both", username, len(password))
+		return nil, fmt.Errorf("sasl username %q, and a password of %d bytes: expected both", username, len(password))
 	}
 	var m sasl.Mechanism
 	switch s.Mechanism {

@@ -93,7 +93,7 @@ func (c AdminConfig) Ready(ctx context.Context, output io.Writer) error {
 func (c AdminConfig) Validate() error {
 	var errs []error
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		errs = append(errs, fmt.Errorf("admin address %q: want host:port: %w", c.Addr, err))
+		errs = append(errs, fmt.Errorf("admin address %q: expected host:port: %w", c.Addr, err))
 	}
 	if c.StuckAfter <= 0 {
 		errs = append(errs, fmt.Errorf("stuck after %v: expected more than 0", c.StuckAfter))

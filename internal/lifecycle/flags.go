@@ -185,7 +185,7 @@ func (n *whole) String() string { return strconv.Itoa(int(*n)) }
 func (n *whole) Set(value string) error {
 	number, err := strconv.ParseInt(value, 0, strconv.IntSize) // 10_000, too
 	if err != nil {
-		return errors.New("want a whole number")
+		return errors.New("expected a whole number")
 	}
 	*n = whole(number)
 	return nil
@@ -202,7 +202,7 @@ func (b *truth) IsBoolFlag() bool { return true }
 func (b *truth) Set(value string) error {
 	is, err := strconv.ParseBool(value)
 	if err != nil {
-		return errors.New("want true or false")
+		return errors.New("expected true or false")
 	}
 	*b = truth(is)
 	return nil
@@ -216,7 +216,7 @@ func (d *duration) String() string { return time.Duration(*d).String() }
 func (d *duration) Set(value string) error {
 	took, err := time.ParseDuration(value)
 	if err != nil {
-		return errors.New("want a duration such as 200ms, 5s or 1m30s")
+		return errors.New("expected a duration such as 200ms, 5s or 1m30s")
 	}
 	*d = duration(took)
 	return nil
@@ -264,7 +264,7 @@ func (s *size) Set(value string) error {
 	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || n > (1<<62)/factor {
-		return errors.New("want a size such as 1048576, 64KiB or 8MiB")
+		return errors.New("expected a size such as 1048576, 64KiB or 8MiB")
 	}
 	*s = size(n * factor)
 	return nil

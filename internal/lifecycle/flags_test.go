@@ -71,9 +71,9 @@ func TestFlags_Errors(t *testing.T) {
 			want: []string{"CONVOVIEW_WORKERS", "many", "CONVOVIEW_SIZE", "64KiB"},
 		},
 		"unknown flag":        {args: []string{"--kafka-broker=x"}, want: []string{"kafka-broker", "--help)"}},
-		"wrong duration":      {args: []string{"--wait=5"}, want: []string{"wait", `"5"`, "want a duration such as 200ms"}},
-		"wrong number":        {args: []string{"--workers=1.5"}, want: []string{"workers", `"1.5"`, "want a whole number"}},
-		"wrong switch":        {env: map[string]string{"CONVOVIEW_FORCE": "maybe"}, want: []string{"CONVOVIEW_FORCE", `"maybe"`, "want true or false"}},
+		"wrong duration":      {args: []string{"--wait=5"}, want: []string{"wait", `"5"`, "expected a duration such as 200ms"}},
+		"wrong number":        {args: []string{"--workers=1.5"}, want: []string{"workers", `"1.5"`, "expected a whole number"}},
+		"wrong switch":        {env: map[string]string{"CONVOVIEW_FORCE": "maybe"}, want: []string{"CONVOVIEW_FORCE", `"maybe"`, "expected true or false"}},
 		"unexpected argument": {args: []string{"rebuild"}, want: []string{"rebuild"}},
 		"size too great":      {args: []string{"--size=9999999999999GiB"}, want: []string{"size"}},
 	} {

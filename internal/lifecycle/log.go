@@ -28,7 +28,7 @@ func (c *LogConfig) Register(f *Flags) {
 func (c LogConfig) Validate() error {
 	var errs []error
 	if c.Format != "json" && c.Format != "text" {
-		errs = append(errs, fmt.Errorf("log format %q: want json or text", c.Format))
+		errs = append(errs, fmt.Errorf("log format %q: expected json or text", c.Format))
 	}
 	if _, err := c.level(); err != nil {
 		errs = append(errs, err)
@@ -39,7 +39,7 @@ func (c LogConfig) Validate() error {
 func (c LogConfig) level() (slog.Level, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return 0, fmt.Errorf("log level %q: want debug, info, warn or error", c.Level)
+		return 0, fmt.Errorf("log level %q: expected debug, info, warn or error", c.Level)
 	}
 	return level, nil
 }

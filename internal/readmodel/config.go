@@ -107,14 +107,14 @@ func (c Config) Validate() error {
 	}
 	for _, address := range c.Addresses {
 		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-			errs = append(errs, fmt.Errorf("clickhouse addresses: %q, expected host:port", address))
+			errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected host:port", address))
 		}
 	}
 	if strings.ContainsFunc(c.Cluster, func(r rune) bool { return r < ' ' || r == '{' || r == '}' }) {
-		errs = append(errs, fmt.Errorf("clickhouse cluster: %q, expected a name without braces and control characters", c.Cluster))
+		errs = append(errs, fmt.Errorf("clickhouse cluster %q: expected a name without braces and control characters", c.Cluster))
 	}
 	if n, err := strconv.Atoi(c.InsertQuorum); c.InsertQuorum != "auto" && (err != nil || n < 1) {
-		errs = append(errs, fmt.Errorf("clickhouse insert quorum: %q, expected auto or a number of at least 1", c.InsertQuorum))
+		errs = append(errs, fmt.Errorf("clickhouse insert quorum %q: expected auto or a number of at least 1", c.InsertQuorum))
 	}
 	if c.Dialer != nil {
 		if err := c.Dialer.Validate(); err != nil {
@@ -127,22 +127,22 @@ func (c Config) Validate() error {
 		}
 	}
 	if !validDatabase(c.Database) {
-		errs = append(errs, fmt.Errorf("clickhouse database: %q, expected letters, digits and underscores", c.Database))
+		errs = append(errs, fmt.Errorf("clickhouse database %q: expected letters, digits and underscores", c.Database))
 	}
 	if c.MaxConnections < 1 || c.MaxConnections > maxConnections {
-		errs = append(errs, fmt.Errorf("clickhouse max connections: %d, expected 1 to %d", c.MaxConnections, maxConnections))
+		errs = append(errs, fmt.Errorf("clickhouse max connections %d: expected 1 to %d", c.MaxConnections, maxConnections))
 	}
 	if c.DialTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("clickhouse dial timeout: %v, expected more than 0", c.DialTimeout))
+		errs = append(errs, fmt.Errorf("clickhouse dial timeout %v: expected more than 0", c.DialTimeout))
 	}
 	if c.ReadTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("clickhouse read timeout: %v, expected more than 0", c.ReadTimeout))
+		errs = append(errs, fmt.Errorf("clickhouse read timeout %v: expected more than 0", c.ReadTimeout))
 	}
 	if c.WriteTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("clickhouse write timeout: %v, expected more than 0", c.WriteTimeout))
+		errs = append(errs, fmt.Errorf("clickhouse write timeout %v: expected more than 0", c.WriteTimeout))
 	}
 	if c.Nice < 0 || c.Nice > 19 {
-		errs = append(errs, fmt.Errorf("clickhouse nice: %d, expected 0 to 19", c.Nice))
+		errs = append(errs, fmt.Errorf("clickhouse nice %d: expected 0 to 19", c.Nice))
 	}
 	return errors.Join(errs...)
 }

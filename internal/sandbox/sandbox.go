@@ -109,13 +109,13 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("parts %#x: unknown part", c.Parts))
 	}
 	if !slices.Contains([]string{"", EmbeddedKafka, ApacheKafka}, c.Kafka) {
-		errs = append(errs, fmt.Errorf("kind of Kafka %q: want %s or %s", c.Kafka, EmbeddedKafka, ApacheKafka))
+		errs = append(errs, fmt.Errorf("kind of Kafka %q: expected %s or %s", c.Kafka, EmbeddedKafka, ApacheKafka))
 	}
 	switch {
 	case c.KafkaBrokers < 0:
-		errs = append(errs, fmt.Errorf("%d brokers of Kafka: want at least 1, or 0 for the default", c.KafkaBrokers))
+		errs = append(errs, fmt.Errorf("%d brokers of Kafka: expected at least 1, or 0 for the default", c.KafkaBrokers))
 	case c.KafkaBrokers > 1 && c.Kafka != ApacheKafka:
-		errs = append(errs, fmt.Errorf("%d brokers of the embedded Kafka: want 1", c.KafkaBrokers))
+		errs = append(errs, fmt.Errorf("%d brokers of the embedded Kafka: expected 1", c.KafkaBrokers))
 	}
 	type port struct {
 		name string
@@ -128,7 +128,7 @@ func (c Config) Validate() error {
 	taken := map[int]string{}
 	for _, p := range ports {
 		if p.port < 0 || p.port > 65535 {
-			errs = append(errs, fmt.Errorf("%s port %d: want 0 to 65535", p.name, p.port))
+			errs = append(errs, fmt.Errorf("%s port %d: expected 0 to 65535", p.name, p.port))
 		}
 		if other, ok := taken[p.port]; ok && p.port != 0 {
 			errs = append(errs, fmt.Errorf("%s port %d: %s has it", p.name, p.port, other))
@@ -138,15 +138,15 @@ func (c Config) Validate() error {
 	names := map[string]bool{}
 	for _, t := range c.Topics {
 		if t.Name == "" || names[t.Name] {
-			errs = append(errs, fmt.Errorf("topic %q: want distinct names", t.Name))
+			errs = append(errs, fmt.Errorf("topic %q: expected distinct names", t.Name))
 		}
 		if t.Partitions < 1 {
-			errs = append(errs, fmt.Errorf("topic %s: %d partitions: want at least 1", t.Name, t.Partitions))
+			errs = append(errs, fmt.Errorf("topic %s: %d partitions: expected at least 1", t.Name, t.Partitions))
 		}
 		names[t.Name] = true
 	}
 	if c.Connections < 0 {
-		errs = append(errs, fmt.Errorf("connections %d: want at least 1, or 0 for the default", c.Connections))
+		errs = append(errs, fmt.Errorf("connections %d: expected at least 1, or 0 for the default", c.Connections))
 	}
 	return errors.Join(errs...)
 }

@@ -79,7 +79,7 @@ func renderItem(b *strings.Builder, item []byte) error {
 		return fmt.Errorf("item: %w", err)
 	}
 	if again := head.GroupProfile.LastMessage; again != nil && !bytes.Equal(again, head.LastMessage) {
-		return fmt.Errorf("%s: groupProfile.lastMessage is %s, want the item's %s", head.ConversationID, again, head.LastMessage)
+		return fmt.Errorf("%s: groupProfile.lastMessage is %s, expected the item's %s", head.ConversationID, again, head.LastMessage)
 	}
 	return renderObject(b, "", "", show(head.ConversationID), item)
 }
@@ -150,7 +150,7 @@ func (list members) text(name string) string {
 func membersOf(object []byte) (members, error) {
 	d := jsontext.NewDecoder(bytes.NewReader(object))
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
-		return nil, fmt.Errorf("want an object, have %s", object)
+		return nil, fmt.Errorf("expected an object, have %s", object)
 	}
 	var list members
 	for d.PeekKind() == '"' {

@@ -90,7 +90,7 @@ func parseStep(file *txtar.File, count *int) (Step, error) {
 		step.Events, err = parseEvents(string(file.Data), count)
 	case "now":
 		if len(words) != 2 {
-			return step, errors.New("want now TIME")
+			return step, errors.New("expected now TIME")
 		}
 		step.Now, err = parseTime(words[1].text())
 	default:
@@ -104,7 +104,7 @@ func parseQuestion(words []word, file *txtar.File) (*Question, error) {
 	request := map[string]json.RawMessage{}
 	operands := map[string][]string{"list": {"userID"}, "unread": {"userID"}, "profile": {"userID", "conversationID"}}[q.Endpoint]
 	if operands == nil {
-		return nil, fmt.Errorf("%q: want events, now, list, profile or unread", q.Endpoint)
+		return nil, fmt.Errorf("%q: expected events, now, list, profile or unread", q.Endpoint)
 	}
 	words = words[1:]
 	for _, name := range operands {
@@ -115,7 +115,7 @@ func parseQuestion(words []word, file *txtar.File) (*Question, error) {
 	}
 	for _, w := range words {
 		if _, again := request[w.name]; again || w.name == "" {
-			return nil, fmt.Errorf("%s: want name=value, once each", w)
+			return nil, fmt.Errorf("%s: expected name=value, once each", w)
 		}
 		if w.name == "app" {
 			q.App = w.text()
@@ -189,7 +189,7 @@ func parseEvent(line string, number int) (events.Event, error) {
 		case w.name == "" && name == "":
 			name = w.text()
 		case w.name == "" || again:
-			return events.Event{}, fmt.Errorf("%s: want name=value, once each", w)
+			return events.Event{}, fmt.Errorf("%s: expected name=value, once each", w)
 		case w.name == "id" || w.name == "app":
 			event[w.name] = w.text()
 		default:
@@ -229,7 +229,7 @@ func parseTime(text string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return t, fmt.Errorf("time %q: want one such as 10:00, 10:00:01.5 or 2026-03-02T10:00:00Z", text)
+		return t, fmt.Errorf("time %q: expected one such as 10:00, 10:00:01.5 or 2026-03-02T10:00:00Z", text)
 	}
 	return t, nil
 }

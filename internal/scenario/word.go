@@ -42,7 +42,7 @@ func split(line string) ([]word, error) {
 		words = append(words, w)
 	}
 	if len(words) == 0 {
-		return nil, fmt.Errorf("%q: want words", line)
+		return nil, fmt.Errorf("%q: expected words", line)
 	}
 	return words, nil
 }

@@ -89,7 +89,7 @@ func (b *broker) awaitKnown(ctx context.Context, ids []int) error {
 		case <-b.done:
 			return fmt.Errorf("broker %d ended (%s); the end of its log:\n%s", b.id, b.cmd.ProcessState, b.logTail())
 		case <-ctx.Done():
-			return fmt.Errorf("broker %d knows %v, want %v: %w; the end of its log:\n%s", b.id, found, ids, errors.Join(context.Cause(ctx), err), b.logTail())
+			return fmt.Errorf("broker %d knows %v, expected %v: %w; the end of its log:\n%s", b.id, found, ids, errors.Join(context.Cause(ctx), err), b.logTail())
 		}
 	}
 }

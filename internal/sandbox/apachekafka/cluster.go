@@ -76,13 +76,13 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("directory of the data is empty"))
 	}
 	if c.Brokers < 0 {
-		errs = append(errs, fmt.Errorf("%d brokers: want at least 1, or 0 for 1", c.Brokers))
+		errs = append(errs, fmt.Errorf("%d brokers: expected at least 1, or 0 for 1", c.Brokers))
 	}
 	if c.Port < 0 || c.Port+max(c.Brokers, 1)-1 > 65535 {
-		errs = append(errs, fmt.Errorf("port %d of %d brokers: want 0 to 65535 for all", c.Port, max(c.Brokers, 1)))
+		errs = append(errs, fmt.Errorf("port %d of %d brokers: expected 0 to 65535 for all", c.Port, max(c.Brokers, 1)))
 	}
 	if c.HeapMB < 0 {
-		errs = append(errs, fmt.Errorf("heap of %d MB: want at least 1, or 0 for %d", c.HeapMB, defaultHeapMB))
+		errs = append(errs, fmt.Errorf("heap of %d MB: expected at least 1, or 0 for %d", c.HeapMB, defaultHeapMB))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("apache kafka: %w", err)
@@ -144,7 +144,7 @@ func findJava() (string, error) {
 // prepare chooses ports and writes the settings of all brokers.
 func (c *Cluster) prepare(ctx context.Context) error {
 	if found, _ := filepath.Glob(filepath.Join(c.config.Dir, "broker-*")); len(found) > 0 && len(found) != c.config.Brokers {
-		return fmt.Errorf("%s has the data of %d brokers, want %d", c.config.Dir, len(found), c.config.Brokers)
+		return fmt.Errorf("%s has the data of %d brokers, expected %d", c.config.Dir, len(found), c.config.Brokers)
 	}
 	free, err := ports.Find(ctx, 3*c.config.Brokers)
 	if err != nil {

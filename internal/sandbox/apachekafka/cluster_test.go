@@ -127,7 +127,7 @@ func TestCluster_KeepsItsData(t *testing.T) {
 	}
 
 	of.Brokers = 3
-	if _, err := apachekafka.Start(ctx, of); err == nil || !strings.Contains(err.Error(), "data of 1 brokers, want 3") {
+	if _, err := apachekafka.Start(ctx, of); err == nil || !strings.Contains(err.Error(), "data of 1 brokers, expected 3") {
 		t.Errorf("three brokers on the data of one: %v", err)
 	}
 }

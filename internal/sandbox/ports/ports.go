@@ -25,7 +25,7 @@ func Find(ctx context.Context, n int) ([]int, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("found %d free ports, want %d", len(found), n)
+	return nil, fmt.Errorf("found %d free ports, expected %d", len(found), n)
 }
 
 // Free says whether one can listen at an address.
