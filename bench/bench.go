@@ -14,6 +14,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/nats-io/nats.go"
 
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/sandbox/stack"
 )
@@ -196,19 +197,9 @@ func (b *bench) eventually(ctx context.Context, what string, every time.Duration
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited %v until %s", eventuallyTimeout, what)
 		}
-		if err := pause(ctx, every); err != nil {
+		if err := pause.For(ctx, every); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

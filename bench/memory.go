@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // away is for how long a projector cannot reach ClickHouse.
@@ -66,7 +68,7 @@ func (b *bench) remember(ctx context.Context, s *stream) (most float64, err erro
 		return 0, err
 	}
 	r.close()
-	if err := pause(ctx, away); err != nil {
+	if err := pause.For(ctx, away); err != nil {
 		return 0, err
 	}
 	if err := r.open(ctx); err != nil {

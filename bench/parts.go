@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // watched are those whose chat goes on while parts are counted.
@@ -25,7 +27,7 @@ func counting(ctx context.Context, b *bench, f *figures) error {
 				most = n
 				b.note("parts: %d after %v", n, time.Since(begin).Round(time.Second))
 			}
-			if err := pause(ctx, time.Second); err != nil {
+			if err := pause.For(ctx, time.Second); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/readmodel"
 )
 
@@ -87,7 +88,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			s.metrics.failures.Inc()
 			s.log.Error("the sweep, or the look at when the last one was, failed; trying again", "error", err, "retry_in", wait.Round(time.Second))
 		}
-		_ = pause(ctx, wait) // the loop looks
+		_ = pause.For(ctx, wait) // the loop looks
 	}
 	return nil
 }
@@ -304,7 +305,7 @@ func (s *Sweeper) awaitParts(ctx context.Context, number int, most time.Duration
 	old, err := store.OldParts(ctx)
 	for err == nil && len(old) > 0 && (most == 0 || time.Since(begin) < most) {
 		tell(len(old))
-		if err := pause(ctx, partsEvery); err != nil {
+		if err := pause.For(ctx, partsEvery); err != nil {
 			return len(old), fmt.Errorf("wait until ClickHouse has removed %d old parts of generation %d: %w", len(old), number, err)
 		}
 		var now map[readmodel.OldPart]struct{}
@@ -338,13 +339,4 @@ func blanked(list []Swept) (n uint64) {
 		n += s.Blanked
 	}
 	return n
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // callers say what was waited for
-	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // leaveShare is the part of the stop budget, one in leaveShare, that is kept
@@ -161,7 +162,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}()
 	go func() { defer close(deadLettersDone); c.deadLetters.run(working) }()
 	go func() {
-		for sleep(working, min(c.config.KeepInterval, beat.Every)) {
+		for pause.For(working, min(c.config.KeepInterval, beat.Every)) == nil {
 			c.writer.wake()
 		}
 	}()
@@ -250,7 +251,7 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation) *ses
 		case <-ended.Done():
 			s.end()
 		case <-s.done: // heartbeats may never hear of it
-			sleep(ended, c.config.JoinGroupBackoff)
+			_ = pause.For(ended, c.config.JoinGroupBackoff) // the loop looks
 		}
 		c.logger.Info("generation ends", "generation", s.generation)
 	})
@@ -324,7 +325,7 @@ func (c *Consumer) speak(ended context.Context, s *session) {
 			}
 		}
 		c.writer.repeat(ended, s, topics)
-		if !sleep(ended, c.config.AnnounceInterval) {
+		if pause.For(ended, c.config.AnnounceInterval) != nil {
 			return
 		}
 	}
@@ -367,7 +368,7 @@ func (c *Consumer) partitions() []kafka.Partition {
 // as many partitions as it has spread. It returns, which ends the generation and leads to
 // a new assignment, when there are not.
 func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]int, spread map[string]int) {
-	for sleep(ended, c.config.MetadataInterval) {
+	for pause.For(ended, c.config.MetadataInterval) == nil {
 		if ends, err := c.cluster.ends(ended, ids); err == nil {
 			for _, p := range s.partitions {
 				if end, known := ends[p.topic][p.id]; known {

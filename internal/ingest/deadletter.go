@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // The headers that a dead letter has beyond its own.
@@ -181,7 +182,7 @@ func (d *deadLetters) run(ctx context.Context) {
 		d.metrics.deadLetterFailures.Inc()
 		d.logger.Error("dead letters cannot be written; their offsets are not committed",
 			"topic", d.cluster.config.DeadTopic, "waiting", len(letters), "first", describe(letters[0]), "error", err, "retry_in", wait)
-		if !sleep(ctx, wait) {
+		if pause.For(ctx, wait) != nil {
 			return
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // Place is where a record is.
@@ -325,8 +326,5 @@ func (t *tries) failed(ctx context.Context, err error) error {
 	}
 	wait := t.waits.NextBackOff()
 	t.letters.logger.Warn("trying again", "error", err, "retry_in", wait)
-	if !sleep(ctx, wait) {
-		return context.Cause(ctx)
-	}
-	return nil
+	return pause.For(ctx, wait) //nolint:wrapcheck // the cause of the context
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // Offsets tells how far projectors are, from outside.
@@ -174,7 +175,7 @@ func (o *Offsets) askCoordinator(ctx context.Context, ask func(context.Context) 
 	waits := newBackoff(o.cluster.config)
 	for {
 		err := ask(ctx)
-		if err == nil || !coordinatorMoves(err) || !sleep(ctx, waits.NextBackOff()) {
+		if err == nil || !coordinatorMoves(err) || pause.For(ctx, waits.NextBackOff()) != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -84,7 +85,7 @@ func (o *owner) run(ctx context.Context) {
 			o.partition.canRead(-1)
 			o.metrics.fetchFailures.WithLabelValues(o.partition.topic).Inc()
 			o.logger.Warn("partition cannot be read; trying again", "offset", before, "error", err, "retry_in", wait)
-			if !sleep(ctx, wait) {
+			if pause.For(ctx, wait) != nil {
 				break
 			}
 		}

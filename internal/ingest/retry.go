@@ -89,15 +89,3 @@ func retry(ctx context.Context, c Config, try func() error, failed func(err erro
 	)
 	return err
 }
-
-// sleep waits, and reports false when ctx ends before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

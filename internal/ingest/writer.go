@@ -16,6 +16,7 @@ import (
 
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -131,7 +132,7 @@ func (w *writer) run(ctx context.Context) error {
 		w.logger.Warn("stopping although dead letters are not written: they will be read again")
 	}
 	for !w.commit() {
-		if !sleep(ctx, w.waits.NextBackOff()) {
+		if pause.For(ctx, w.waits.NextBackOff()) != nil {
 			return fmt.Errorf("last offsets not committed: %w", context.Cause(ctx))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -27,9 +28,7 @@ const warmFull = 0.9
 func (w *Worker) warmUp(ctx context.Context) {
 	begin := time.Now()
 	for w.cache().generation == 0 || w.cache().fault() != "" { // what is in memory cannot be relied on
-		select {
-		case <-time.After(warmUpPeriod):
-		case <-ctx.Done():
+		if pause.For(ctx, warmUpPeriod) != nil {
 			return
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // register writes what is known of a generation. States only grow.
@@ -231,10 +233,8 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	if err := s.register(ctx, Generation{Number: generation, State: Dropped}); err != nil {
 		return err
 	}
-	select {
-	case <-time.After(grace):
-	case <-ctx.Done():
-		return fmt.Errorf("generation %d is dropped, and its tables are still there (projector generations drop %d removes them): %w", generation, generation, context.Cause(ctx))
+	if err := pause.For(ctx, grace); err != nil {
+		return fmt.Errorf("generation %d is dropped, and its tables are still there (projector generations drop %d removes them): %w", generation, generation, err)
 	}
 	r, err = s.Registry(ctx)
 	if err != nil {

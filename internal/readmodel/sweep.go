@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // erasure says what of a table is an erased user's. Its conditions and expressions are of
@@ -361,18 +363,9 @@ func (s *Store) awaitMutations(ctx context.Context, table string, tell func(part
 			return nil
 		}
 		tell(parts)
-		if err := pause(ctx, sweepInterval); err != nil {
+		if err := pause.For(ctx, sweepInterval); err != nil {
 			return fmt.Errorf("sweep %s.%s: %w", s.db, table, err)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

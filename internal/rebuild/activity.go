@@ -7,6 +7,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // carryActivity takes over from the generation that is read what it has of the activity
@@ -22,7 +23,7 @@ func (r *Rebuild) carryActivity(ctx context.Context, offsets *ingest.Offsets) er
 			return err
 		}
 		r.log.Warn("cannot take over the activity of earlier days; trying again", "error", err)
-		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
 			return err
 		}
 	}

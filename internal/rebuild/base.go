@@ -3,12 +3,12 @@ package rebuild
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/readmodel"
 )
 
@@ -42,7 +42,7 @@ func (r *Rebuild) copy(ctx context.Context, tell func(Progress)) error {
 		case err == nil:
 		case errors.As(err, &failed) && failed.Away && ctx.Err() == nil:
 			r.log.Warn("cannot copy; trying again", "table", at.Table, "error", err)
-			if err := wait(ctx, r.config.ProgressInterval); err != nil {
+			if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
 				return err
 			}
 		default:
@@ -85,20 +85,8 @@ func (r *Rebuild) awaitCoverage(ctx context.Context, tell func(Progress)) error 
 			slices.SortFunc(p.Waiting, comparePartitions)
 			tell(p)
 		}
-		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
 			return err
 		}
-	}
-}
-
-// wait waits, or gives why it is not to.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait: %w", context.Cause(ctx))
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/readmodel"
 )
 
@@ -154,7 +155,7 @@ func (r *Rebuild) lost(ctx context.Context, l *ingest.LostError) error {
 			return err
 		}
 		r.log.Warn("cannot see whether what is gone matters; trying again", "error", err)
-		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
 			return err
 		}
 	}
@@ -229,7 +230,7 @@ func (r *Rebuild) alone(ctx context.Context) error {
 			return &TakenError{r.Generation(), group.Members[0].String()}
 		}
 		r.log.Info("somebody is in the consumer group; waiting whether they are alive", "group", r.config.Ingest.GroupID, "who", group.Members[0].String())
-		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
 			return err
 		}
 	}
@@ -370,7 +371,7 @@ func (r *Rebuild) filled(ctx context.Context) error {
 			return err //nolint:wrapcheck // it says what it is about
 		}
 		r.log.Warn("cannot say that the generation has everything; trying again", "error", err)
-		if err := wait(ctx, r.config.ProgressInterval); err != nil {
+		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
 			return err
 		}
 	}

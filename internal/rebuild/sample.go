@@ -19,6 +19,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/projection"
 	"github.com/convoview/convoview/internal/readmodel"
 )
@@ -221,7 +222,7 @@ func (s *Sample) read(ctx context.Context, consumer *ingest.Consumer, before map
 		if done == total {
 			return nil
 		}
-		if err := wait(ctx, s.Interval); err != nil {
+		if err := pause.For(ctx, s.Interval); err != nil {
 			return fmt.Errorf("read the topics: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/pause"
 	"github.com/convoview/convoview/internal/readmodel"
 )
 
@@ -173,7 +174,7 @@ func settled(ctx context.Context, offsets *ingest.Offsets, before map[events.Par
 			told = time.Now()
 			log.Warn("waiting until projectors have written what is in the topics", "partitions", len(behind), "first", behind[0].String())
 		}
-		if err := wait(ctx, interval); err != nil {
+		if err := pause.For(ctx, interval); err != nil {
 			return fmt.Errorf("until projectors are level: %w", err)
 		}
 	}
