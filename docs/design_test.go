@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"bytes"
+	"go/build"
 	"io/fs"
 	"os"
 	"path"
@@ -67,4 +68,42 @@ func largePackages(t *testing.T, root fs.FS) (large []string) {
 	}
 	slices.Sort(large)
 	return large
+}
+
+// TestDesign_Imports holds that the packages import what the file map says, where it
+// names that.
+func TestDesign_Imports(t *testing.T) {
+	const module = "github.com/convoview/convoview/"
+	rows := 0
+	for _, row := range readPage(t, "DESIGN.md").section("File map", "Two Kafkas") {
+		names := regexp.MustCompile("^`((?:internal|cmd)/[^`]+)`$").FindStringSubmatch(row.cell("path"))
+		cell := row.cell("imports, of ours")
+		if names == nil || !strings.HasPrefix(cell, "`") && cell != "–" {
+			continue
+		}
+		rows++
+		of, err := build.ImportDir(path.Join("..", names[1]), 0)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var got []string
+		for _, p := range of.Imports {
+			if p, ours := strings.CutPrefix(p, module); ours {
+				got = append(got, strings.TrimPrefix(p, "internal/"))
+			}
+		}
+		want := spans(cell)
+		for i, p := range want {
+			want[i] = strings.TrimPrefix(p, "internal/")
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s imports %q, and DESIGN.md says %q", names[1], got, want)
+		}
+	}
+	if rows < 10 {
+		t.Errorf("the file map names the imports of %d packages", rows)
+	}
 }
