@@ -79,7 +79,13 @@ func (m *memory) await(t *testing.T, what string, holds func() bool) {
 
 func startServer(t *testing.T) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
+	return startServerWith(t, &server.Options{})
+}
+
+func startServerWith(t *testing.T, options *server.Options) *server.Server {
+	t.Helper()
+	options.Host, options.Port, options.NoLog, options.NoSigs = "127.0.0.1", -1, true, true
+	s, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,10 +97,10 @@ func startServer(t *testing.T) *server.Server {
 	return s
 }
 
-func connect(t *testing.T, s *server.Server) *nats.Conn {
+func connect(t *testing.T, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(s.ClientURL(), nats.Timeout(30*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(s.ClientURL(), append(options, nats.Timeout(30*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,13 +198,19 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 
 func TestFollower_Await(t *testing.T) {
 	s := startServer(t)
+	late := errors.New("late")
+	deaf := feed.NewFollower(feed.DefaultConfig(), connect(t, s), newMemory(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	over, end := context.WithCancelCause(t.Context())
+	end(late)
+	if err := deaf.Await(over, events.Partition{Topic: "t"}, 0); !errors.Is(err, late) {
+		t.Errorf("before anybody was heard of, nothing is known not to exist: got %v", err)
+	}
 	f := follow(t, connect(t, s), feed.DefaultConfig(), newMemory())
 	for _, unknown := range []events.Partition{{Topic: "t", ID: 1}, {Topic: "t", ID: -1}, {Topic: "u"}} {
 		if err := f.Await(t.Context(), unknown, 0); !errors.Is(err, feed.ErrUnknownPartition) {
 			t.Errorf("%s: got %v", unknown, err)
 		}
 	}
-	late := errors.New("late")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, late)
 	defer cancel()
 	if err := f.Await(ctx, events.Partition{Topic: "t"}, 0); !errors.Is(err, late) {
@@ -266,6 +278,74 @@ func TestFollower_LostAnnouncement(t *testing.T) {
 	m.await(t, "the malformed one", func() bool { return m.lost == 3 })
 }
 
+// TestPublisher_WhatDoesNotGetOutIsMissed has a part of a batch be more than NATS takes. The
+// range of the batch is in its last part, which gets out and continues what is known: only
+// the numbers of announcements tell that there was another one.
+func TestPublisher_WhatDoesNotGetOutIsMissed(t *testing.T) {
+	s := startServer(t)
+	m := newMemory()
+	f := follow(t, connect(t, s), feed.DefaultConfig(), m)
+	nc := connect(t, s)
+	p := feed.NewPublisher(nc)
+	small, _ := sent(t, 1, 1)
+	large, _ := sent(t, 1, int(nc.MaxPayload()))
+	for i, c := range []struct {
+		records []events.Record
+		lost    int
+	}{
+		{small, 1}, // what came before we listened
+		{append(large, small...), 2},
+		{append(large[:1:1], small...), 3},
+		{small, 3},
+	} {
+		from := int64(i)
+		err := p.Announce(t.Context(), nil, [][]events.Record{c.records}, at("t", from, from+1), nil)
+		if gotOut := len(c.records) == 1; (err == nil) != gotOut {
+			t.Errorf("batch %d: got %v", i, err)
+		}
+		if err := f.Await(t.Context(), events.Partition{Topic: "t"}, from); err != nil {
+			t.Fatal(err)
+		}
+		m.mu.Lock()
+		if m.lost != c.lost || len(m.list) != i+1 {
+			t.Errorf("after batch %d: lost %d times and %d events, want %d and %d", i, m.lost, len(m.list), c.lost, i+1)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// TestPublisher_SplitsInTime holds that two records get out that NATS would hardly take
+// together, or hardly not, with whatever is sent besides them.
+func TestPublisher_SplitsInTime(t *testing.T) {
+	nc := connect(t, startServer(t))
+	p := feed.NewPublisher(nc)
+	most := int(nc.MaxPayload())
+	typed := []events.Header{{Key: events.HeaderContentType, Value: []byte(events.ContentTypeProtobuf)}}
+	ranges := append(at("t", 1<<60, 1<<61), at(strings.Repeat("u", 50), 1<<60, 1<<61)...)
+	value := make([]byte, most)
+	for less := range 250 {
+		records := []events.Record{{Value: value[:most/2], Headers: typed}, {Value: value[:most/2-less], Headers: typed}}
+		if err := p.Announce(t.Context(), nil, [][]events.Record{records}, ranges, map[string]int{"t": 1000}); err != nil {
+			t.Fatalf("%d bytes less than NATS takes: %v", less, err)
+		}
+	}
+}
+
+// TestReceiver_UnreadEvent holds that an event that cannot be read is a loss, and keeps
+// nothing else that came with it from being applied.
+func TestReceiver_UnreadEvent(t *testing.T) {
+	m := newMemory()
+	r := feed.NewReceiver(m)
+	records, want := sent(t, 1, 1)
+	a := &feedpb.Announcement{Number: 1, Records: []*feedpb.Record{{Value: []byte("{")}, {Value: records[0].Value}}}
+	if lost := r.Take("p", a, time.Now()); lost == "" || m.lost != 1 {
+		t.Errorf("lost %q, told %d times", lost, m.lost)
+	}
+	if diff := cmp.Diff(want, m.model, equalModels); diff != "" || len(m.list) != 1 {
+		t.Errorf("%d events (-want +got):\n%s", len(m.list), diff)
+	}
+}
+
 // TestTellSwitch is heard by those who listen for it, and by no follower.
 func TestTellSwitch(t *testing.T) {
 	s := startServer(t)
@@ -301,6 +381,16 @@ func TestTellSwitch(t *testing.T) {
 	teller.Close()
 	if err := feed.TellSwitch(teller, 30*time.Second); err == nil {
 		t.Error("told without a connection")
+	}
+}
+
+// TestTellSwitch_Refused holds that who may not tell it, and so has told nobody, hears that.
+func TestTellSwitch_Refused(t *testing.T) {
+	s := startServerWith(t, &server.Options{Users: []*server.User{{
+		Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{feed.SubjectSwitch}}},
+	}}})
+	if err := feed.TellSwitch(connect(t, s, nats.UserInfo("u", "p")), 30*time.Second); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -431,6 +521,9 @@ func TestFollower_Beats(t *testing.T) {
 	}
 	marked("at the start")
 	marked("while nothing is heard")
+	if err := f.Check(); !errors.Is(err, feed.ErrNotHeard) {
+		t.Errorf("memory is relied on although nobody was heard of: %v", err)
+	}
 	s.Shutdown()
 	marked("while NATS is away")
 	cancel()

@@ -3,6 +3,7 @@ package feed_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -128,6 +129,45 @@ func TestNotice_JSON(t *testing.T) {
 	}
 }
 
+// TestSubjectToken holds what listeners are promised of the last token of a subject: which
+// bytes of an ID are in it as they are, and what the others are.
+func TestSubjectToken(t *testing.T) {
+	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+	for c := range 256 {
+		id := string([]byte{byte(c)})
+		want := fmt.Sprintf("%%%02X", c)
+		if strings.Contains(plain, id) {
+			want = id
+		}
+		for _, beside := range []string{"", ".", plain} {
+			if got := feed.SubjectToken(beside + id); got != feed.SubjectToken(beside)+want {
+				t.Errorf("%q makes %q, want %q at the end", beside+id, got, want)
+			}
+		}
+	}
+	if got := feed.SubjectToken("ü.>*%"); got != "%C3%BC%2E%3E%2A%25" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestNotices_ComeByThemselves holds that nobody has to close a publisher to be told.
+func TestNotices_ComeByThemselves(t *testing.T) {
+	s := startServer(t)
+	nc := connect(t, s)
+	sub, err := nc.SubscribeSync("convoview.v1.*.changed.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := projection.NewModel()
+	model.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.UserProfileChanged{UserID: "ann"}})
+	if err := feed.NewPublisher(nc).Announce(t.Context(), changesOf(model), nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(30 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNotices_ComeAfterTheirAnnouncement holds that whoever asks because of a notice asks
 // a worker that has had time to merge what was announced.
 func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
@@ -180,6 +220,10 @@ func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
 	held[1]() // too late: it was told
 	tell()
 	teller.Close()
+	held[2]()
+	if err := p.Announce(t.Context(), changesOf(model), nil, nil, nil); err == nil || !strings.Contains(err.Error(), "1 notices did not get out") {
+		t.Errorf("got %v", err)
+	}
 	if err := p.Close(); err == nil || err.Error() != "1 notices did not get out" {
 		t.Errorf("got %v", err)
 	}
