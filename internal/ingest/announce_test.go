@@ -21,19 +21,24 @@ type herald struct {
 	h   *harness
 	err error
 
-	mu      sync.Mutex
-	model   *projection.Model
-	applied map[string]int64 // by topic/partition
-	topics  map[string]int
-	repeats int // announcements of nothing new
-	changed chan struct{}
+	mu       sync.Mutex
+	model    *projection.Model
+	applied  map[string]int64 // by topic/partition
+	repeated map[string]int64 // where the last announcement of nothing new was
+	noticed  map[projection.Whose]projection.Kinds
+	topics   map[string]int
+	repeats  int // announcements of nothing new
+	changed  chan struct{}
 }
 
 func newHerald(h *harness) *herald {
-	return &herald{h: h, model: projection.NewModel(), applied: map[string]int64{}, changed: make(chan struct{}, 1)}
+	return &herald{
+		h: h, model: projection.NewModel(), applied: map[string]int64{}, repeated: map[string]int64{},
+		noticed: map[projection.Whose]projection.Kinds{}, changed: make(chan struct{}, 1),
+	}
 }
 
-func (a *herald) Announce(_ context.Context, _ projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error {
+func (a *herald) Announce(_ context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error {
 	committed := a.h.commits()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -55,6 +60,12 @@ func (a *herald) Announce(_ context.Context, _ projection.Changes, records [][]e
 			a.h.Errorf("%s: offset %d was committed before it was announced", k, r.To)
 		}
 		a.applied[k] = max(a.applied[k], r.To) // a repeat may come late
+		if len(records) == 0 {
+			a.repeated[k] = r.To
+		}
+	}
+	for of, change := range changes {
+		a.noticed[of] |= change.Kinds
 	}
 	if topics != nil {
 		a.topics = topics
@@ -117,7 +128,16 @@ func TestConsumer_Announces(t *testing.T) {
 		}
 		return a.repeats > last
 	})
+	// Whoever has missed the last announcement learns from a repeat that there was one.
+	a.await("repeats of what was announced", func() bool { return cmp.Equal(want, a.repeated) })
 	r.mustStop()
+	noticed := projection.Changes{}
+	noticed.Add(h.want)
+	for of, change := range noticed {
+		if a.noticed[of] != change.Kinds {
+			t.Errorf("of %+v is noticed %b, want %b", of, a.noticed[of], change.Kinds)
+		}
+	}
 	if diff := cmp.Diff(h.want, a.model, cmpopts.EquateEmpty(),
 		cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{})); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)

@@ -3,10 +3,14 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,6 +38,104 @@ func TestConsumer_ProjectsAndCommitsEverything(t *testing.T) {
 	if n := h.logs.count("data lost: records were deleted before they were read; going on at the earliest offset"); n > 0 {
 		t.Error("a loss was reported")
 	}
+}
+
+// TestConsumer_Encodings reads events as their headers say, also when it has to read them again
+// since the sink has failed, and tells others what they are.
+func TestConsumer_Encodings(t *testing.T) {
+	h := newHarness(t, 1)
+	h.sink.setBefore(func(_ context.Context, call int, _ *projection.Model) error {
+		if call == 1 {
+			return errSink
+		}
+		return nil
+	})
+	json, protobuf := contentType(events.ContentTypeJSON), contentType(events.ContentTypeProtobuf)
+	var records []kafka.Record
+	for range 3 {
+		records = append(records, h.message(), h.encoded(events.AppendProtobuf, protobuf), h.encoded(events.AppendJSON, json),
+			h.encoded(events.AppendJSON, protobuf, json), h.encoded(events.AppendProtobuf, protobuf))
+	}
+	h.produce(messagesTopic, 0, records...)
+	heard := newHerald(h)
+	r := h.runAnnouncing(heard)
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+	if !sameModel(heard.model, h.want) {
+		t.Errorf("%d messages were announced, want %d", len(heard.model.Messages), len(h.want.Messages))
+	}
+	if letters := h.read(deadTopic, 2); len(letters) > 0 {
+		t.Errorf("%d dead letters", len(letters))
+	}
+}
+
+func contentType(value string) kafka.Header {
+	return kafka.Header{Key: events.HeaderContentType, Value: []byte(value)}
+}
+
+// encoded is the next message, as somebody encodes it.
+func (h *harness) encoded(encode func([]byte, events.Event) ([]byte, error), headers ...kafka.Header) kafka.Record {
+	h.Helper()
+	record := h.message()
+	json, err := io.ReadAll(record.Value)
+	if err != nil {
+		h.Fatal(err)
+	}
+	e, err := events.NewDecoder(events.Unlimited()).Decode(events.Record{Value: json, Timestamp: record.Time})
+	if err != nil {
+		h.Fatal(err)
+	}
+	value, err := encode(nil, e)
+	if err != nil {
+		h.Fatal(err)
+	}
+	record.Value, record.Headers = kafka.NewBytes(value), headers
+	return record
+}
+
+// TestConsumer_SaysWhatKeepsIt holds that whoever asks whether a consumer is ready hears what
+// it waits for, and nothing any more once that is over.
+func TestConsumer_SaysWhatKeepsIt(t *testing.T) {
+	h := newHarness(t, 1)
+	var registryAway, sinkAway atomic.Bool
+	fails := func(away *atomic.Bool) error {
+		if away.Load() {
+			return errSink
+		}
+		return nil
+	}
+	registryAway.Store(true)
+	sinkAway.Store(true)
+	sink := &keeperSink{memorySink: h.sink, keep: func() error { return fails(&registryAway) }}
+	h.sink.setBefore(func(context.Context, int, *projection.Model) error { return fails(&sinkAway) })
+	config := h.config()
+	config.KeepInterval = time.Millisecond
+	r := h.run(config, sink)
+	complains := func(of string) {
+		t.Helper()
+		h.poll(func() bool {
+			err := r.Check(h.ctx)
+			return err != nil && strings.HasPrefix(err.Error(), of+": ")
+		}, "a complaint about %s alone; it is %v", of, lazy(func() any { return r.Check(h.ctx) }))
+	}
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	complains(statusKeeper)
+	registryAway.Store(false)
+	complains(statusSink)
+	sinkAway.Store(false)
+	h.awaitAll()
+	ready := func() {
+		t.Helper()
+		h.poll(func() bool { return r.Check(h.ctx) == nil }, "no complaint; it is %v", lazy(func() any { return r.Check(h.ctx) }))
+	}
+	ready()
+	registryAway.Store(true)
+	complains(statusKeeper)
+	registryAway.Store(false)
+	ready()
+	h.checkModel()
+	r.mustStop()
 }
 
 func TestConsumer_CrashBetweenWriteAndCommit(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"runtime"
@@ -107,6 +108,62 @@ func TestInsert_TakesSeveralBatches(t *testing.T) {
 	}
 	if n := testutil.ToFloat64(r.metrics.commits); int(n) > len(sink.inserts)-2 { // one for the batches that failed, and those of beginnings
 		t.Errorf("%v commits for %d inserts", n, len(sink.inserts))
+	}
+}
+
+// TestInsert_KeepsABatchOfTheNextGeneration takes a batch for an insert that is of another
+// generation, as one may begin meanwhile: it is not written with that insert, but it is written.
+func TestInsert_KeepsABatchOfTheNextGeneration(t *testing.T) {
+	sink := newMemorySink()
+	c, err := New(DefaultConfig(), sink, events.NewDecoder(events.DefaultLimits()), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := &session{done: make(chan struct{})}
+	next := &session{done: make(chan struct{}), resumed: make(chan struct{}), commit: func(map[string]map[int]int64) error { return nil }}
+	p := newPartition("t", kafka.PartitionAssignment{}, next)
+	next.partitions = []*partition{p}
+	next.resume(func(events.Partition) bool { return true })
+	c.writer.session.Store(next)
+	m := projection.NewModel()
+	m.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.MessageSent{
+		Conversation: events.C2C("ann", "bob"), From: "ann", MessageID: "m", Sequence: 1, Type: events.TypeText,
+	}})
+	c.accumulator.addLast(&piece{partition: p, to: 1, model: m, amount: amount{records: 1, events: 1}})
+	c.accumulator.close() // so that it is due
+	if c.writer.more(t.Context(), &insert{session: old, batches: []batch{{full: true, events: 1}}}) {
+		t.Error("an insert has taken what is of another generation")
+	}
+	if err := c.writer.run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(sink.snapshot().Messages); n != 1 {
+		t.Errorf("%d messages are written, want 1", n)
+	}
+	if offset, _ := p.committable(); offset != 1 {
+		t.Errorf("written up to %d, want 1", offset)
+	}
+}
+
+// TestBatch_FoldsAgainWhatHasNoNames holds that an event that is to be left out comes apart
+// although its piece was begun before anybody wanted to know the IDs of events.
+func TestBatch_FoldsAgainWhatHasNoNames(t *testing.T) {
+	h := &harness{T: t, want: projection.NewModel()}
+	p := &piece{model: projection.NewModel()}
+	for range 3 {
+		value, err := io.ReadAll(h.message().Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.kept = append(p.kept, events.Record{Value: value, Timestamp: time.Now()})
+	}
+	p.model.Merge(h.want)
+	models, apart, err := batch{pieces: []*piece{p}}.fold(map[string]struct{}{"e2": {}}, events.NewDecoder(events.DefaultLimits()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(merged(models...).Messages); n != 2 || len(apart) != 1 || apart[0].ID != "e2" {
+		t.Errorf("%d messages, and %v apart", n, apart)
 	}
 }
 

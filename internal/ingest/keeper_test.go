@@ -412,6 +412,9 @@ func TestConsumer_MaxRate(t *testing.T) {
 	if err := r.stop(); err == nil {
 		t.Error("stopped as if all were written")
 	}
+	if got := h.commits()[key(messagesTopic, 0)]; got != 20 {
+		t.Errorf("committed up to %d, want 20, which are written", got)
+	}
 }
 
 // TestConsumer_WithoutADeadLetterTopic leaves out what is no event.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -96,33 +97,53 @@ func TestConsumer_StartAt(t *testing.T) {
 	r.mustStop()
 }
 
-// TestConsumer_EndsWhenWhatIsLostMatters asks whether what is gone matters, and
-// commits nothing beyond it if it does.
+// TestConsumer_EndsWhenWhatIsLostMatters asks whether what is gone matters, be it that records
+// were deleted or that the topic has fewer than it had, and commits nothing beyond it if it does.
 func TestConsumer_EndsWhenWhatIsLostMatters(t *testing.T) {
-	h := newHarness(t, 1)
-	h.produce(messagesTopic, 0, h.messages(10)...)
-	h.run(h.config(), h.sink).stopAfter(h.awaitAll)
-	h.produce(messagesTopic, 0, h.messages(20)...)
-	h.deleteRecords(messagesTopic, 0, 30)
-	matters := errors.New("it matters")
-	var asked []LostError
-	config := h.config()
-	config.Lost = func(_ context.Context, l *LostError) error {
-		asked = append(asked, *l)
-		return matters
-	}
-	for range 2 {
-		consumer, err := New(config, h.sink, events.NewDecoder(events.DefaultLimits()), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := consumer.Run(h.ctx); !errors.Is(err, matters) {
-			t.Errorf("got %v", err)
-		}
-	}
-	want := LostError{events.Partition{Topic: messagesTopic}, 10, 30, 30, false}
-	if len(asked) != 2 || asked[0] != want || asked[1] != want {
-		t.Errorf("asked of %+v, want twice of %+v", asked, want)
+	for name, c := range map[string]struct {
+		lose func(h *harness)
+		want LostError
+	}{
+		"deleted": {func(h *harness) {
+			h.produce(messagesTopic, 0, h.messages(20)...)
+			h.deleteRecords(messagesTopic, 0, 30)
+		}, LostError{Wanted: 10, First: 30, End: 30}},
+		"made anew": {func(h *harness) {
+			if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 99}}); err != nil {
+				h.Fatal(err)
+			}
+		}, LostError{Wanted: 99, First: 0, End: 10}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, 1)
+			h.produce(messagesTopic, 0, h.messages(10)...)
+			h.run(h.config(), h.sink).stopAfter(h.awaitAll)
+			c.lose(h)
+			committed := h.commits()
+			matters := errors.New("it matters")
+			var asked []LostError
+			config := h.config()
+			config.Lost = func(_ context.Context, l *LostError) error {
+				asked = append(asked, *l)
+				return matters
+			}
+			for range 2 {
+				consumer, err := New(config, h.sink, events.NewDecoder(events.DefaultLimits()), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := consumer.Run(h.ctx); !errors.Is(err, matters) {
+					t.Errorf("got %v", err)
+				}
+			}
+			c.want.Partition = events.Partition{Topic: messagesTopic}
+			if len(asked) != 2 || asked[0] != c.want || asked[1] != c.want {
+				t.Errorf("asked of %+v, want twice of %+v", asked, c.want)
+			}
+			if now := h.commits(); !maps.Equal(now, committed) {
+				t.Errorf("committed %v, want %v as before", now, committed)
+			}
+		})
 	}
 }
 

@@ -341,6 +341,7 @@ func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Re
 }
 
 func TestBalancer(t *testing.T) {
+	nameAll("")
 	topics := []string{messagesTopic, stateTopic}
 	members := []kafka.GroupMember{{ID: "b", Topics: topics}, {ID: "a", Topics: topics}, {ID: "c", Topics: topics[:1]}, {ID: "d", Topics: topics}}
 	var partitions []kafka.Partition
