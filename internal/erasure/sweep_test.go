@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,8 +103,8 @@ func TestSweeper_SweepsWhatIsDue(t *testing.T) {
 	server := open(t)
 	early, _, _ := sweeper(server, time.Hour)
 	wait, err := early.sweepDue(t.Context())
-	if err != nil || wait <= 0 || wait > time.Hour {
-		t.Errorf("due in %v (%v), want within an hour", wait, err)
+	if err != nil || wait <= 0 || wait >= time.Hour {
+		t.Errorf("due in %v (%v), want an hour after they were made", wait, err)
 	}
 	found := rows(t, early)
 	if found == 0 {
@@ -111,6 +112,7 @@ func TestSweeper_SweepsWhatIsDue(t *testing.T) {
 	}
 
 	due, registry, log := sweeper(server, time.Nanosecond)
+	begin := time.Now()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- due.Run(ctx) }()
@@ -125,6 +127,9 @@ func TestSweeper_SweepsWhatIsDue(t *testing.T) {
 	}
 	if n := rows(t, due); n > 0 {
 		t.Errorf("%d rows are left", n)
+	}
+	if last, err := server.LastSweeps(t.Context()); err != nil || last[1].Before(begin) || last[2].Before(begin) {
+		t.Errorf("the registry says of sweeps %v, %v, want since %v", last, err, begin)
 	}
 	if got := testutil.ToFloat64(due.metrics.deleted) + testutil.ToFloat64(due.metrics.blanked); got != float64(found) {
 		t.Errorf("%v rows are counted, want %d", got, found)
@@ -147,6 +152,30 @@ func TestSweeper_SweepsWhatIsDue(t *testing.T) {
 	}
 	if users := testutil.ToFloat64(other.metrics.users); users != 2 {
 		t.Errorf("%v users were erased, want 2", users)
+	}
+}
+
+// TestSweeper_SaysOfTheOldestSweep holds that what operators are warned by is the generation
+// that was not swept for longest, whichever that is.
+func TestSweeper_SaysOfTheOldestSweep(t *testing.T) {
+	server := open(t)
+	s, _, _ := sweeper(server, 0)
+	there, _, err := s.observe(t.Context())
+	if err != nil || len(there) != 2 {
+		t.Fatal(there, err)
+	}
+	for i, want := range []readmodel.Generation{there[1], there[0]} { // the one that is not swept yet
+		swept := there[i]
+		if err := server.Swept(t.Context(), swept.Number, want.Made.Add(time.Duration(i+1)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		_, last, err := s.observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, oldest := testutil.ToFloat64(s.metrics.last), lastOf(want, last); got != float64(oldest.UnixMicro())/1e6 {
+			t.Errorf("generation %d was swept, and the last sweep is said to be %v, want generation %d's at %v", swept.Number, got, want.Number, oldest)
+		}
 	}
 }
 
@@ -225,7 +254,8 @@ func TestSweeper_OneIsStuck(t *testing.T) {
 	}
 }
 
-// TestSweeper_OfDropped is no failure: what is gone has nothing left.
+// TestSweeper_OfDropped is no failure: what is gone has nothing left. That it cannot be seen what
+// is there is one.
 func TestSweeper_OfDropped(t *testing.T) {
 	server := open(t)
 	s, _, _ := sweeper(server, 0)
@@ -234,6 +264,11 @@ func TestSweeper_OfDropped(t *testing.T) {
 	}
 	if _, err := s.generation(t.Context(), readmodel.Generation{Number: 2, State: readmodel.Filled}, func(Progress) {}); err != nil {
 		t.Error(err)
+	}
+	over, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := s.generation(over, readmodel.Generation{Number: 1, State: readmodel.Filled}, func(Progress) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a sweep that was broken off: got %v", err)
 	}
 }
 
@@ -274,8 +309,18 @@ func TestSweeper_OfWhatADropHasLeft(t *testing.T) {
 			}
 
 			s, _, log := sweeper(server, time.Nanosecond)
-			if before := rows(t, s); before == 0 {
-				t.Error("nothing is left before it is swept")
+			found, err := s.Left(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = slices.DeleteFunc(found, func(s Swept) bool { return s.Generation != 2 })
+			known, err := server.Generation(2).Unswept(t.Context(), server.Generation(2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			own := of(2, known)
+			if all, dave := deleted(found)+blanked(found), deleted(own)+blanked(own); dave == 0 || all <= dave {
+				t.Errorf("before it is swept %d rows are left, and %d are of dave: nothing is said of eve", all, dave)
 			}
 			if users, err := server.Generation(2).Apps(t.Context(), []string{"demo"}); err != nil || len(users["demo"].Erased) == 2 {
 				t.Errorf("to look for what is left has changed it: it knows %v, %v", users, err)
