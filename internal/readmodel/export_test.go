@@ -119,6 +119,16 @@ func (s *Server) Occupy() (giveBack func()) {
 	}
 }
 
+// DropUnread is what is left of DropGeneration after its wait.
+func (s *Server) DropUnread(ctx context.Context, generation int) error {
+	return s.dropUnread(ctx, generation)
+}
+
+// AddSwitch switches without looking, as somebody does who is killed before looking again.
+func (s *Server) AddSwitch(ctx context.Context, number, generation int) error {
+	return s.addSwitch(ctx, number, change{Generation: generation})
+}
+
 // SwitchAfter switches to a generation after a look at the registry.
 func (s *Server) SwitchAfter(ctx context.Context, r Registry, generation int) error {
 	return s.switchTo(ctx, r, change{Generation: generation, At: time.Now().UTC(), By: "ann"})

@@ -236,7 +236,13 @@ func (s *Server) DropGeneration(ctx context.Context, generation int, grace time.
 	if err := pause.For(ctx, grace); err != nil {
 		return fmt.Errorf("generation %d is dropped, and its tables are still there (projector generations drop %d removes them): %w", generation, generation, err)
 	}
-	r, err = s.Registry(ctx)
+	return s.dropUnread(ctx, generation)
+}
+
+// dropUnread drops a generation's tables, unless somebody has switched to it who had looked
+// before it was said to be dropped.
+func (s *Server) dropUnread(ctx context.Context, generation int) error {
+	r, err := s.Registry(ctx)
 	if err != nil {
 		return err
 	}

@@ -165,6 +165,51 @@ func TestRegistry_Rollback(t *testing.T) {
 	}
 }
 
+// TestRegistry_DropOfWhatIsSwitchedTo has a generation be switched to, by somebody who had looked
+// before it was dropped, while the drop waits: its tables stay, since they are read.
+func TestRegistry_DropOfWhatIsSwitchedTo(t *testing.T) {
+	s := open(t).Server
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Filled(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddSwitch(t.Context(), before.Switches+1, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropUnread(t.Context(), 2); err == nil || !strings.Contains(err.Error(), "somebody has switched to it meanwhile") {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Generation(2).Check(t.Context()); err != nil {
+		t.Errorf("the tables that are read: %v", err)
+	}
+}
+
+// TestRegistry_SwitchThatFails says so, and not that somebody else was first: who migrates
+// would take that for done.
+func TestRegistry_SwitchThatFails(t *testing.T) {
+	s := open(t).Server
+	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Registry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Filled(t.Context(), 2), s.DropAll(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	r.Generations[1].State = readmodel.Filled
+	if err := s.SwitchAfter(t.Context(), r, 2); err == nil || strings.Contains(err.Error(), "somebody else") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestRegistry_SwitchToWhatIsDropped has a switch look before somebody drops the generation,
 // and be made after that: what was read before is read again.
 func TestRegistry_SwitchToWhatIsDropped(t *testing.T) {
