@@ -61,7 +61,7 @@ var unpacked = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) error {
 	codec := c.Codec()
 	if codec == nil {
-		return fmt.Errorf("its compression is %d, want at most %d", c, compress.Zstd)
+		return fmt.Errorf("its compression is %d, expected at most %d", c, compress.Zstd)
 	}
 	r := codec.NewReader(bytes.NewReader(packed))
 	n, err := buffer.ReadFrom(io.LimitReader(r, maxUnpackedBytes+1))

@@ -135,7 +135,7 @@ func TestRecords_Malformed(t *testing.T) {
 		})
 	}
 	for name, change := range map[string]func(*kmsg.RecordBatch){
-		"its compression is 5, want at most 4": func(b *kmsg.RecordBatch) { b.Attributes = 5 },
+		"its compression is 5, expected at most 4": func(b *kmsg.RecordBatch) { b.Attributes = 5 },
 		"unpack it by gzip":                    func(b *kmsg.RecordBatch) { b.Attributes = int16(compress.Gzip) },
 		"unpack it by zstd":                    func(b *kmsg.RecordBatch) { b.Attributes = int16(compress.Zstd) },
 	} {
