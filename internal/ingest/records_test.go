@@ -136,8 +136,8 @@ func TestRecords_Malformed(t *testing.T) {
 	}
 	for name, change := range map[string]func(*kmsg.RecordBatch){
 		"its compression is 5, expected at most 4": func(b *kmsg.RecordBatch) { b.Attributes = 5 },
-		"unpack it by gzip":                    func(b *kmsg.RecordBatch) { b.Attributes = int16(compress.Gzip) },
-		"unpack it by zstd":                    func(b *kmsg.RecordBatch) { b.Attributes = int16(compress.Zstd) },
+		"unpack it by gzip":                        func(b *kmsg.RecordBatch) { b.Attributes = int16(compress.Gzip) },
+		"unpack it by zstd":                        func(b *kmsg.RecordBatch) { b.Attributes = int16(compress.Zstd) },
 	} {
 		if got, err := read(t, batchOf(10, 12, 3, change)); err == nil || !strings.Contains(err.Error(), name) || len(got) > 0 {
 			t.Errorf("%d records, error %v, want %q", len(got), err, name)
