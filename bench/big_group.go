@@ -119,8 +119,8 @@ func (b *bench) gather(crowds ...*crowd) iter.Seq[events.Event] {
 // say is the next message to a group.
 func (b *bench) say(c *crowd) *events.MessageSent {
 	c.last++
-	speaker := c.first + int(c.last%groupSpeakers)                                                                                                            //nolint:gosec // a few
-	return b.chat.say(rand.New(rand.NewPCG(1, c.last)), events.Group(c.id), speaker, b.chat.person(speaker).UserID, c.last, numbered(c.id, 'm', int(c.last))) //nolint:gosec // as above
+	speaker := c.first + int(c.last%groupSpeakers)
+	return b.chat.say(rand.New(rand.NewPCG(1, c.last)), events.Group(c.id), speaker, b.chat.person(speaker).UserID, c.last, numbered(c.id, 'm', int(c.last)))
 }
 
 // visit asks for the lists of members, no more than are to be in memory.

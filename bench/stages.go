@@ -207,7 +207,7 @@ func (b *bench) consume(ctx context.Context, s *stream) (float64, error) {
 func (b *bench) franz(ctx context.Context, s *stream) (float64, error) {
 	c := newCounter(s.events)
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.stack.Ports.KafkaAddr()), kgo.ConsumeTopics(s.topics()...),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(int32(ingest.DefaultConfig().FetchMaxBytes))) //nolint:gosec // a few megabytes
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(int32(ingest.DefaultConfig().FetchMaxBytes))) // a few megabytes
 	if err != nil {
 		return 0, err
 	}

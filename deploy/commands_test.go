@@ -125,7 +125,6 @@ const (
 
 // process is the command with more settings, to be started.
 func (c command) process(ctx context.Context, env ...string) *exec.Cmd {
-	//nolint:gosec // the commands are ours
 	p := exec.CommandContext(ctx, filepath.Join(binaries, c.args[0]), c.args[1:]...)
 	for _, name := range slices.Sorted(maps.Keys(c.env)) {
 		p.Env = append(p.Env, name+"="+c.env[name])

@@ -447,7 +447,7 @@ var answers = map[string]func(a *analyst) table{
 			}
 		}
 		for user, n := range most {
-			rows = append(rows, []any{user, int(a.chat.Unread(demo, user, bruteforce.Filter{}, false)), n}) //nolint:gosec // few
+			rows = append(rows, []any{user, int(a.chat.Unread(demo, user, bruteforce.Filter{}, false)), n})
 		}
 		return rows.by(5, -2, 1)
 	},
@@ -512,7 +512,7 @@ var answers = map[string]func(a *analyst) table{
 			if s.version > 0 {
 				n[2]++
 			}
-			n[3] = max(n[3], int(s.version)) //nolint:gosec // few
+			n[3] = max(n[3], int(s.version))
 		}
 		for kind, n := range of {
 			rows = append(rows, []any{kind, n[0], n[1], n[2], n[3]})

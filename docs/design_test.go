@@ -56,7 +56,7 @@ func largePackages(t *testing.T, root fs.FS) (large []string) {
 		if !generated.Match(code) {
 			lines[path.Dir(name)] += bytes.Count(code, []byte("\n"))
 		}
-		return err //nolint:wrapcheck // it names the file
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -42,9 +42,9 @@ func sample(ctx context.Context, config verifyConfig, server *readmodel.Server, 
 	if g, ok := r.Find(number); !ok || g.State != readmodel.Filled {
 		return fmt.Errorf("generation %d: expected one that is filled (projector generations list)", number)
 	}
-	seed := uint64(config.seed) //nolint:gosec // validated
+	seed := uint64(config.seed) // validated
 	if seed == 0 {
-		seed = uint64(rand.Int64()) //nolint:gosec // not negative
+		seed = uint64(rand.Int64()) // not negative
 	}
 	s := rebuild.Sample{
 		Generation: server.Generation(number), Ingest: config.ingest, Decoder: events.NewDecoder(config.limits),

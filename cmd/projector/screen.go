@@ -37,7 +37,7 @@ const barSteps = 1000
 const clearLine = "\r\x1b[K"
 
 func newScreen(to *os.File) *screen {
-	fd := int(to.Fd()) //nolint:gosec // files have small numbers
+	fd := int(to.Fd()) // files have small numbers
 	if !term.IsTerminal(fd) {
 		return &screen{to: to}
 	}

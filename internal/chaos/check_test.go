@@ -220,7 +220,7 @@ func (r *run) read(topic string, id int) (list []*kgo.Record) {
 	if err != nil {
 		panic(err)
 	}
-	client := r.client(kgo.WithDecompressor(unpacker{}), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(id): kgo.NewOffset().At(next)}})) //nolint:gosec // a small number
+	client := r.client(kgo.WithDecompressor(unpacker{}), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(id): kgo.NewOffset().At(next)}}))
 	defer client.Close()
 	for next < end {
 		fetches := client.PollFetches(r.ctx)

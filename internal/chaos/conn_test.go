@@ -209,7 +209,7 @@ func (c *conn) joining(r request, b []byte) []byte {
 	joining := append([]byte(nil), b[:12]...)
 	joining = kbin.AppendNullableString(joining, &name)
 	joining = append(joining, r.body...)
-	binary.BigEndian.PutUint32(joining, uint32(len(joining)-4)) //nolint:gosec // a small number
+	binary.BigEndian.PutUint32(joining, uint32(len(joining)-4))
 	return joining
 }
 
@@ -241,7 +241,7 @@ func (c *conn) committing(r request, b []byte) []byte {
 		}
 		header := b[:len(b)-len(r.body)]
 		b = req.AppendTo(append([]byte(nil), header...))
-		binary.BigEndian.PutUint32(b, uint32(len(b)-4)) //nolint:gosec // a small number
+		binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	}
 	c.mu.Lock()
 	c.commits[r.id] = req
@@ -261,7 +261,7 @@ type brokersEnd struct {
 func (e *brokersEnd) Write(b []byte) (int, error) {
 	if len(b) >= 8 {
 		e.c.mu.Lock()
-		id := int32(binary.BigEndian.Uint32(b[4:])) //nolint:gosec // it is signed
+		id := int32(binary.BigEndian.Uint32(b[4:])) // it is signed
 		req := e.c.commits[id]
 		delete(e.c.commits, id)
 		e.c.mu.Unlock()

@@ -40,7 +40,7 @@ var engineRuns = flag.Int("engine-runs", 1, "how many runs to play on the real e
 // written at once, and who follows has heard of every partition's end.
 func TestChaos_RealEngines(t *testing.T) {
 	for n := range *engineRuns {
-		seed := *seed + uint64(n) //nolint:gosec // not negative
+		seed := *seed + uint64(n) // not negative
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { newSite(t, seed).play() })
 	}
 }
@@ -132,7 +132,7 @@ func newSite(t *testing.T, seed uint64) *site {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	s := &site{
-		T: t, ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // no secret
+		T: t, ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), // no secret
 		proxies: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()),
 		db:      sandboxtest.Database(t),
 		ends:    map[events.Partition]int64{}, want: projection.NewModel(),

@@ -42,7 +42,7 @@ var (
 // produce sends everything, portion by portion.
 func (r *run) produce() {
 	draw := []*rapid.Generator[[]events.Event]{drawn, drawn, tied}[r.rng.IntN(3)]
-	list := draw.Example(int(r.seed)) //nolint:gosec // a small number
+	list := draw.Example(int(r.seed))
 	var all []sent
 	for _, e := range list {
 		all = append(all, r.record(e))
@@ -138,7 +138,7 @@ func (r *run) write(client *kgo.Client, at events.Partition, portion []sent) {
 	next := int64(len(r.log[at]))
 	for i := range portion {
 		records[i] = &portion[i].Record
-		records[i].Topic, records[i].Partition = at.Topic, int32(at.ID) //nolint:gosec // a small number
+		records[i].Topic, records[i].Partition = at.Topic, int32(at.ID)
 		r.log[at] = append(r.log[at], portion[i].entry)
 		if e := portion[i].event; e != nil {
 			r.want.Fold(*e)

@@ -307,7 +307,7 @@ func (r *run) change(c change) {
 	case partitions:
 		req := kmsg.NewPtrCreatePartitionsRequest()
 		t := kmsg.NewCreatePartitionsRequestTopic()
-		t.Topic, t.Count = messagesTopic, int32(len(r.cluster.PartitionInfos(messagesTopic))+1) //nolint:gosec // a small number
+		t.Topic, t.Count = messagesTopic, int32(len(r.cluster.PartitionInfos(messagesTopic))+1)
 		req.Topics, req.TimeoutMillis = append(req.Topics, t), 1000
 		client := r.client()
 		defer client.Close()

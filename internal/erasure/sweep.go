@@ -82,7 +82,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		wait, err := s.sweepDue(ctx)
 		if err == nil {
 			waits.Reset()
-			wait = min(wait, lookAtMost) + rand.N(lookApart) //nolint:gosec // it need not be a secret
+			wait = min(wait, lookAtMost) + rand.N(lookApart) // it need not be a secret
 		} else if ctx.Err() == nil {
 			wait = waits.NextBackOff()
 			s.metrics.failures.Inc()
@@ -151,11 +151,11 @@ func (s *Sweeper) observe(ctx context.Context) (there []readmodel.Generation, la
 		return nil, nil, err
 	}
 	if last, err = s.server.LastSweeps(ctx); err != nil {
-		return nil, nil, err //nolint:wrapcheck // it says what it is about
+		return nil, nil, err
 	}
 	users, err := s.server.ErasedUsers(ctx)
 	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // as above
+		return nil, nil, err
 	}
 	oldest := lastOf(there[0], last)
 	for _, g := range there {
@@ -174,11 +174,11 @@ func (s *Sweeper) observe(ctx context.Context) (there []readmodel.Generation, la
 func (s *Sweeper) there(ctx context.Context) (there []readmodel.Generation, err error) {
 	r, err := s.server.Registry(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	left, err := s.server.Leftover(ctx, r)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	kept := false
 	for _, g := range r.Generations {
@@ -205,7 +205,7 @@ func (s *Sweeper) store(ctx context.Context, g readmodel.Generation) (*readmodel
 	if err == nil {
 		err = s.server.TakeErased(ctx, r, g)
 	}
-	return store, err //nolint:wrapcheck // it says what it is about
+	return store, err
 }
 
 func (s *Sweeper) complain(g readmodel.Generation) {
@@ -220,7 +220,7 @@ func (s *Sweeper) Left(ctx context.Context) (all []Swept, err error) {
 	}
 	current, err := s.server.Current(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	for _, g := range there {
 		store := s.server.Generation(g.Number)
@@ -231,7 +231,7 @@ func (s *Sweeper) Left(ctx context.Context) (all []Swept, err error) {
 		}
 		list, err := store.Unswept(ctx, known)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // it says what it is about
+			return nil, err
 		}
 		all = append(all, of(g.Number, list)...)
 	}
@@ -295,7 +295,7 @@ func (s *Sweeper) dropExpired(ctx context.Context, store *readmodel.Store) error
 		s.metrics.expired.Add(float64(rows))
 		s.log.Info("dropping expired days", "generation", store.Number(), "rows", rows)
 	}
-	return err //nolint:wrapcheck // it says what it is about
+	return err
 }
 
 // awaitParts waits until ClickHouse has removed the parts that it has replaced by now, so
@@ -316,7 +316,7 @@ func (s *Sweeper) awaitParts(ctx context.Context, number int, most time.Duration
 			}
 		}
 	}
-	return len(old), err //nolint:wrapcheck // it says what it is about
+	return len(old), err
 }
 
 func of(number int, list []readmodel.Unswept) []Swept {

@@ -70,7 +70,7 @@ const maxKeptScratch = 64 * kilobyte
 // textFrom is a text that is part of a record's value.
 func (r *rawEvent) textFrom(value []byte) string {
 	if r.shares && len(value) > 0 {
-		return unsafe.String(&value[0], len(value)) //nolint:gosec // it never changes, see Decoder.Sharing
+		return unsafe.String(&value[0], len(value)) // it never changes, see Decoder.Sharing
 	}
 	return string(value)
 }

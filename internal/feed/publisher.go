@@ -69,7 +69,7 @@ func (p *Publisher) announce(header nats.Header, records [][]events.Record, rang
 	last := &feedpb.Announcement{}
 	for _, r := range ranges {
 		told := &feedpb.Range{
-			Topic: r.Topic, Partition: int32(r.Partition), From: r.From, To: r.To, Moved: r.Moved, //nolint:gosec // Kafka numbers partitions in 32 bits
+			Topic: r.Topic, Partition: int32(r.Partition), From: r.From, To: r.To, Moved: r.Moved, // Kafka numbers partitions in 32 bits
 		}
 		if !r.Oldest.IsZero() {
 			told.OldestMs = proto.Int64(r.Oldest.UnixMilli())
@@ -77,7 +77,7 @@ func (p *Publisher) announce(header nats.Header, records [][]events.Record, rang
 		last.Ranges = append(last.Ranges, told)
 	}
 	for name, n := range topics {
-		last.Topics = append(last.Topics, &feedpb.Topic{Name: name, Partitions: int32(n)}) //nolint:gosec // as above
+		last.Topics = append(last.Topics, &feedpb.Topic{Name: name, Partitions: int32(n)})
 	}
 
 	p.mu.Lock()
@@ -119,7 +119,7 @@ func (p *Publisher) send(header nats.Header, records []byte, a *feedpb.Announcem
 	a.Number = p.number
 	data, err := proto.MarshalOptions{}.MarshalAppend(records, a) // one message after the other is both in one
 	if err != nil {
-		return err //nolint:wrapcheck // Announce says what it was
+		return err
 	}
 	return p.nc.PublishMsg(&nats.Msg{Subject: p.subject, Header: header, Data: data})
 }
@@ -138,7 +138,7 @@ func appendRecord(dst, value []byte, contentType string, typed bool) []byte {
 	if typed {
 		size += protowire.SizeTag(fieldContentType) + protowire.SizeBytes(len(contentType))
 	}
-	dst = protowire.AppendVarint(protowire.AppendTag(dst, fieldRecords, protowire.BytesType), uint64(size)) //nolint:gosec // not negative
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, fieldRecords, protowire.BytesType), uint64(size)) // not negative
 	dst = protowire.AppendBytes(protowire.AppendTag(dst, fieldValue, protowire.BytesType), value)
 	if typed {
 		dst = protowire.AppendString(protowire.AppendTag(dst, fieldContentType, protowire.BytesType), contentType)

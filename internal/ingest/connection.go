@@ -36,7 +36,7 @@ func newCluster(config Config) *cluster {
 		DialFunc: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dial(ctx, network, address)
 			if err != nil {
-				return nil, err //nolint:wrapcheck // kafka-go says what it was about
+				return nil, err
 			}
 			return impatient{modest{conn}, config.RequestTimeout}, nil
 		},
@@ -128,7 +128,7 @@ func (c modest) Write(p []byte) (int, error) {
 			p[len(p)-1] = 0
 		}
 	}
-	return c.Conn.Write(p) //nolint:wrapcheck // as it is
+	return c.Conn.Write(p)
 }
 
 // dialLeader connects to the leader of a partition, through a tap. The end of ctx interrupts

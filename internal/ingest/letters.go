@@ -326,5 +326,5 @@ func (t *tries) failed(ctx context.Context, err error) error {
 	}
 	wait := t.waits.NextBackOff()
 	t.letters.logger.Warn("trying again", "error", err, "retry_in", wait)
-	return pause.For(ctx, wait) //nolint:wrapcheck // the cause of the context
+	return pause.For(ctx, wait)
 }

@@ -92,7 +92,7 @@ func once(sent map[events.Partition]*roaring64.Bitmap, l *Letter) Place {
 	if sent[first.Partition] == nil {
 		sent[first.Partition] = roaring64.New()
 	}
-	if !sent[first.Partition].CheckedAdd(uint64(first.Offset)) { //nolint:gosec // not negative
+	if !sent[first.Partition].CheckedAdd(uint64(first.Offset)) { // not negative
 		return first
 	}
 	return Place{}

@@ -73,7 +73,7 @@ func (s SASL) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return m.Start(ctx) //nolint:wrapcheck // as it is
+	return m.Start(ctx)
 }
 
 func (s SASL) make() (sasl.Mechanism, error) {

@@ -171,7 +171,7 @@ func (w *writer) keep(ctx context.Context) error {
 	owned := func() error { return w.owned(s) }
 	if s == w.keptFor {
 		if err := w.keeper.Keep(ctx, s.writing(), owned); permanent(err) {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		} else if err != nil && !s.ended() {
 			w.status.set(statusKeeper, err)
 			w.logger.Warn("cannot look which generations are kept; going on with those that were", "error", err)
@@ -306,7 +306,7 @@ const statusSink = "sink"
 // insert has the sink insert batches from one on, as long as there are.
 func (w *writer) insert(ctx context.Context, i *insert, from int, is func(n int) bool) error {
 	if err := w.sink.Insert(ctx, w.inserting(i, from, is)); err != nil {
-		return err //nolint:wrapcheck // write says what it was
+		return err
 	}
 	if i.err != nil {
 		return backoff.Permanent(i.err)

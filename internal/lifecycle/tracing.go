@@ -68,11 +68,11 @@ func OpenTracing(ctx context.Context, c TracingConfig, service string, getenv fu
 	exporter := getenv(envExporter)
 	switch {
 	case getenv(envDisabled) == "true", exporter == "none":
-		return nil, nil //nolint:nilnil // no traces are no fault
+		return nil, nil // no traces are no fault
 	case exporter != "" && exporter != "otlp":
 		return nil, fmt.Errorf("%s %q: expected otlp or none", envExporter, exporter)
 	case exporter == "" && c.Endpoint == "" && getenv(envEndpoint) == "" && getenv(envTracesEndpoint) == "":
-		return nil, nil //nolint:nilnil // as above
+		return nil, nil
 	}
 	for _, name := range []string{envProtocol, envTracesProtocol} {
 		if protocol := getenv(name); protocol != "" && protocol != otlpHTTP {

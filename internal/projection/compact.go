@@ -166,7 +166,7 @@ func (s *State) DecodeCompact(compact string) error {
 		for _, text := range h.texts() {
 			*text = r.text()
 		}
-		h.PayloadBytes = uint32(r.number()) //nolint:gosec // it was one
+		h.PayloadBytes = uint32(r.number()) // it was one
 	}
 	if mask&hasSequences != 0 {
 		s.LastSequence, s.EditedSequence = r.number(), r.number()
@@ -314,12 +314,12 @@ func (r *compactReader) number() uint64 {
 
 func (r *compactReader) signed() int64 {
 	v := r.number()
-	return int64(v>>1) ^ -int64(v&1) //nolint:gosec // the zigzag of a varint
+	return int64(v>>1) ^ -int64(v&1) // the zigzag of a varint
 }
 
 func (r *compactReader) time() events.Micros { return events.Micros(r.signed()) }
 
-func (r *compactReader) day() events.Day { return events.Day(r.signed()) } //nolint:gosec // it was one
+func (r *compactReader) day() events.Day { return events.Day(r.signed()) } // it was one
 
 func (r *compactReader) flag() bool { return r.number() == 1 }
 
@@ -330,7 +330,7 @@ func (r *compactReader) count() int {
 		r.src, r.failed = "", true
 		return 0
 	}
-	return int(n) //nolint:gosec // at most the length
+	return int(n) // at most the length
 }
 
 func (r *compactReader) text() string {

@@ -307,7 +307,7 @@ func headOf(e events.Event, b *events.MessageSent) *Head {
 		MessageID: b.MessageID, From: b.From, Type: b.Type, Preview: b.MessageForShow,
 		Nick: b.Nick, Avatar: b.Avatar, NameCard: b.NameCard,
 		CloudCustomData: b.CloudCustomData,
-		PayloadBytes:    uint32(len(b.Payload)), //nolint:gosec // the decoder bounds payloads far below 4 GiB
+		PayloadBytes:    uint32(len(b.Payload)), // the decoder bounds payloads far below 4 GiB
 	}
 	if len(b.Payload) <= InlinePayloadBytes {
 		h.Payload = string(b.Payload)

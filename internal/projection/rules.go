@@ -40,7 +40,7 @@ func firstDay(now events.Micros, retention uint64) int64 {
 	if retention == 0 {
 		return 0
 	}
-	return (now.Seconds() - int64(retention)) / 86_400 //nolint:gosec // the decoder bounds it to 2^63-1
+	return (now.Seconds() - int64(retention)) / 86_400 // the decoder bounds it to 2^63-1
 }
 
 // FirstDay is the first UTC day whose messages are not expired, counted from

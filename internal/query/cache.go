@@ -68,9 +68,9 @@ func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
 		cache: c, load: loads.inboxes.get, merge: c.mergeInbox, changed: c.reweigh,
 	}
 	c.table = otter.Must(&otter.Options[projection.UserKey, *entry[inbox]]{
-		MaximumWeight: uint64(c.maxBytes.Load()), //nolint:gosec // Config.Validate has seen it
+		MaximumWeight: uint64(c.maxBytes.Load()), // Config.Validate has seen it
 		Weigher: func(k projection.UserKey, e *entry[inbox]) uint32 {
-			return uint32(min(int64(entryBytes+inboxBytes+len(k.App)+len(k.UserID))+e.value.weighed.Load(), 1<<31)) //nolint:gosec // bounded here
+			return uint32(min(int64(entryBytes+inboxBytes+len(k.App)+len(k.UserID))+e.value.weighed.Load(), 1<<31)) // bounded here
 		},
 		OnDeletion: func(d otter.DeletionEvent[projection.UserKey, *entry[inbox]]) {
 			if d.Cause != otter.CauseReplacement { // by itself, when it is weighed
@@ -194,7 +194,7 @@ func (c *cache) done(q *query) {
 }
 
 // bytes is about what is in memory.
-func (c *cache) bytes() uint64 { return c.table.WeightedSize() + uint64(c.shared.Load()) } //nolint:gosec // not negative
+func (c *cache) bytes() uint64 { return c.table.WeightedSize() + uint64(c.shared.Load()) } // not negative
 
 // reweigh has the table count what an inbox takes now if that is worth it.
 func (c *cache) reweigh(k projection.UserKey, e *entry[inbox]) {
@@ -237,7 +237,7 @@ func (c *cache) bound(bytes int) {
 // balance leaves to the inboxes what others do not take, or a little.
 func (c *cache) balance(shared int64) {
 	most := c.maxBytes.Load()
-	c.table.SetMaximum(uint64(max(most-shared, most/steps))) //nolint:gosec // positive
+	c.table.SetMaximum(uint64(max(most-shared, most/steps))) // positive
 }
 
 // steps are how many parts of the bound are told from each other.
@@ -330,7 +330,7 @@ func (c *cache) load(ctx context.Context, d demand, m *missing) error {
 	refresh(ctx, g, d, &c.people.source, &m.people)
 	refresh(ctx, g, d, &c.edits.source, &m.edits)
 	refresh(ctx, g, d, &c.senders.source, &m.senders)
-	return g.Wait() //nolint:wrapcheck // of this package
+	return g.Wait()
 }
 
 func refresh[K comparable, T, L any](ctx context.Context, g *errgroup.Group, d demand, s *source[K, T, L], m *missed[K, T]) {

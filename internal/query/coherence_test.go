@@ -127,7 +127,7 @@ func newWorld(seed uint64, p protocol) *world {
 	w := &world{
 		protocol: p,
 		rng:      rand.New(rand.NewPCG(seed, 0)),
-		log:      drawnEvents.Example(int(seed)), //nolint:gosec // a small number
+		log:      drawnEvents.Example(int(seed)),
 		store:    newMemory(),
 		name:     "p0",
 		clients:  map[string]*client{},

@@ -32,7 +32,7 @@ func (c *cache) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]
 	for {
 		lacks, lacking, d := advance(cohort)
 		if len(lacking) == 0 {
-			return nil, nil //nolint:nilnil // each has its own reply
+			return nil, nil // each has its own reply
 		}
 		c.coalesced.Observe(float64(len(lacking)))
 		if err := c.load(ctx, d, lacks); err != nil {

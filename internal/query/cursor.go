@@ -59,7 +59,7 @@ func appendPosition(dst []byte, p projection.Position) []byte {
 	if p.Pinned {
 		pinned = 1
 	}
-	dst = binary.BigEndian.AppendUint64(append(dst, pinned), uint64(p.Time)) //nolint:gosec // two's complement, there and back
+	dst = binary.BigEndian.AppendUint64(append(dst, pinned), uint64(p.Time)) // two's complement, there and back
 	return append(dst, p.ConversationID...)
 }
 
@@ -76,7 +76,7 @@ func (q *query) decodeCursor(text string) (*cursor, error) {
 		position := raw[at:]
 		c := &cursor{synced: synced, Position: projection.Position{
 			Pinned:         position[0] == 1,
-			Time:           events.Micros(binary.BigEndian.Uint64(position[1:])), //nolint:gosec // see appendPosition
+			Time:           events.Micros(binary.BigEndian.Uint64(position[1:])), // see appendPosition
 			ConversationID: string(position[positionHead:]),
 		}}
 		if synced {

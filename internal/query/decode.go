@@ -102,7 +102,7 @@ func (f *fields) common(q *query) {
 	q.userID = f.required("userID", expectID, events.ValidID)
 	q.timeout = maxTimeout * time.Millisecond
 	if ms := f.integer("timeoutMs", 1, maxTimeout); ms != nil {
-		q.timeout = time.Duration(*ms) * time.Millisecond //nolint:gosec // at most maxTimeout
+		q.timeout = time.Duration(*ms) * time.Millisecond // at most maxTimeout
 	}
 	q.after = f.offsets("after")
 }
@@ -153,7 +153,7 @@ func (f *fields) offset() offset {
 	topic := f.required("topic", "expected the name of a topic", nil)
 	partition := f.requiredInteger("partition", math.MaxInt32)
 	place := f.requiredInteger("offset", math.MaxInt64-1)
-	return offset{events.Partition{Topic: topic, ID: int(partition)}, int64(place)} //nolint:gosec // bounded above
+	return offset{events.Partition{Topic: topic, ID: int(partition)}, int64(place)} // bounded above
 }
 
 // conversationTypes are the types by their names.
@@ -192,7 +192,7 @@ type field struct {
 func (f *fields) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	begin, err := dec.ReadToken()
 	if err != nil {
-		return err //nolint:wrapcheck // the caller tells of it
+		return err
 	}
 	if begin.Kind() != '{' {
 		return errNoObject
@@ -200,17 +200,17 @@ func (f *fields) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	for dec.PeekKind() != '}' {
 		name, err := dec.ReadToken()
 		if err != nil {
-			return err //nolint:wrapcheck // as above
+			return err
 		}
 		text := name.String() // before the token's bytes are gone
 		value, err := dec.ReadValue()
 		if err != nil {
-			return err //nolint:wrapcheck // as above
+			return err
 		}
 		f.left = append(f.left, field{text, value.Clone()})
 	}
 	_, err = dec.ReadToken()
-	return err //nolint:wrapcheck // as above
+	return err
 }
 
 var errNoObject = errors.New("no object")

@@ -38,11 +38,11 @@ func readers(nc *nats.Conn, subject string, within time.Duration) ([]Reader, err
 	inbox := nc.NewInbox()
 	replies, err := nc.SubscribeSync(inbox)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // Readers says what it was about
+		return nil, err
 	}
 	defer func() { _ = replies.Unsubscribe() }()
 	if err := nc.PublishRequest(subject, inbox, nil); err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	var found []Reader
 	for end := time.Now().Add(within); ; {
@@ -53,7 +53,7 @@ func readers(nc *nats.Conn, subject string, within time.Duration) ([]Reader, err
 		case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
 			return found, nil
 		case err != nil:
-			return nil, err //nolint:wrapcheck // as above
+			return nil, err
 		}
 		var said struct {
 			ID        string `json:"id"`
@@ -62,7 +62,7 @@ func readers(nc *nats.Conn, subject string, within time.Duration) ([]Reader, err
 			} `json:"endpoints"`
 		}
 		if err := json.Unmarshal(m.Data, &said); err != nil {
-			return nil, err //nolint:wrapcheck // as above
+			return nil, err
 		}
 		for _, e := range said.Endpoints[:min(1, len(said.Endpoints))] { // all say the same
 			found = append(found, Reader{said.ID, e.Data.Generation})

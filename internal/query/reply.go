@@ -123,7 +123,7 @@ func encode(b *bytes.Buffer, v any) error {
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		return err //nolint:wrapcheck // the callers say what was encoded
+		return err
 	}
 	b.Truncate(b.Len() - 1) // the line break
 	return nil

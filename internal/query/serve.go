@@ -159,7 +159,7 @@ func (w *Worker) await(ctx context.Context, q *query) error {
 					i, quote(o.Topic), o.ID, o.at, q.timeout.Milliseconds())
 			}
 			if err != nil {
-				return err //nolint:wrapcheck // the cause of the context
+				return err
 			}
 		}
 	}

@@ -88,10 +88,10 @@ func (v *view) limit() (int, error) {
 	switch limit := v.query.limit; {
 	case limit == 0:
 		return most, nil
-	case limit > uint64(most): //nolint:gosec // at least 1
+	case limit > uint64(most): // at least 1
 		return 0, badRequest("limit %d: expected an integer from 1 to %d, the app's maxConversations", limit, most)
 	default:
-		return int(limit), nil //nolint:gosec // at most maxPlanList
+		return int(limit), nil // at most maxPlanList
 	}
 }
 

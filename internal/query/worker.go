@@ -152,7 +152,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	lost := make(chan struct{})
 	stopHearing, err := feed.HearSwitches(w.nc, w.hearSwitch)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	defer stopHearing()
 	w.look(ctx)

@@ -41,7 +41,7 @@ func (s *Store) carry(ctx context.Context, from *Store, table, columns string, t
 	var rows, bytes uint64
 	err := s.conn.QueryRow(ctx, "SELECT sum(rows), sum(data_uncompressed_bytes) FROM "+s.form.system("parts")+" WHERE active AND database = '"+from.db+"' AND table IN ('"+table+"', '"+table+local+"')"+s.form.onlyThere()).Scan(&rows, &bytes)
 	if err != nil {
-		return err //nolint:wrapcheck // CarryActivity says what it was
+		return err
 	}
 	// The engine would gather many more rows: it does not see what a set takes.
 	block := min(carryRows, max(1, rows*carryBytes/max(1, bytes)))
@@ -49,6 +49,6 @@ func (s *Store) carry(ctx context.Context, from *Store, table, columns string, t
 		"max_threads": 1, "max_insert_threads": 1, "parallel_distributed_insert_select": 0,
 		"max_block_size": block, "min_insert_block_size_rows": block, "min_insert_block_size_bytes": 0,
 	}))
-	return s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) SELECT %[3]s FROM %[4]s.%[2]s WHERE toInt32(day) <= %[5]d", //nolint:wrapcheck // as above
+	return s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) SELECT %[3]s FROM %[4]s.%[2]s WHERE toInt32(day) <= %[5]d",
 		s.db, table, columns, from.db, through))
 }

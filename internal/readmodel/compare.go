@@ -208,7 +208,7 @@ func (s *Store) ranges(ctx context.Context, with *Store, c *compared, rowsPerRan
 	by := strings.Join(c.keys[:c.divided], ", ")
 	var rows uint64
 	if err := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT max(n) FROM (SELECT count() AS n FROM %s.%s UNION ALL SELECT count() AS n FROM %s.%s)", s.db, c.table, with.db, c.table)).Scan(&rows); err != nil {
-		return nil, err //nolint:wrapcheck // Compare says what it was
+		return nil, err
 	}
 	var bounds [][]string
 	if n := rows / rowsPerRange; n > 0 {
@@ -277,7 +277,7 @@ func both(ctx context.Context, ours, theirs func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ours(ctx) })
 	g.Go(func() error { return theirs(ctx) })
-	return g.Wait() //nolint:wrapcheck // Compare says what it was
+	return g.Wait()
 }
 
 // merged selects something of the merged rows of a range.
@@ -299,7 +299,7 @@ func (c *compared) hash() string {
 
 func (s *Store) sum(ctx context.Context, c *compared, where string, to *checksum) error {
 	query := "SELECT count(), sum(h) FROM (" + s.merged(c, c.hash()+" AS h", where) + ")"
-	return s.conn.QueryRow(ctx, query).Scan(&to.rows, &to.sum) //nolint:wrapcheck // as above
+	return s.conn.QueryRow(ctx, query).Scan(&to.rows, &to.sum)
 }
 
 // sums gives the checksum of each row, by its key as ClickHouse reads it.

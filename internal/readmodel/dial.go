@@ -24,7 +24,7 @@ func (c Config) dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: address(addr), Err: err} // a certificate that is not trusted, say
 	}
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the client says what it was
+		return nil, err
 	}
 	return &boundedConn{conn, c.WriteTimeout}, nil
 }
@@ -45,7 +45,7 @@ func (c Config) identify(ctx context.Context, id int, o *clickhouse.Options, dia
 	if c.Account != nil {
 		var err error
 		if now.Auth.Username, now.Auth.Password, err = c.Account.Credentials(); err != nil {
-			return clickhouse.DialResult{}, err //nolint:wrapcheck // it says what it is about
+			return clickhouse.DialResult{}, err
 		}
 	}
 	result, err := clickhouse.DefaultDialStrategy(ctx, id, &now, dial)
@@ -54,7 +54,7 @@ func (c Config) identify(ctx context.Context, id int, o *clickhouse.Options, dia
 		// A greeting that was broken off, of which the client gives the text alone.
 		err = &net.OpError{Op: "greet", Net: "tcp", Addr: address(strings.Join(c.Addresses, ",")), Err: err}
 	}
-	return result, err //nolint:wrapcheck // the client says what it was
+	return result, err
 }
 
 // dialAll bounds connecting to all addresses together: one that takes connections and says
@@ -70,13 +70,13 @@ type boundedConn struct {
 // Write implements net.Conn.
 func (c *boundedConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err //nolint:wrapcheck // as it was
+		return 0, err
 	}
 	n, err := c.Conn.Write(b)
 	if err != nil { // what was written in part is of no use to anybody
 		_ = c.Close()
 	}
-	return n, err //nolint:wrapcheck // as it was
+	return n, err
 }
 
 // Close implements net.Conn. It never fails: a connection may be closed by then, or TLS have

@@ -31,7 +31,7 @@ func (s *Store) Draw(ctx context.Context, size int, seed uint64) (Draw, error) {
 	if err := s.conn.QueryRow(ctx, "SELECT uniq("+drawnFrom+") FROM "+s.db+".registers").Scan(&all); err != nil {
 		return Draw{}, fmt.Errorf("count the conversations: %w", classify(ctx, err))
 	}
-	of := max(1, all/uint64(max(1, size))) //nolint:gosec // at least 1
+	of := max(1, all/uint64(max(1, size))) // at least 1
 	return Draw{of, seed % of}, nil
 }
 

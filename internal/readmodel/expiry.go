@@ -60,11 +60,11 @@ func (s *Store) dropExpired(ctx context.Context, table, due, gone string) (rows 
 	var oldest uint64
 	query := fmt.Sprintf("SELECT countIf(%s), count() FROM %s.%s WHERE %s SETTINGS max_threads = 1", due, s.db, table, gone)
 	if err := s.conn.QueryRow(ctx, query).Scan(&oldest, &rows); err != nil || oldest == 0 {
-		return 0, err //nolint:wrapcheck // DropExpired says what it was
+		return 0, err
 	}
 	settings := clickhouse.Settings{"mutations_sync": 0} // nobody waits for it
 	maps.Copy(settings, s.form.changing())
-	return rows, s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.dropDays(table, gone)) //nolint:wrapcheck // as above
+	return rows, s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), s.dropDays(table, gone))
 }
 
 // dropDays is the statement that does so.
@@ -119,5 +119,5 @@ func (s *Store) Retention(ctx context.Context) (time.Duration, error) {
 	if forever || longest > uint64(math.MaxInt64/time.Second) {
 		return 0, nil
 	}
-	return time.Duration(longest) * time.Second, nil //nolint:gosec // bounded above
+	return time.Duration(longest) * time.Second, nil // bounded above
 }

@@ -185,7 +185,7 @@ func (s *Server) Current(ctx context.Context) (int, error) {
 func (s *Server) catchUp(ctx context.Context, table string) error {
 	for _, statement := range s.form.catchUp(s.database, table) {
 		if err := s.conn.Exec(ctx, statement); err != nil {
-			return err //nolint:wrapcheck // callers say what was read
+			return err
 		}
 	}
 	return nil
@@ -221,7 +221,7 @@ func (s *Server) notMigrated(ctx context.Context, err error) error {
 func (s *Server) each(ctx context.Context, query string, visit func(scan func(...any) error) error) error {
 	rows, err := s.conn.Query(ctx, query)
 	if err != nil {
-		return err //nolint:wrapcheck // callers say what was read
+		return err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -229,5 +229,5 @@ func (s *Server) each(ctx context.Context, query string, visit func(scan func(..
 			return err
 		}
 	}
-	return rows.Err() //nolint:wrapcheck // as above
+	return rows.Err()
 }

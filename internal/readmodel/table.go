@@ -120,9 +120,9 @@ func (b *insertion[R]) append(ctx context.Context, row *R) (err error) {
 	}
 	if b.rows++; b.rows%blockRows == 0 {
 		if err := ctx.Err(); err != nil { // the client does not ask
-			return err //nolint:wrapcheck // add says what it was
+			return err
 		}
-		return b.batch.Flush() //nolint:wrapcheck // add says what it was
+		return b.batch.Flush()
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (b *insertion[R]) begin(ctx context.Context) (err error) {
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithSpan(trace.SpanContextFromContext(ctx)))
 	if b.batch, err = b.store.conn.PrepareBatch(ctx, b.table.insertQuery(b.store.db)); err != nil {
-		return err //nolint:wrapcheck // add says what it was
+		return err
 	}
 	for i := range b.table.columns {
 		b.columns = append(b.columns, b.batch.Column(i))

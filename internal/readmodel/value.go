@@ -75,7 +75,7 @@ func (w *valueWriter) uint64(n uint64) { w.number(n, width64) }
 // signBit is flipped so that negative numbers come first.
 const signBit = 1 << 63
 
-func (w *valueWriter) time(t events.Micros) { w.uint64(uint64(t) ^ signBit) } //nolint:gosec // the same bits
+func (w *valueWriter) time(t events.Micros) { w.uint64(uint64(t) ^ signBit) } // the same bits
 
 func (w *valueWriter) bool(is bool) {
 	if is {
@@ -145,7 +145,7 @@ func (r *valueReader) number(bits int) uint64 {
 	return n
 }
 
-func (r *valueReader) uint32() uint32 { return uint32(r.number(32)) } //nolint:gosec // of so many bits
+func (r *valueReader) uint32() uint32 { return uint32(r.number(32)) } // of so many bits
 
 func (r *valueReader) uint64() uint64 { return r.number(64) }
 
@@ -153,7 +153,7 @@ func (r *valueReader) time() events.Micros {
 	if r.end {
 		return 0
 	}
-	return events.Micros(r.uint64() ^ signBit) //nolint:gosec // the same bits
+	return events.Micros(r.uint64() ^ signBit) // the same bits
 }
 
 func (r *valueReader) bool() bool { return r.text() == "1" }

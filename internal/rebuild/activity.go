@@ -36,7 +36,7 @@ func (r *Rebuild) tryCarryActivity(ctx context.Context, offsets *ingest.Offsets)
 	}
 	registry, err := r.server.Registry(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	if err := r.store.CarryActivity(ctx, r.server.Generation(registry.Current), through); err != nil {
 		return fmt.Errorf("take over activity: %w", err)
@@ -49,11 +49,11 @@ func (r *Rebuild) tryCarryActivity(ctx context.Context, offsets *ingest.Offsets)
 func (r *Rebuild) begins(ctx context.Context, offsets *ingest.Offsets, now time.Time) (through events.Day, missing bool, err error) {
 	starts, err := offsets.Starts(ctx)
 	if err != nil {
-		return 0, false, err //nolint:wrapcheck // it says what it is about
+		return 0, false, err
 	}
 	ends, err := offsets.Ends(ctx)
 	if err != nil {
-		return 0, false, err //nolint:wrapcheck // as above
+		return 0, false, err
 	}
 	first := map[events.Partition]int64{} // of the partitions that lack something
 	last := events.MicrosOf(now).Day()
@@ -74,7 +74,7 @@ func (r *Rebuild) begins(ctx context.Context, offsets *ingest.Offsets, now time.
 		middle := low + (high-low)/2
 		since, err := offsets.Since(ctx, (middle + 1).Time())
 		if err != nil {
-			return 0, false, err //nolint:wrapcheck // as above
+			return 0, false, err
 		}
 		later := false
 		for p, begin := range first {

@@ -17,7 +17,7 @@ import (
 func (r *Rebuild) copy(ctx context.Context, tell func(Progress)) error {
 	done, err := r.server.Copied(ctx, r.Generation())
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	if done[""] {
 		return nil
@@ -46,7 +46,7 @@ func (r *Rebuild) copy(ctx context.Context, tell func(Progress)) error {
 				return err
 			}
 		default:
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 	}
 	return nil
@@ -57,7 +57,7 @@ func (r *Rebuild) copy(ctx context.Context, tell func(Progress)) error {
 func (r *Rebuild) awaitCoverage(ctx context.Context, tell func(Progress)) error {
 	offsets, err := ingest.NewOffsets(r.config.Ingest)
 	if err != nil {
-		return err //nolint:wrapcheck // the configuration's
+		return err
 	}
 	defer offsets.Close()
 	for {

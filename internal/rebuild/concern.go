@@ -187,7 +187,7 @@ func (j *judge) answer(ctx context.Context) error {
 	g.Go(func() (err error) { ours, err = replies(gctx, j.ours, j.now, places); return err })
 	g.Go(func() (err error) { theirs, err = replies(gctx, j.theirs, j.now, places); return err })
 	if err := g.Wait(); err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	for _, a := range j.waiting {
 		if fields := fieldsOf(ours[a.place], theirs[a.place]); len(fields) > 0 && j.shown[a.of] == nil {

@@ -58,7 +58,7 @@ func (f *From) Set(text string) error {
 		name, number, _ := strings.Cut(strings.TrimSpace(part), "=")
 		var p events.Partition
 		if err := p.UnmarshalText([]byte(name)); err != nil {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 		offset, err := strconv.ParseInt(number, 10, 64)
 		if err != nil || offset < 0 {
@@ -82,11 +82,11 @@ func (f *From) starts(ctx context.Context, offsets *ingest.Offsets) (map[events.
 	// because all that was there is older.
 	ends, err := offsets.Ends(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	firsts, err := offsets.Starts(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	if f.offsets != nil {
 		starts := map[events.Partition]int64{}
@@ -105,7 +105,7 @@ func (f *From) starts(ctx context.Context, offsets *ingest.Offsets) (map[events.
 	}
 	starts, err := offsets.Since(ctx, f.time)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	for p, at := range starts {
 		if at < 0 { // all are older

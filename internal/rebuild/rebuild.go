@@ -86,16 +86,16 @@ func (r *Rebuild) BeatWith(b *beat.Beat) { r.beat = b }
 func Begin(ctx context.Context, config Config, server *readmodel.Server, log *slog.Logger) (*Rebuild, error) {
 	r, err := server.Registry(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	g, begun, err := server.Unfinished(ctx, r)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	var options readmodel.Options
 	if begun {
 		if options, err = g.Options(); err != nil {
-			return nil, err //nolint:wrapcheck // as above
+			return nil, err
 		}
 		if err := config.agree(g.Number, options); err != nil {
 			return nil, err
@@ -106,7 +106,7 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		}
 		if len(config.Without) > 0 {
 			if err := server.LeaveOut(ctx, config.Without, &options); err != nil {
-				return nil, err //nolint:wrapcheck // as above
+				return nil, err
 			}
 		}
 	}
@@ -115,14 +115,14 @@ func Begin(ctx context.Context, config Config, server *readmodel.Server, log *sl
 		log.Info("going on with the generation that is being filled", "generation", g.Number, "made", g.Made, "options", options.String())
 	} else {
 		if store, err = server.Add(ctx, options); err != nil {
-			return nil, err //nolint:wrapcheck // as above
+			return nil, err
 		}
 		log.Info("new generation", "generation", store.Number(), "options", options.String())
 	}
 	config.Ingest.StartAt = options.Starts
 	claim, err := server.Claim(ctx, store.Number())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	config.Ingest.GroupID = Group(config.Ingest.GroupID, store.Number(), claim)
 	config.Ingest.DeadTopic = ""
@@ -166,11 +166,11 @@ func (r *Rebuild) matters(ctx context.Context, l *ingest.LostError) error {
 	if l.Wanted <= l.End && !l.Another {
 		registry, err := r.server.Registry(ctx)
 		if err != nil {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 		offsets, err := ingest.NewOffsets(r.config.Ingest)
 		if err != nil {
-			return err //nolint:wrapcheck // the configuration's
+			return err
 		}
 		defer offsets.Close()
 		look, err := topicsOf(ctx, r.config, offsets, r.config.Ingest.StartAt, r.server.Generation(registry.Current), r.log)
@@ -216,14 +216,14 @@ func (e *TakenError) Error() string {
 func (r *Rebuild) alone(ctx context.Context) error {
 	offsets, err := ingest.NewOffsets(r.config.Ingest)
 	if err != nil {
-		return err //nolint:wrapcheck // the configuration's
+		return err
 	}
 	defer offsets.Close()
 	for begin := time.Now(); ; {
 		group, err := offsets.Group(ctx)
 		switch {
 		case err != nil:
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		case len(group.Members) == 0:
 			return nil
 		case time.Since(begin) > r.config.Ingest.SessionTimeout+r.config.ProgressInterval:
@@ -242,7 +242,7 @@ func plan(ctx context.Context, config Config, server *readmodel.Server, r readmo
 	none := readmodel.Options{}
 	offsets, err := ingest.NewOffsets(config.Ingest)
 	if err != nil {
-		return none, err //nolint:wrapcheck // the configuration's
+		return none, err
 	}
 	defer offsets.Close()
 	options := readmodel.Options{From: config.From.String()}
@@ -251,7 +251,7 @@ func plan(ctx context.Context, config Config, server *readmodel.Server, r readmo
 	}
 	if options.Starts == nil { // what is gone by the time that it is read is noticed
 		if options.Starts, err = offsets.Starts(ctx); err != nil {
-			return none, err //nolint:wrapcheck // it says what it is about
+			return none, err
 		}
 	}
 	if config.Base { // whatever the topics lack
@@ -260,7 +260,7 @@ func plan(ctx context.Context, config Config, server *readmodel.Server, r readmo
 		with, err := base.Options()
 		// What the base leaves out would come again.
 		options.Without, options.WithoutIDs = with.Without, with.WithoutIDs
-		return options, err //nolint:wrapcheck // it says what it is about
+		return options, err
 	}
 	look, err := topicsOf(ctx, config, offsets, options.Starts, server.Generation(r.Current), log)
 	if err != nil {
@@ -279,7 +279,7 @@ func plan(ctx context.Context, config Config, server *readmodel.Server, r readmo
 func topicsOf(ctx context.Context, config Config, offsets *ingest.Offsets, from map[events.Partition]int64, current *readmodel.Store, log *slog.Logger) (*topics, error) {
 	retention, err := current.Retention(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	return &topics{offsets, config.Ingest.Topics[0], from, retention, config.Incomplete, log}, nil
 }
@@ -311,7 +311,7 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	}
 	leftOut, err := r.server.LeftOutOf(ctx, r.Generation())
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	if len(leftOut) > 0 {
 		var count atomic.Int64
@@ -328,11 +328,11 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	}()
 	consumer, err := ingest.New(r.config.Ingest, r.store, invalid, r.log, registerer)
 	if err != nil {
-		return err //nolint:wrapcheck // the configuration's
+		return err
 	}
 	offsets, err := ingest.NewOffsets(r.config.Ingest)
 	if err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	defer offsets.Close()
 	consumer.BeatWith(r.beat)
@@ -349,7 +349,7 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 	stop()
 	<-ended
 	if errors.Is(err, errEnded) && failed != nil {
-		return failed //nolint:wrapcheck // it says what it is about
+		return failed
 	}
 	if err := errors.Join(err, failed); err != nil {
 		return err
@@ -368,7 +368,7 @@ func (r *Rebuild) filled(ctx context.Context) error {
 			err = r.server.Filled(ctx, r.Generation())
 		}
 		if err == nil || hopeless(err) || ctx.Err() != nil {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 		r.log.Warn("cannot say that the generation has everything; trying again", "error", err)
 		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
@@ -410,7 +410,7 @@ func (r *Rebuild) look(ctx context.Context, consumer *ingest.Consumer, offsets *
 	}
 	all, err := offsets.Partitions(ctx)
 	if err != nil {
-		return p, false, err //nolint:wrapcheck // as above
+		return p, false, err
 	}
 	read := consumer.Progress()
 	p, whole = progress(read, covered, all)
@@ -428,7 +428,7 @@ func (r *Rebuild) look(ctx context.Context, consumer *ingest.Consumer, offsets *
 func (r *Rebuild) reaches(ctx context.Context, offsets *ingest.Offsets, p events.Partition, offset int64) error {
 	ends, err := offsets.Ends(ctx)
 	if err != nil || ends[p] >= offset {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	return &LackingError{r.Generation(), &ingest.LostError{Partition: p, Wanted: offset, End: ends[p]}}
 }
@@ -478,18 +478,18 @@ func (r *Rebuild) covered(ctx context.Context) (map[events.Partition]int64, erro
 	if err := r.kept(ctx); err != nil {
 		return nil, err
 	}
-	return r.server.Covered(ctx, r.Generation()) //nolint:wrapcheck // as above
+	return r.server.Covered(ctx, r.Generation())
 }
 
 // kept gives a *readmodel.GoneError when somebody has dropped the generation, or the one of
 // its number is another.
 func (r *Rebuild) kept(ctx context.Context) error {
 	if err := r.server.Kept(ctx, r.Generation()); err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	claim, err := r.server.Claim(ctx, r.Generation())
 	if err == nil && claim != r.claim {
 		err = &readmodel.GoneError{Generation: r.Generation()}
 	}
-	return err //nolint:wrapcheck // as above
+	return err
 }

@@ -142,7 +142,7 @@ func (w *wanted) load(ctx context.Context) error {
 	fetch(ctx, g, w.from.FullStates, w.states, &w.found.states)
 	fetch(ctx, g, w.from.FullGroups, w.groups, &w.found.groups)
 	fetch(ctx, g, w.from.Apps, w.apps, &w.found.apps)
-	return g.Wait() //nolint:wrapcheck // it says what it is about
+	return g.Wait()
 }
 
 func (w *wanted) loadDetails(ctx context.Context) error {
@@ -150,7 +150,7 @@ func (w *wanted) loadDetails(ctx context.Context) error {
 	fetch(ctx, g, w.from.Edits, w.edits, &w.found.edits)
 	fetch(ctx, g, w.from.FullUsers, w.users, &w.found.users)
 	fetch(ctx, g, w.from.Senders, w.mentions, &w.found.senders)
-	return g.Wait() //nolint:wrapcheck // as above
+	return g.Wait()
 }
 
 // fetch has g read what is at keys, each once.
@@ -202,7 +202,7 @@ func (f *found) reply(k projection.Key, c *projection.Conversation, r projection
 	e := json.NewEncoder(&encoded)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(shown); err != nil {
-		return reply{}, err //nolint:wrapcheck // the caller says what it is about
+		return reply{}, err
 	}
 	all := reply{c.Headed(r), values{}}
 	if err := all.fields.flatten("", bytes.TrimSpace(encoded.Bytes())); err != nil {
@@ -220,7 +220,7 @@ func (v values) flatten(path string, value json.RawMessage) error {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(value, &fields); err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	for name, value := range fields {
 		if path != "" {

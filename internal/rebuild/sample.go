@@ -59,7 +59,7 @@ type Sampled struct {
 func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 	draw, err := s.Generation.Draw(ctx, s.Size, s.Seed)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	fold := &fold{draw: draw, peers: map[projection.UserKey]struct{}{}, to: projection.NewModel()}
 	err = s.Generation.Drawn(ctx, draw, func(k projection.Key) error {
@@ -67,13 +67,13 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 
 	decoder := s.Decoder
 	leftOut, err := s.Generation.LeftOutOf(ctx, s.Generation.Number())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	if len(leftOut) > 0 {
 		decoder = leavingOut{decoder, leftOut, new(atomic.Int64)}
@@ -81,7 +81,7 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 
 	projectors, err := ingest.NewOffsets(s.Ingest)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the configuration's
+		return nil, err
 	}
 	defer projectors.Close()
 	reading := s.Ingest
@@ -89,7 +89,7 @@ func (s *Sample) Run(ctx context.Context) (*Sampled, error) {
 	reading.DeadTopic = ""
 	consumer, err := ingest.New(reading, fold, decoder, s.Log, prometheus.NewRegistry())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the configuration's
+		return nil, err
 	}
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -118,7 +118,7 @@ func (s *Sample) compare(ctx context.Context, draw readmodel.Draw, fold *fold, p
 	// 1 what the topics have
 	ends, err := projectors.Ends(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	if err := s.read(ctx, consumer, ends); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (s *Sample) compare(ctx context.Context, draw readmodel.Draw, fold *fold, p
 	before := fold.cut()
 	// 2 what the generation has, which is no less
 	if ends, err = projectors.Ends(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	if err := settled(ctx, projectors, ends, s.Interval, s.Log); err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func (s *Sample) compare(ctx context.Context, draw readmodel.Draw, fold *fold, p
 	places := map[projection.Key]struct{}{}
 	err = s.Generation.Drawn(ctx, draw, func(k projection.Key) error { places[k] = struct{}{}; return nil })
 	if err != nil {
-		return nil, err //nolint:wrapcheck // as above
+		return nil, err
 	}
 	for k := range before.States {
 		if k.Owner != "" {
@@ -151,7 +151,7 @@ func (s *Sample) compare(ctx context.Context, draw readmodel.Draw, fold *fold, p
 		}
 		// 3 what the topics have now, which is no less again
 		if ends, err = projectors.Ends(ctx); err != nil {
-			return nil, err //nolint:wrapcheck // as above
+			return nil, err
 		}
 		if err := s.read(ctx, consumer, ends); err != nil {
 			return nil, err

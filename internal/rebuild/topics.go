@@ -66,7 +66,7 @@ func (t *topics) keeping(ctx context.Context) (map[string]ingest.Keeping, error)
 	all, err := t.Keeping(ctx)
 	if errors.Is(err, ingest.ErrForbidden) && t.unknown {
 		t.log.Warn("cannot see what topics keep", "error", err)
-		return nil, nil //nolint:nilnil // nothing is known of any
+		return nil, nil // nothing is known of any
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look what topics keep: %w", err)
@@ -91,15 +91,15 @@ func (t *topics) keeping(ctx context.Context) (map[string]ingest.Keeping, error)
 func (t *topics) complete(ctx context.Context, now time.Time) error {
 	starts, err := t.Starts(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	ends, err := t.Ends(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	recent, err := t.Since(ctx, now.Add(-t.retention).Add(-margin))
 	if err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	keeping, err := t.keeping(ctx)
 	if err != nil {

@@ -81,7 +81,7 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 		err = confirm()
 	}
 	if err != nil && !errors.Is(err, errEnough) {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	found.Whole = err == nil
 	return found, nil
@@ -110,7 +110,7 @@ func (v *Verify) confirm(ctx context.Context, seen []sight, to *Verified) error 
 		}
 		rows, err := v.Ours.Again(ctx, v.Theirs, rows)
 		if err != nil {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 		now := make([]sight, len(rows))
 		for i, row := range rows {
@@ -154,7 +154,7 @@ func (s sight) same(before sight) bool {
 func (v *Verify) settle(ctx context.Context) error {
 	ends, err := v.Offsets.Ends(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it is about
+		return err
 	}
 	return settled(ctx, v.Offsets, ends, v.Interval, v.Log)
 }
@@ -165,7 +165,7 @@ func settled(ctx context.Context, offsets *ingest.Offsets, before map[events.Par
 	for {
 		behind, err := offsets.Behind(ctx, before)
 		if err != nil {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 		if len(behind) == 0 {
 			return nil

@@ -53,7 +53,7 @@ type leavingOut struct {
 func (l leavingOut) Decode(record events.Record) (events.Event, error) {
 	e, err := l.Decoder.Decode(record)
 	if err != nil {
-		return events.Event{}, err //nolint:wrapcheck // ingest's, as it is
+		return events.Event{}, err
 	}
 	if _, is := l.ids[e.ID]; is {
 		l.count.Add(1)
@@ -74,5 +74,5 @@ func (c counting) Decode(record events.Record) (events.Event, error) {
 	if bad := (*events.Error)(nil); errors.As(err, &bad) {
 		c.count.Add(1)
 	}
-	return e, err //nolint:wrapcheck // ingest's, as it is
+	return e, err
 }

@@ -34,7 +34,7 @@ func CompileLoosely(t testing.TB, place string) Schema {
 	c := jsonschema.NewCompiler()
 	c.UseRegexpEngine(func(pattern string) (jsonschema.Regexp, error) {
 		compiled, err := regexp.Compile(strings.ReplaceAll(pattern, "$", `\n?$`))
-		return compiled, err //nolint:wrapcheck // as the engine would say it
+		return compiled, err
 	})
 	return compile(t, c, place)
 }

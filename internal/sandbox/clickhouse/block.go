@@ -31,8 +31,8 @@ func copyBlock(out *proto.Buffer, in *proto.Reader, revision uint64) (columns, r
 	if rows < 0 || rows > maxBlockRows {
 		return 0, 0, fmt.Errorf("a block of %d rows, expected at most %d", rows, maxBlockRows)
 	}
-	out.PutUVarInt(uint64(columns)) //nolint:gosec // it was read as that
-	out.PutUVarInt(uint64(rows))    //nolint:gosec // not negative
+	out.PutUVarInt(uint64(columns)) // it was read as that
+	out.PutUVarInt(uint64(rows))    // not negative
 	for range columns {
 		if err := copyColumn(out, in, rows, revision); err != nil {
 			return 0, 0, err
@@ -115,7 +115,7 @@ func copyValues(out *proto.Buffer, in *proto.Reader, of string, n int) (copied b
 		}
 		var ends []byte
 		if ends, err = copyBytes(out, in, 8*n); err == nil {
-			_, err = copyValues(out, in, element, int(binary.LittleEndian.Uint64(ends[len(ends)-8:]))) //nolint:gosec // it is looked at there
+			_, err = copyValues(out, in, element, int(binary.LittleEndian.Uint64(ends[len(ends)-8:]))) // it is looked at there
 		}
 	default:
 		return false, nil
@@ -146,7 +146,7 @@ func copyStrings(out *proto.Buffer, in *proto.Reader, n int) error {
 		if err != nil {
 			return err
 		}
-		out.PutUVarInt(uint64(size)) //nolint:gosec // not negative
+		out.PutUVarInt(uint64(size)) // not negative
 		if _, err := copyBytes(out, in, size); err != nil {
 			return err
 		}

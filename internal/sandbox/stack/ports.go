@@ -20,7 +20,7 @@ func UsualPorts() Ports {
 func FreePorts(ctx context.Context) (Ports, error) {
 	found, err := ports.Find(ctx, 6)
 	if err != nil {
-		return Ports{}, err //nolint:wrapcheck // it says what it is about
+		return Ports{}, err
 	}
 	return Ports{Kafka: found[0], NATS: found[1], ClickHouse: found[2], HTTP: found[3], ProjectorAdmin: found[4], QueryAdmin: found[5]}, nil
 }
