@@ -68,6 +68,8 @@ type batchHeader struct {
 	records                int
 	producer               int64
 	control, transactional bool
+	// horizon says that the log cleaner has noted in it when its tombstones or markers go.
+	horizon bool
 	// appended is the broker's time with LogAppendTime, and zero without.
 	appended time.Time
 	crc      uint32
@@ -77,9 +79,9 @@ func (b batchHeader) String() string {
 	return fmt.Sprintf("record batch of offsets %d to %d", b.first, b.last)
 }
 
-// is reports whether a batch is what another one was, or what compaction has left of it.
+// is reports whether a batch is what another one was, or what compaction has made of it.
 func (b batchHeader) is(was batchHeader) bool {
-	return b.first == was.first && b.last == was.last && (b.crc == was.crc || b.records < was.records)
+	return b.first == was.first && b.last == was.last && (b.crc == was.crc || b.records < was.records || b.horizon && !was.horizon)
 }
 
 // corruption is a batch that cannot be trusted.
@@ -127,6 +129,7 @@ const (
 	attributeLogAppendTime = 1 << 3
 	attributeTransactional = 1 << 4
 	attributeControl       = 1 << 5
+	attributeDeleteHorizon = 1 << 6
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -153,6 +156,7 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 	batch.producer = int64(binary.BigEndian.Uint64(b[batchProducerID:]))
 	batch.control = attributes&attributeControl != 0
 	batch.transactional = attributes&attributeTransactional != 0
+	batch.horizon = attributes&attributeDeleteHorizon != 0
 	if attributes&attributeLogAppendTime != 0 {
 		batch.appended = time.UnixMilli(int64(binary.BigEndian.Uint64(b[batchMaxTimestamp:]))).UTC()
 	}

@@ -40,6 +40,12 @@ func producedBy(id int64, attributes int16) func(*kmsg.RecordBatch) {
 	return func(b *kmsg.RecordBatch) { b.ProducerID, b.Attributes = id, attributes }
 }
 
+// keptUntil is what the log cleaner makes of a batch with tombstones or markers that it has
+// seen: times are counted from the one at which it takes them away.
+func keptUntil(ms int64) func(*kmsg.RecordBatch) {
+	return func(b *kmsg.RecordBatch) { b.FirstTimestamp, b.Attributes = ms, b.Attributes|attributeDeleteHorizon }
+}
+
 // frameOf is a fetch response on the wire.
 func frameOf(version int16, end int64, aborted []transaction, batches ...[]byte) []byte {
 	p := kmsg.NewFetchResponseTopicPartition()

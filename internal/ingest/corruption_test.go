@@ -317,6 +317,7 @@ func TestFetch_AnotherLog(t *testing.T) {
 	}{
 		{"the same", 10, [][]byte{batchOf(10, 12, 3, nil), last}, nil},
 		{"compacted", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 1, nil)}, nil},
+		{"nothing taken, a time of deletion set", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 3, keptUntil(9000))}, nil},
 		{"compacted away", 10, [][]byte{batchOf(10, 12, 3, nil)}, nil},
 		{"retained from there on", 16, nil, nil},
 		{"other records", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 3, producedBy(7, 0))}, errAnother},
