@@ -64,7 +64,8 @@ type Config struct {
 
 	// Lost, when it is not nil, is asked when what was to be read next is not in its
 	// partition any more. Its error ends Run, and nothing beyond is committed; else reading
-	// goes on at the earliest offset.
+	// goes on at the earliest offset. When its context ends, with the partition's ownership,
+	// what it says does not count.
 	Lost func(ctx context.Context, l *LostError) error
 
 	// FetchMaxBytes is how much one fetch from one partition asks for.

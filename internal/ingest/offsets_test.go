@@ -147,6 +147,36 @@ func TestConsumer_EndsWhenWhatIsLostMatters(t *testing.T) {
 	}
 }
 
+// Who is asked whether what is lost matters may have to ask others, and the generation end
+// meanwhile: the next one asks again.
+func TestConsumer_LostWhileAGenerationEnds(t *testing.T) {
+	h := newEmbedded(t, 1)
+	h.produce(messagesTopic, 0, h.messages(20)...)
+	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 10}}); err != nil {
+		t.Fatal(err)
+	}
+	h.deleteRecords(messagesTopic, 0, 15)
+	config := h.config()
+	asked := make(chan context.Context)
+	config.Lost = func(ctx context.Context, _ *LostError) error {
+		asked <- ctx
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	r := h.run(config, h.sink)
+	first := <-asked
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
+	<-first.Done()
+	select {
+	case <-asked:
+	case err := <-r.done:
+		t.Fatalf("the consumer has ended: %v", err)
+	case <-h.expired():
+		t.Fatal("not asked again")
+	}
+	r.mustStop()
+}
+
 // stopAfter stops the consumer once what is awaited has come.
 func (r *runner) stopAfter(await func()) {
 	r.h.Helper()

@@ -305,7 +305,11 @@ func (o *owner) outOfRange(ctx context.Context, want int64, another bool) error 
 		return err
 	}
 	if lost := (&LostError{events.Partition{Topic: o.partition.topic, ID: o.partition.id}, want, first, last, another}); o.config.Lost != nil && (another || want < first || want > last) {
-		if err := o.config.Lost(ctx, lost); err != nil {
+		err := o.config.Lost(ctx, lost)
+		if ctx.Err() != nil {
+			return errStopped // whoever owns the partition next asks again
+		}
+		if err != nil {
 			o.fail(err)
 			return errStopped
 		}
