@@ -49,7 +49,7 @@ func (r *run) fold(records []events.Record) *projection.Model {
 func (r *run) checkAnnouncement(p *process, a announcement) {
 	told, visible := r.fold(a.records), r.store.snapshot()
 	for _, g := range a.ranges {
-		list := r.events(partitionOf(g), g.From, g.To)
+		list := r.events(g.Partition, g.From, g.To)
 		if !has(told, list) {
 			r.wrong("%s: announced %+v without its records", p.name, g)
 		}

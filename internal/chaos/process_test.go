@@ -281,7 +281,7 @@ func (p *process) Announce(_ context.Context, _ projection.Changes, records [][]
 		}
 		p.mu.Lock()
 		for _, r := range ranges {
-			p.announced[partitionOf(r)] = r.To
+			p.announced[r.Partition] = r.To
 		}
 		p.mu.Unlock()
 	}

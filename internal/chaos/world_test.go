@@ -83,7 +83,7 @@ type listener struct {
 // mark notes that the offsets of an announcement are lost or on their way.
 func (l *listener) mark(a announcement, n int) {
 	for _, r := range a.ranges {
-		p := partitionOf(r)
+		p := r.Partition
 		if l.missed[p] == nil {
 			l.missed[p] = map[int64]int{}
 		}
@@ -120,7 +120,7 @@ func (l *listener) hear(a announcement) {
 	l.model.Merge(l.run.fold(a.records))
 	reload := false
 	for _, r := range a.ranges {
-		p := partitionOf(r)
+		p := r.Partition
 		known, heard := l.known[p]
 		for o := known; heard && o < r.From; o++ {
 			reload = true
@@ -143,8 +143,4 @@ func (l *listener) snapshot() (*projection.Model, map[events.Partition]int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return merged(l.model), maps.Clone(l.known)
-}
-
-func partitionOf(r events.Range) events.Partition {
-	return events.Partition{Topic: r.Topic, ID: r.Partition}
 }

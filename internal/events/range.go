@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,8 +16,7 @@ type Partition struct {
 
 // Range is offsets of a partition: From, and up to but not including To.
 type Range struct {
-	Topic     string
-	Partition int
+	Partition Partition
 	From, To  int64
 	// Moved says that reading was moved to From by force: the partition lost
 	// what came before or was made anew, and earlier offsets mean nothing.
@@ -28,6 +28,11 @@ type Range struct {
 
 // String gives the topic and the ID with a slash between them.
 func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(p.ID) }
+
+// Compare orders partitions by topic, then by ID.
+func (p Partition) Compare(other Partition) int {
+	return cmp.Or(cmp.Compare(p.Topic, other.Topic), cmp.Compare(p.ID, other.ID))
+}
 
 // MarshalText gives the same as String.
 func (p Partition) MarshalText() ([]byte, error) { return []byte(p.String()), nil }

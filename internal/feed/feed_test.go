@@ -133,7 +133,7 @@ func follow(t *testing.T, nc *nats.Conn, config feed.Config, h feed.Handler) *fe
 }
 
 func at(topic string, from, to int64) []events.Range {
-	return []events.Range{{Topic: topic, From: from, To: to}}
+	return []events.Range{{Partition: events.Partition{Topic: topic}, From: from, To: to}}
 }
 
 // sent are records of messages of bob to ann, in all encodings, and their model.
@@ -231,7 +231,7 @@ func TestFollower_KnowsTheMostPartitions(t *testing.T) {
 	s := startServer(t)
 	f := follow(t, connect(t, s), feed.DefaultConfig(), newMemory())
 	sees, other := feed.NewPublisher(connect(t, s)), feed.NewPublisher(connect(t, s))
-	added := []events.Range{{Topic: "t", Partition: 1, To: 1}}
+	added := []events.Range{{Partition: events.Partition{Topic: "t", ID: 1}, To: 1}}
 	if err := sees.Announce(t.Context(), nil, nil, added, map[string]int{"t": 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestFollower_KnowsTheMostPartitions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	also := []events.Range{{Topic: "t", To: 1}}
+	also := []events.Range{{Partition: events.Partition{Topic: "t"}, To: 1}}
 	if err := other.Announce(t.Context(), nil, nil, also, map[string]int{"t": 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (p *Publisher) announce(header nats.Header, records [][]events.Record, rang
 	last := &feedpb.Announcement{}
 	for _, r := range ranges {
 		told := &feedpb.Range{
-			Topic: r.Topic, Partition: int32(r.Partition), From: r.From, To: r.To, Moved: r.Moved, // Kafka numbers partitions in 32 bits
+			Topic: r.Partition.Topic, Partition: int32(r.Partition.ID), From: r.From, To: r.To, Moved: r.Moved, // Kafka numbers partitions in 32 bits
 		}
 		if !r.Oldest.IsZero() {
 			told.OldestMs = proto.Int64(r.Oldest.UnixMilli())

@@ -105,6 +105,6 @@ func (t *tracker) silent(since time.Time) (list []events.Partition, known bool) 
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b events.Partition) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(list, events.Partition.Compare)
 	return list, len(t.topics) > 0
 }

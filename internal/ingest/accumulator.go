@@ -141,8 +141,8 @@ func (a *accumulator) put(p *piece) {
 	news := p.news()
 	p.out, p.counted = false, p.amount
 	a.held = a.held.plus(news)
-	a.metrics.records.WithLabelValues(p.partition.topic).Add(float64(news.records))
-	a.metrics.recordBytes.WithLabelValues(p.partition.topic).Add(float64(news.bytes))
+	a.metrics.records.WithLabelValues(p.partition.Topic).Add(float64(news.records))
+	a.metrics.recordBytes.WithLabelValues(p.partition.Topic).Add(float64(news.bytes))
 	a.signal()
 }
 

@@ -52,7 +52,7 @@ func (a *herald) Announce(_ context.Context, changes projection.Changes, records
 		a.model.Fold(e)
 	}
 	for _, r := range ranges {
-		k := key(r.Topic, r.Partition)
+		k := r.Partition.String()
 		if known, ok := a.applied[k]; ok && r.From > known {
 			a.h.Errorf("%s: announced from %d, where %d was the end", k, r.From, known)
 		}

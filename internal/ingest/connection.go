@@ -133,21 +133,21 @@ func (c modest) Write(p []byte) (int, error) {
 
 // dialLeader connects to the leader of a partition, through a tap. The end of ctx interrupts
 // it at any step.
-func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.Conn, *tap, error) {
-	topics, err := c.topics(ctx, topic)
+func (c *cluster) dialLeader(ctx context.Context, of events.Partition) (*kafka.Conn, *tap, error) {
+	topics, err := c.topics(ctx, of.Topic)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := topics[topic]
+	t := topics[of.Topic]
 	if t.Error != nil {
-		return nil, nil, fmt.Errorf("find topic %s: %w", topic, t.Error)
+		return nil, nil, fmt.Errorf("find topic %s: %w", of.Topic, t.Error)
 	}
-	i := slices.IndexFunc(t.Partitions, func(p kafka.Partition) bool { return p.ID == id })
+	i := slices.IndexFunc(t.Partitions, func(p kafka.Partition) bool { return p.ID == of.ID })
 	if i < 0 {
-		return nil, nil, fmt.Errorf("find partition %s/%d: %w", topic, id, kafka.UnknownTopicOrPartition)
+		return nil, nil, fmt.Errorf("find partition %v: %w", of, kafka.UnknownTopicOrPartition)
 	}
 	if p := t.Partitions[i]; p.Error != nil || p.Leader.Host == "" {
-		return nil, nil, fmt.Errorf("find the leader of %s/%d: %w", topic, id, kafka.LeaderNotAvailable)
+		return nil, nil, fmt.Errorf("find the leader of %v: %w", of, kafka.LeaderNotAvailable)
 	}
 	dialer, under, stop := *c.dialer, &tap{}, func() bool { return true }
 	dialer.DialFunc = func(dialing context.Context, network, address string) (conn net.Conn, err error) {
@@ -159,7 +159,7 @@ func (c *cluster) dialLeader(ctx context.Context, topic string, id int) (*kafka.
 	conn, err := dialer.DialPartition(ctx, "tcp", "", t.Partitions[i])
 	stop()
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to the leader of %s/%d: %w", topic, id, err)
+		return nil, nil, fmt.Errorf("connect to the leader of %v: %w", of, err)
 	}
 	return conn, under, nil
 }
@@ -223,11 +223,12 @@ func (c *cluster) ask(ctx context.Context, q question, topics ...string) (map[ev
 	all := map[events.Partition]int64{}
 	for topic, list := range ids {
 		for _, id := range list {
+			p := events.Partition{Topic: topic, ID: id}
 			offset, known := found[topic][id]
 			if !known {
-				return nil, fmt.Errorf("ask for an offset of %s/%d: there is no answer", topic, id)
+				return nil, fmt.Errorf("ask for an offset of %v: there is no answer", p)
 			}
-			all[events.Partition{Topic: topic, ID: id}] = offset
+			all[p] = offset
 		}
 	}
 	return all, nil
@@ -267,12 +268,12 @@ func (c *cluster) offsets(ctx context.Context, partitions map[string][]int, q qu
 // produce writes records to a partition, on all its replicas. A record can be sent once. They
 // are compressed: max.message.bytes is about what is on the wire, so what one topic has taken
 // compressed another one would not take as it is.
-func (c *cluster) produce(ctx context.Context, topic string, id int, records []kafka.Record) error {
+func (c *cluster) produce(ctx context.Context, to events.Partition, records []kafka.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout)
 	defer cancel()
 	res, err := c.client.Produce(ctx, &kafka.ProduceRequest{
-		Topic:        topic,
-		Partition:    id,
+		Topic:        to.Topic,
+		Partition:    to.ID,
 		RequiredAcks: kafka.RequireAll,
 		Compression:  kafka.Zstd,
 		Records:      kafka.NewRecordReader(records...),

@@ -98,7 +98,7 @@ func (c *Consumer) Progress() map[events.Partition]Progress {
 	if s := c.writer.session.Load(); s != nil && !s.ended() {
 		for _, p := range s.partitions {
 			written, end := p.progress()
-			all[events.Partition{Topic: p.topic, ID: p.id}] = Progress{written, end}
+			all[p.Partition] = Progress{written, end}
 		}
 	}
 	return all
@@ -334,12 +334,12 @@ func (c *Consumer) speak(ended context.Context, s *session) {
 func (c *Consumer) newOwner(p *partition) *owner {
 	return &owner{
 		partition:   p,
-		fetcher:     &fetcher{cluster: c.cluster, topic: p.topic, id: p.id},
+		fetcher:     &fetcher{cluster: c.cluster, Partition: p.Partition},
 		decoder:     c.decoder,
 		accumulator: c.accumulator,
 		deadLetters: c.deadLetters,
 		status:      c.status,
-		logger:      c.logger.With("topic", p.topic, "partition", p.id),
+		logger:      c.logger.With("topic", p.Topic, "partition", p.ID),
 		metrics:     c.metrics,
 		config:      c.config,
 		names:       &c.writer.names,
@@ -371,7 +371,7 @@ func (c *Consumer) observe(ended context.Context, s *session, ids map[string][]i
 	for pause.For(ended, c.config.MetadataInterval) == nil {
 		if ends, err := c.cluster.ends(ended, ids); err == nil {
 			for _, p := range s.partitions {
-				if end, known := ends[p.topic][p.id]; known {
+				if end, known := ends[p.Topic][p.ID]; known {
 					p.sawEnd(end, time.Now())
 				}
 			}

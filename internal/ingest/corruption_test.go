@@ -270,7 +270,7 @@ func TestFetch_EveryFlippedBitOfAFirstOffset(t *testing.T) {
 		claims := s.change(bad, func(b []byte) { b[7-bit/8] ^= 1 << (bit % 8) })
 		for _, begin := range []int64{start, sound[bad].first, sound[bad+1].first} {
 			read, lost := map[string]bool{}, int64(-1)
-			f := &fetcher{cluster: c, topic: messagesTopic}
+			f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
 			for next, tries := begin, 0; next < s.end; tries++ {
 				result, err := f.fetch(h.ctx, next, func(m kafka.Message) error {
 					read[string(m.Value)] = true
@@ -323,7 +323,7 @@ func TestFetch_AnotherLog(t *testing.T) {
 		{"other records", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 3, producedBy(7, 0))}, errAnother},
 		{"other batches", 10, [][]byte{batchOf(10, 13, 3, nil), batchOf(14, 15, 2, nil)}, errAnother},
 	} {
-		f := &fetcher{cluster: c, topic: messagesTopic}
+		f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
 		read := func(from int64) (n int, err error) {
 			_, err = f.fetch(h.ctx, from, func(kafka.Message) error { n++; return nil })
 			return n, err

@@ -45,8 +45,8 @@ type deadLetter struct {
 // newDeadLetter makes the dead letter of a message: unchanged, and why.
 func newDeadLetter(p *partition, m kafka.Message, cause *events.Error) *deadLetter {
 	headers := append(m.Headers[:len(m.Headers):len(m.Headers)],
-		kafka.Header{Key: headerTopic, Value: []byte(p.topic)},
-		kafka.Header{Key: headerPartition, Value: []byte(strconv.Itoa(p.id))},
+		kafka.Header{Key: headerTopic, Value: []byte(p.Topic)},
+		kafka.Header{Key: headerPartition, Value: []byte(strconv.Itoa(p.ID))},
 		kafka.Header{Key: headerOffset, Value: strconv.AppendInt(nil, m.Offset, 10)},
 		kafka.Header{Key: headerCode, Value: []byte(cause.Code)},
 		kafka.Header{Key: headerReason, Value: []byte(reason(cause))},
@@ -189,7 +189,7 @@ func (d *deadLetters) run(ctx context.Context) {
 }
 
 func describe(l *deadLetter) string {
-	return fmt.Sprintf("%s/%d at %d", l.partition.topic, l.partition.id, l.offset)
+	return fmt.Sprintf("%v at %d", l.partition.Partition, l.offset)
 }
 
 // next waits for dead letters and gives all that wait. Those of generations
@@ -253,7 +253,7 @@ func (d *deadLetters) write(ctx context.Context, letters []*deadLetter) error {
 	}
 	targets := map[int][]*deadLetter{}
 	for _, l := range letters {
-		target := l.partition.id % len(topic.Partitions)
+		target := l.partition.ID % len(topic.Partitions)
 		targets[target] = append(targets[target], l)
 	}
 	var writes errgroup.Group
@@ -261,7 +261,7 @@ func (d *deadLetters) write(ctx context.Context, letters []*deadLetter) error {
 	for target, letters := range targets {
 		writes.Go(func() error {
 			return inRequests(letters, func(l *deadLetter) int { return l.bytes }, func(letters []*deadLetter) error {
-				return d.produce(ctx, target, letters)
+				return d.produce(ctx, events.Partition{Topic: topic.Name, ID: target}, letters)
 			})
 		})
 	}
@@ -304,19 +304,19 @@ func inHalves[T any](items []T, send func([]T) error) error {
 	return cmp.Or(inHalves(items[half:], send), first)
 }
 
-func (d *deadLetters) produce(ctx context.Context, target int, letters []*deadLetter) error {
+func (d *deadLetters) produce(ctx context.Context, to events.Partition, letters []*deadLetter) error {
 	records := make([]kafka.Record, len(letters))
 	bytes := 0
 	for i, l := range letters {
 		records[i] = l.record()
 		bytes += l.bytes
 	}
-	if err := d.cluster.produce(ctx, d.cluster.config.DeadTopic, target, records); err != nil {
+	if err := d.cluster.produce(ctx, to, records); err != nil {
 		if judge(err) == refused && len(letters) == 1 {
 			d.refused(letters[0])
 		}
-		return fmt.Errorf("write %d dead letters (%d bytes) to %s/%d, the first from %s: %w",
-			len(letters), bytes, d.cluster.config.DeadTopic, target, describe(letters[0]), err)
+		return fmt.Errorf("write %d dead letters (%d bytes) to %v, the first from %s: %w",
+			len(letters), bytes, to, describe(letters[0]), err)
 	}
 	d.written(letters)
 	return nil

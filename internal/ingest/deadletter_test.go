@@ -85,7 +85,7 @@ func TestConsumer_DeadLetterKeys(t *testing.T) {
 	for id := range 2 {
 		c := newCluster(h.config())
 		defer c.close()
-		f := &fetcher{cluster: c, topic: deadTopic, id: id}
+		f := &fetcher{cluster: c, Partition: events.Partition{Topic: deadTopic, ID: id}}
 		defer f.close()
 		if _, err := f.fetch(h.ctx, 0, func(m kafka.Message) error {
 			keys = append(keys, fmt.Sprintf("%s %#v", m.Value, m.Key))

@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/convoview/convoview/internal/events"
 )
 
 // fetcher reads one partition from its leader over a connection of its own.
 // This file, with tap.go, batches.go and records.go, is all that knows how records come
 // off the wire.
 type fetcher struct {
+	events.Partition
 	cluster *cluster
-	topic   string
-	id      int
 	conn    *kafka.Conn
 	tap     *tap // under conn
 	// ends is told of each fetch, before its records are handled, the end of the partition
@@ -68,7 +69,7 @@ func (f *fetcher) fetch(ctx context.Context, offset int64, handle func(kafka.Mes
 	case ctx.Err() != nil:
 		return result, context.Cause(ctx)
 	}
-	return result, fmt.Errorf("fetch %s/%d from offset %d: %w", f.topic, f.id, offset, err)
+	return result, fmt.Errorf("fetch %v from offset %d: %w", f.Partition, offset, err)
 }
 
 // ask makes one fetch of what is wanted from result.next on, asking for an offset; see response.
@@ -123,7 +124,7 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 			if m.Offset < r.offset {
 				return nil
 			}
-			m.Topic, m.Partition = f.topic, f.id
+			m.Topic, m.Partition = f.Topic, f.ID
 			err := handle(m)
 			if err == nil {
 				result.next = m.Offset + 1
@@ -189,7 +190,7 @@ func (f *fetcher) offsets(ctx context.Context) (first, last int64, err error) {
 	f.extend()
 	if first, last, err = f.conn.ReadOffsets(); err != nil {
 		f.close()
-		return 0, 0, fmt.Errorf("read the first and last offset of %s/%d: %w", f.topic, f.id, err)
+		return 0, 0, fmt.Errorf("read the first and last offset of %v: %w", f.Partition, err)
 	}
 	return first, last, nil
 }
@@ -197,7 +198,7 @@ func (f *fetcher) offsets(ctx context.Context) (first, last int64, err error) {
 // connect makes sure of a connection that ctx, until stop is called, can interrupt.
 func (f *fetcher) connect(ctx context.Context) (stop func(), err error) {
 	if f.conn == nil {
-		if f.conn, f.tap, err = f.cluster.dialLeader(ctx, f.topic, f.id); err != nil {
+		if f.conn, f.tap, err = f.cluster.dialLeader(ctx, f.Partition); err != nil {
 			f.conn = nil
 			return nil, err
 		}

@@ -282,7 +282,7 @@ func TestFetch_TLS(t *testing.T) {
 	h.produce(messagesTopic, 0, h.messages(3)...)
 
 	end := int64(-1)
-	f := &fetcher{cluster: c, topic: messagesTopic, ends: func(highWater, _ int64) { end = highWater }}
+	f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}, ends: func(highWater, _ int64) { end = highWater }}
 	defer f.close()
 	if first, last, err := f.offsets(h.ctx); err != nil || first != 0 || last != 3 {
 		t.Fatalf("offsets %d to %d: %v", first, last, err)
@@ -329,7 +329,7 @@ func TestFetch_RefusesWhatWasNotSeen(t *testing.T) {
 	h.produce(messagesTopic, 0, h.messages(3)...)
 	c := newCluster(h.config())
 	defer c.close()
-	f := &fetcher{cluster: c, topic: messagesTopic}
+	f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
 	defer f.close()
 	if _, _, err := f.offsets(h.ctx); err != nil {
 		t.Fatal(err)

@@ -249,7 +249,7 @@ const lettersAtOnce = 1000
 // read reads a partition from an offset up to another one. It gives handle some letters
 // after the other, over how many offsets they go, and how many of these are lost.
 func (l *Letters) read(ctx context.Context, p events.Partition, from, to int64, handle func(letters []Letter, offsets, lost int64) error) error {
-	f := &fetcher{cluster: l.cluster, topic: p.Topic, id: p.ID}
+	f := &fetcher{cluster: l.cluster, Partition: p}
 	defer f.close()
 	tries := l.newTries()
 	for next := from; next < to; {

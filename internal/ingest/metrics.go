@@ -171,8 +171,8 @@ func (l *lags) Collect(to chan<- prometheus.Metric) {
 		if !known { // 0 would say that nothing is left to read
 			continue
 		}
-		id := strconv.Itoa(p.id)
-		to <- prometheus.MustNewConstMetric(l.records, prometheus.GaugeValue, float64(records), p.topic, id)
-		to <- prometheus.MustNewConstMetric(l.seconds, prometheus.GaugeValue, age.Seconds(), p.topic, id)
+		id := strconv.Itoa(p.ID)
+		to <- prometheus.MustNewConstMetric(l.records, prometheus.GaugeValue, float64(records), p.Topic, id)
+		to <- prometheus.MustNewConstMetric(l.seconds, prometheus.GaugeValue, age.Seconds(), p.Topic, id)
 	}
 }

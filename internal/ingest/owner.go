@@ -83,7 +83,7 @@ func (o *owner) run(ctx context.Context) {
 		} else {
 			wait := waits.NextBackOff()
 			o.partition.canRead(-1)
-			o.metrics.fetchFailures.WithLabelValues(o.partition.topic).Inc()
+			o.metrics.fetchFailures.WithLabelValues(o.partition.Topic).Inc()
 			o.logger.Warn("partition cannot be read; trying again", "offset", before, "error", err, "retry_in", wait)
 			if pause.For(ctx, wait) != nil {
 				break
@@ -105,7 +105,7 @@ func (o *owner) finish() {
 
 // trouble is the name of our complaints.
 func (o *owner) trouble() string {
-	return "partition " + o.partition.topic + "/" + strconv.Itoa(o.partition.id)
+	return "partition " + o.partition.String()
 }
 
 // read makes one fetch, after finding out where to begin if nobody knows.
@@ -135,7 +135,7 @@ func (o *owner) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at, given := o.config.StartAt[events.Partition{Topic: o.partition.topic, ID: o.partition.id}]
+	at, given := o.config.StartAt[o.partition.Partition]
 	committed := o.partition.groupKnows()
 	switch {
 	case given && (at < first || at > last):
@@ -162,7 +162,7 @@ func (o *owner) count(result fetched) {
 	if lost := result.lost; lost != nil {
 		o.logger.Error("corrupted batch: its records are not projected; going on after it",
 			"lost_from", lost.from, "lost_to", lost.next, "lost_offsets", lost.next-lost.from, "error", lost)
-		o.metrics.corruptedBatches.WithLabelValues(o.partition.topic).Inc()
+		o.metrics.corruptedBatches.WithLabelValues(o.partition.Topic).Inc()
 	}
 }
 
@@ -304,7 +304,7 @@ func (o *owner) outOfRange(ctx context.Context, want int64, another bool) error 
 	if err != nil {
 		return err
 	}
-	if lost := (&LostError{events.Partition{Topic: o.partition.topic, ID: o.partition.id}, want, first, last, another}); o.config.Lost != nil && (another || want < first || want > last) {
+	if lost := (&LostError{o.partition.Partition, want, first, last, another}); o.config.Lost != nil && (another || want < first || want > last) {
 		err := o.config.Lost(ctx, lost)
 		if ctx.Err() != nil {
 			return errStopped // whoever owns the partition next asks again
@@ -321,14 +321,14 @@ func (o *owner) outOfRange(ctx context.Context, want int64, another bool) error 
 	case want < first:
 		o.logger.Error("data lost: records were deleted before they were read; going on at the earliest offset",
 			"lost_from", want, "lost_to", first, "lost_offsets", first-want)
-		o.metrics.lostRecords.WithLabelValues(o.partition.topic).Add(float64(first - want))
+		o.metrics.lostRecords.WithLabelValues(o.partition.Topic).Add(float64(first - want))
 	case want > last:
 		o.logger.Error("the partition ends before the offset that was to be read next: its topic was made anew or has lost records; going on at the earliest offset",
 			"wanted", want, "first", first, "end", last)
 	default:
 		return errors.New("an offset between the first and the last is said to be out of range")
 	}
-	o.metrics.outOfRange.WithLabelValues(o.partition.topic).Inc()
+	o.metrics.outOfRange.WithLabelValues(o.partition.Topic).Inc()
 	return o.begin(ctx, first)
 }
 
@@ -354,7 +354,7 @@ func (o *owner) watch(took time.Duration, before int64) {
 		o.status.clear(o.trouble())
 	}
 	if o.watchdog.observe(took, next != before, o.partition.behind()) {
-		o.metrics.stalls.WithLabelValues(o.partition.topic).Inc()
+		o.metrics.stalls.WithLabelValues(o.partition.Topic).Inc()
 		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
 		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "stall_timeout", o.config.StallTimeout)
 		o.fetcher.close()

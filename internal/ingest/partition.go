@@ -14,8 +14,7 @@ import (
 // belongs to that generation: the next one starts with a new value, so nothing
 // learnt before a rebalance can be committed after it.
 type partition struct {
-	topic   string
-	id      int
+	events.Partition
 	session *session
 	// assigned is the offset that the group had committed; less than 0: none, or none that
 	// is of use.
@@ -42,7 +41,7 @@ type partition struct {
 }
 
 func newPartition(topic string, assigned kafka.PartitionAssignment, s *session) *partition {
-	return &partition{topic: topic, id: assigned.ID, session: s, assigned: assigned.Offset, next: -1, written: -1, announced: -1, committed: -1, end: -1}
+	return &partition{Partition: events.Partition{Topic: topic, ID: assigned.ID}, session: s, assigned: assigned.Offset, next: -1, written: -1, announced: -1, committed: -1, end: -1}
 }
 
 // resume has reading begin where the group was, if it was anywhere and that is of use.
@@ -120,7 +119,7 @@ func (p *partition) spokenOf() (events.Range, bool) {
 	if at < 0 { // until it is known where reading begins
 		at = p.assigned
 	}
-	return events.Range{Topic: p.topic, Partition: p.id, From: at, To: at}, at >= 0
+	return events.Range{Partition: p.Partition, From: at, To: at}, at >= 0
 }
 
 // committable is the offset up to which everything is in the sink or in the

@@ -179,7 +179,7 @@ func TestCluster_GivesUpConnecting(t *testing.T) {
 		h.cluster.SleepControl(func() { stop(); <-h.ctx.Done() })
 		return nil, nil, false
 	})
-	if _, _, err := c.dialLeader(ctx, messagesTopic, 0); err == nil || !asked.Load() {
+	if _, _, err := c.dialLeader(ctx, events.Partition{Topic: messagesTopic}); err == nil || !asked.Load() {
 		t.Errorf("dialled a leader that said nothing (asked: %t): %v", asked.Load(), err)
 	}
 }

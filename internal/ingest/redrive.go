@@ -177,7 +177,7 @@ func (r *Redrive) produce(ctx context.Context, to events.Partition, letters []*O
 		for i, o := range letters {
 			records[i] = o.record()
 		}
-		err := r.Letters.cluster.produce(ctx, to.Topic, to.ID, records)
+		err := r.Letters.cluster.produce(ctx, to, records)
 		if err == nil {
 			return nil
 		}

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -68,7 +67,7 @@ func (s *session) stopReading(within time.Duration) bool {
 // resume has the partitions that were begun where the sink writes go on where the group was.
 func (s *session) resume(begun func(events.Partition) bool) {
 	for _, p := range s.partitions {
-		p.resume(begun(events.Partition{Topic: p.topic, ID: p.id}))
+		p.resume(begun(p.Partition))
 	}
 	close(s.resumed)
 }
@@ -90,7 +89,7 @@ func (s *session) writing() map[events.Partition]int64 {
 	from := map[events.Partition]int64{}
 	for _, p := range s.partitions {
 		if written, _ := p.progress(); written >= 0 {
-			from[events.Partition{Topic: p.topic, ID: p.id}] = written
+			from[p.Partition] = written
 		}
 	}
 	return from
@@ -120,8 +119,8 @@ func (s *session) names() (map[string][]int, []string) {
 	ids := map[string][]int{}
 	var names []string
 	for _, p := range s.partitions {
-		ids[p.topic] = append(ids[p.topic], p.id)
-		names = append(names, p.topic+"/"+strconv.Itoa(p.id))
+		ids[p.Topic] = append(ids[p.Topic], p.ID)
+		names = append(names, p.String())
 	}
 	slices.Sort(names)
 	return ids, names

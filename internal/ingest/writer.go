@@ -276,7 +276,7 @@ func (w *writer) announce(ctx context.Context, i *insert) {
 	for p := range i.pieces() {
 		records = append(records, p.kept)
 		ranges = append(ranges, events.Range{
-			Topic: p.partition.topic, Partition: p.partition.id, From: p.from, To: p.to, Moved: p.moved, Oldest: p.oldest,
+			Partition: p.partition.Partition, From: p.from, To: p.to, Moved: p.moved, Oldest: p.oldest,
 		})
 		p.partition.didAnnounce(p.to)
 	}
@@ -422,10 +422,10 @@ func (w *writer) commit() bool {
 func (w *writer) commitOffsets(s *session, list map[*partition]int64) error {
 	offsets := map[string]map[int]int64{}
 	for p, offset := range list {
-		if offsets[p.topic] == nil {
-			offsets[p.topic] = map[int]int64{}
+		if offsets[p.Topic] == nil {
+			offsets[p.Topic] = map[int]int64{}
 		}
-		offsets[p.topic][p.id] = offset
+		offsets[p.Topic][p.ID] = offset
 	}
 	w.inDoubt(true)
 	begin := time.Now()

@@ -82,7 +82,7 @@ func (r *Rebuild) awaitCoverage(ctx context.Context, tell func(Progress)) error 
 			if len(p.Waiting) == 0 {
 				return nil
 			}
-			slices.SortFunc(p.Waiting, comparePartitions)
+			slices.SortFunc(p.Waiting, events.Partition.Compare)
 			tell(p)
 		}
 		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {

@@ -90,7 +90,7 @@ func (f *From) starts(ctx context.Context, offsets *ingest.Offsets) (map[events.
 	}
 	if f.offsets != nil {
 		starts := map[events.Partition]int64{}
-		for _, p := range slices.SortedFunc(maps.Keys(f.offsets), comparePartitions) {
+		for _, p := range slices.SortedFunc(maps.Keys(f.offsets), events.Partition.Compare) {
 			at := f.offsets[p]
 			end, there := ends[p]
 			switch {
@@ -114,10 +114,6 @@ func (f *From) starts(ctx context.Context, offsets *ingest.Offsets) (map[events.
 		starts[p] = max(at, firsts[p])
 	}
 	return starts, nil
-}
-
-func comparePartitions(a, b events.Partition) int {
-	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID))
 }
 
 // agree holds that what was asked for is how the generation is being made that a rebuild

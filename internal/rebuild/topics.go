@@ -122,6 +122,6 @@ func (t *topics) complete(ctx context.Context, now time.Time) error {
 	if len(e.Lacking)+len(e.Compacted) == 0 {
 		return nil
 	}
-	slices.SortFunc(e.Lacking, func(a, b Lacking) int { return comparePartitions(a.Partition, b.Partition) })
+	slices.SortFunc(e.Lacking, func(a, b Lacking) int { return a.Compare(b.Partition) })
 	return e
 }
