@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/segmentio/kafka-go/compress"
 )
 
 // response is what a fetch response says. filter takes all batches out of it, of which
@@ -57,6 +59,7 @@ type response struct {
 // transaction is one that was aborted.
 type transaction struct{ producer, first int64 }
 
+// reset makes ready for the response to a fetch.
 func (r *response) reset(offset, asked int64, sure bool) {
 	clear(r.aborting)
 	*r = response{offset: offset, asked: asked, sure: sure, first: -1, next: offset, batches: r.batches[:0], transactions: r.transactions[:0], aborting: r.aborting}
@@ -69,9 +72,12 @@ type batchHeader struct {
 	producer               int64
 	control, transactional bool
 	// horizon says that the log cleaner has noted in it when its tombstones or markers go.
-	horizon bool
-	// appended is the broker's time with LogAppendTime, and zero without.
+	horizon     bool
+	compression compress.Compression
+	// appended is the broker's time with LogAppendTime, and zero without. Times of records
+	// are counted from base, in milliseconds.
 	appended time.Time
+	base     int64
 	crc      uint32
 }
 
@@ -118,7 +124,7 @@ const (
 	batchCRC             = 17
 	batchAttributes      = 21
 	batchLastOffsetDelta = 23
-	batchFirstTimestamp  = 27
+	batchBaseTimestamp   = 27
 	batchMaxTimestamp    = 35
 	batchProducerID      = 43
 	batchRecords         = 57
@@ -154,6 +160,8 @@ func parseBatch(b []byte) (batch batchHeader, size int, err error) {
 	batch.records = int(int32(binary.BigEndian.Uint32(b[batchRecords:])))
 	batch.crc = binary.BigEndian.Uint32(b[batchCRC:])
 	batch.producer = int64(binary.BigEndian.Uint64(b[batchProducerID:]))
+	batch.compression = compress.Compression(attributes & attributesCompression)
+	batch.base = int64(binary.BigEndian.Uint64(b[batchBaseTimestamp:]))
 	batch.control = attributes&attributeControl != 0
 	batch.transactional = attributes&attributeTransactional != 0
 	batch.horizon = attributes&attributeDeleteHorizon != 0

@@ -90,9 +90,10 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 		return err
 	}
 	f.extend()
-	f.tap.expect(result.next, offset, sure)
+	r := &f.tap.response
+	r.reset(result.next, offset, sure)
 	if f.end == result.next {
-		f.tap.response.before = f.before
+		r.before = f.before
 	}
 	batch := f.conn.ReadBatchWith(kafka.ReadBatchConfig{
 		MinBytes:       1,
@@ -105,7 +106,6 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 		f.close() // first, or Close would read on
 	}
 	_ = batch.Close() // which says the same
-	r := &f.tap.response
 	switch s := f.suspect; {
 	case err == nil && !r.seen:
 		return errors.New("kafka-go read a response that was not looked at")

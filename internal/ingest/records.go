@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"sync"
@@ -26,21 +25,18 @@ type recordBatch struct {
 
 // each gives the records of a batch to handle, in order, each in memory of its own.
 func (b recordBatch) each(handle func(kafka.Message) error) error {
-	attributes := binary.BigEndian.Uint16(b.encoded[batchAttributes:])
-	encoded := b.encoded[batchHeaderSize:]
-	if c := compress.Compression(attributes & attributesCompression); c != compress.None {
+	c := cursor{b: b.encoded, at: batchHeaderSize}
+	if b.compression != compress.None {
 		buffer := unpacked.Get().(*bytes.Buffer)
 		defer unpacked.Put(buffer)
 		buffer.Reset()
-		if err := unpack(buffer, c, encoded); err != nil {
+		if err := unpack(buffer, b.compression, b.encoded[batchHeaderSize:]); err != nil {
 			return fmt.Errorf("%v: %w", b, err)
 		}
-		encoded = buffer.Bytes()
+		c = cursor{b: buffer.Bytes()}
 	}
-	c := cursor{b: encoded}
-	begun := int64(binary.BigEndian.Uint64(b.encoded[batchFirstTimestamp:]))
 	for n := range b.records {
-		m, err := c.record(b.batchHeader, begun)
+		m, err := c.record(b.batchHeader)
 		if err != nil {
 			return fmt.Errorf("%v: record %d of %d is malformed: %w", b, n+1, b.records, err)
 		}
@@ -57,7 +53,7 @@ func (b recordBatch) each(handle func(kafka.Message) error) error {
 // unpacked are the buffers of batches. A partition that waits holds none.
 var unpacked = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// unpack unpacks what is left of a batch after its header.
+// unpack unpacks the records of a batch.
 func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) error {
 	codec := c.Codec()
 	if codec == nil {
@@ -77,10 +73,10 @@ func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) error {
 
 // record reads a record of message format 2. Its key and value, in one piece of memory,
 // and its headers have nothing in common with what they are read from.
-func (c *cursor) record(b batchHeader, begun int64) (m kafka.Message, err error) {
+func (c *cursor) record(b batchHeader) (m kafka.Message, err error) {
 	r := cursor{b: c.bytes(c.varint())}
 	r.take(1) // attributes, of which there are none
-	at := begun + r.varint()
+	at := b.base + r.varint()
 	m.Offset = b.first + r.varint()
 	key, value := r.bytes(r.varint()), r.bytes(r.varint())
 	for n := r.varint(); n > 0 && !r.short; n-- {

@@ -38,9 +38,6 @@ const frameStep = 1 << 20
 // fetchKey is what the protocol calls a fetch.
 const fetchKey = 1
 
-// expect makes ready for a fetch, see response.
-func (t *tap) expect(offset, asked int64, sure bool) { t.response.reset(offset, asked, sure) }
-
 // Write takes note of fetches. kafka-go flushes requests one by one, and
 // fetches fit into its buffer. One that did not would go unnoticed, hence
 // [response.seen].
