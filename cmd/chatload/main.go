@@ -2,37 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/convoview/convoview/internal/lifecycle"
 )
-
-// command is a subcommand.
-type command struct {
-	name    string
-	summary string
-	run     func(ctx context.Context, c *console, args []string) error
-}
-
-// commands are all subcommands, in the order of --help.
-func commands() []command {
-	return []command{
-		{"demo", "start everything, show a living chat, and stop again", runDemo},
-		{"up", "start everything and keep it running until Ctrl-C", runUp},
-		{"import", "write the events of a file to Kafka", runImport},
-		{"generate", "make up a chat and write it to Kafka or a file", runGenerate},
-		{"list", "print a user's conversation list", runList},
-		{"profile", "print one conversation of a user", runProfile},
-		{"unread", "print how many unread messages a user has", runUnread},
-	}
-}
 
 func main() {
 	lifecycle.Main(func(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -42,18 +18,29 @@ func main() {
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
 	c := &console{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
-	if len(args) == 0 {
-		return errors.Join(c.usage(stderr), errors.New("expected a command"))
-	}
-	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
-		return errors.Join(c.usage(stdout), flag.ErrHelp)
-	}
-	for _, cmd := range commands() {
-		if cmd.name == args[0] {
-			return cmd.run(ctx, c, args[1:])
+	return c.commands().Run(ctx, args, getenv, stdout)
+}
+
+// commands are those of chatload, on this console.
+func (c *console) commands() lifecycle.Commands {
+	here := func(run func(ctx context.Context, c *console, args []string) error) lifecycle.RunFunc {
+		return func(ctx context.Context, args []string, _ func(string) string, _ io.Writer) error {
+			return run(ctx, c, args)
 		}
 	}
-	return fmt.Errorf("unknown command %q: see chatload --help", args[0])
+	return lifecycle.Commands{
+		Name:    "chatload",
+		Summary: "Fills a system with chat and asks it questions.",
+		All: []lifecycle.Command{
+			{Name: "demo", Summary: "start everything, show a living chat, and stop again", Run: here(runDemo)},
+			{Name: "up", Summary: "start everything and keep it running until Ctrl-C", Run: here(runUp)},
+			{Name: "import", Summary: "write the events of a file to Kafka", Run: here(runImport)},
+			{Name: "generate", Summary: "make up a chat and write it to Kafka or a file", Run: here(runGenerate)},
+			{Name: "list", Summary: "print a user's conversation list", Run: here(runList)},
+			{Name: "profile", Summary: "print one conversation of a user", Run: here(runProfile)},
+			{Name: "unread", Summary: "print how many unread messages a user has", Run: here(runUnread)},
+		},
+	}
 }
 
 // console is what a command talks to.
@@ -70,15 +57,4 @@ func (c *console) notef(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, _ = fmt.Fprintf(c.stderr, format+"\n", args...)
-}
-
-func (c *console) usage(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString("Usage: chatload <command> [flags]\n\nFills a system with chat and asks it questions.\n\n")
-	for _, cmd := range commands() {
-		fmt.Fprintf(&b, "  %-10s %s\n", cmd.name, cmd.summary)
-	}
-	b.WriteString("\nSee chatload <command> --help.\n")
-	_, err := io.WriteString(w, b.String())
-	return err
 }

@@ -128,15 +128,15 @@ func contentType(m kafka.Message) string {
 }
 
 func TestRun_Help(t *testing.T) {
-	for _, cmd := range commands() {
+	for _, cmd := range (&console{}).commands().All {
 		var stdout bytes.Buffer
-		err := run(t.Context(), []string{cmd.name, "--help"}, noEnv, nil, &stdout, io.Discard)
-		if !errors.Is(err, flag.ErrHelp) || !strings.Contains(stdout.String(), "chatload "+cmd.name) || strings.Count(stdout.String(), "chatload "+cmd.name) < 2 {
-			t.Errorf("%s: %v; want a usage and an example:\n%s", cmd.name, err, stdout.String())
+		err := run(t.Context(), []string{cmd.Name, "--help"}, noEnv, nil, &stdout, io.Discard)
+		if !errors.Is(err, flag.ErrHelp) || !strings.Contains(stdout.String(), "chatload "+cmd.Name) || strings.Count(stdout.String(), "chatload "+cmd.Name) < 2 {
+			t.Errorf("%s: %v; want a usage and an example:\n%s", cmd.Name, err, stdout.String())
 		}
 		for _, name := range switches {
 			if at := strings.Index(stdout.String(), "\n  --"+name+" "); at >= 0 {
-				t.Errorf("%s --%s takes a value", cmd.name, name)
+				t.Errorf("%s --%s takes a value", cmd.Name, name)
 			}
 		}
 	}
@@ -144,9 +144,9 @@ func TestRun_Help(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, noEnv, nil, &stdout, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Error(err)
 	}
-	for _, cmd := range commands() {
-		if !strings.Contains(stdout.String(), cmd.name+" ") {
-			t.Errorf("%s is not in the help", cmd.name)
+	for _, cmd := range (&console{}).commands().All {
+		if !strings.Contains(stdout.String(), cmd.Name+" ") {
+			t.Errorf("%s is not in the help", cmd.Name)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,36 +15,17 @@ import (
 	"github.com/convoview/convoview/internal/lifecycle"
 )
 
-const deadUsage = `Usage: projector dead <command> [flags]
-
-Dead letters are the records in which projectors have found no valid event.
-
-Commands:
-  list     list those that match, and count them by code
-  show     show one in full, and what the decoder says of it now
-  redrive  send again those that match and that the decoder accepts now
-
-projector dead <command> --help lists the command's flags.
-`
-
 // dead runs the commands on dead letters.
 func dead(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	if len(args) == 0 {
-		args = []string{""}
-	}
-	switch args[0] {
-	case "list":
-		return deadList(ctx, args[1:], getenv, stdout)
-	case "show":
-		return deadShow(ctx, args[1:], getenv, stdout)
-	case "redrive":
-		return deadRedrive(ctx, args[1:], getenv, stdout)
-	case "-h", "-help", "--help", "help":
-		_, _ = io.WriteString(stdout, deadUsage)
-		return flag.ErrHelp
-	default:
-		return fmt.Errorf("command %q: expected dead list, dead show or dead redrive (projector dead --help)", strings.TrimSpace("dead "+args[0]))
-	}
+	return lifecycle.Commands{
+		Name:    "projector dead",
+		Summary: "Dead letters are the records in which projectors have found no valid event.",
+		All: []lifecycle.Command{
+			{Name: "list", Summary: "list those that match, and count them by code", Run: deadList},
+			{Name: "show", Summary: "show one in full, and what the decoder says of it now", Run: deadShow},
+			{Name: "redrive", Summary: "send again those that match and that the decoder accepts now", Run: deadRedrive},
+		},
+	}.Run(ctx, args, getenv, stdout)
 }
 
 type deadConfig struct {
@@ -91,7 +71,7 @@ func (c *deadConfig) validate() error {
 	}
 	for _, code := range c.codes {
 		if !slices.Contains(events.Codes(), events.Code(code)) {
-			errs = append(errs, fmt.Errorf("code %q: expected %s", code, joined(events.Codes())))
+			errs = append(errs, fmt.Errorf("code %q: expected one of %v", code, events.Codes()))
 		}
 	}
 	if !c.since.IsZero() && !c.until.IsZero() && !c.since.Before(c.until.Time) {
@@ -109,21 +89,6 @@ func (c *deadConfig) filter() ingest.Filter {
 		f.Codes = append(f.Codes, events.Code(code))
 	}
 	return f
-}
-
-// joined is a list in words.
-func joined[T ~string](list []T) string {
-	var b strings.Builder
-	for i, item := range list {
-		switch {
-		case i > 0 && i == len(list)-1:
-			b.WriteString(" or ")
-		case i > 0:
-			b.WriteString(", ")
-		}
-		b.WriteString(string(item))
-	}
-	return b.String()
 }
 
 // moment is a flag: a time, or how long ago it was.

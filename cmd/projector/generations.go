@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,32 +42,15 @@ func configureGeneration(flags *lifecycle.Flags, args []string, validate func() 
 	})
 }
 
-const generationsUsage = `Usage: projector generations <command> [flags]
-
-Generations are the read models that are kept beside each other; one of them is read.
-
-Commands:
-  list  list them
-  drop  drop one
-
-projector generations <command> --help lists the command's flags.
-`
-
 func generations(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	if len(args) == 0 {
-		args = []string{""}
-	}
-	switch args[0] {
-	case "list":
-		return list(ctx, args[1:], getenv, stdout)
-	case "drop":
-		return drop(ctx, args[1:], getenv, stdout)
-	case "-h", "-help", "--help", "help":
-		_, _ = io.WriteString(stdout, generationsUsage)
-		return flag.ErrHelp
-	default:
-		return fmt.Errorf("command %q: expected generations list or generations drop (projector generations --help)", strings.TrimSpace("generations "+args[0]))
-	}
+	return lifecycle.Commands{
+		Name:    "projector generations",
+		Summary: "Generations are the read models that are kept beside each other; one of them is read.",
+		All: []lifecycle.Command{
+			{Name: "list", Summary: "list them", Run: list},
+			{Name: "drop", Summary: "drop one", Run: drop},
+		},
+	}.Run(ctx, args, getenv, stdout)
 }
 
 func drop(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {

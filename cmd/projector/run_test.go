@@ -65,7 +65,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "generations drop 1 --check", out: "the configuration is valid"},
 		{args: "generations drop", errs: []string{"expected the number of a generation"}},
 		{args: "generations drop 0", errs: []string{`"0"`, "at least 1"}},
-		{args: "generations", errs: []string{"generations list or generations drop"}},
+		{args: "generations", errs: []string{"expected one of list, drop (projector generations --help)"}},
 		{args: "generations list --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
 		{args: "generations list --check", out: "the configuration is valid"},
 		{args: "generations list --clickhouse-database a;b", errs: []string{`"a;b"`}},
@@ -74,7 +74,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "rollback --check", out: "the configuration is valid"},
 		{args: "dead list --check --code too_large,malformed --topic chat.state --since 36h --until 2126-11-23T03:00:00Z", out: "the configuration is valid"},
 		{args: "dead list --check --code toolarge --progress-interval 0s --kafka-dead-topic=", errs: []string{
-			`code "toolarge"`, "expected malformed, unknown_encoding,", " or time_out_of_range", "progress interval 0s", "kafka dead topic is empty",
+			`code "toolarge"`, "expected one of [malformed unknown_encoding ", " time_out_of_range]", "progress interval 0s", "kafka dead topic is empty",
 		}},
 		{args: "dead list --check --since yesterday", errs: []string{`"yesterday"`, "how long ago it was, such as 36h"}},
 		{args: "dead list --check --since 1h --until 2h", errs: []string{"expected a time before", "(--until)"}},
@@ -85,11 +85,11 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "dead show 0/-1 --check", errs: []string{`dead letter "0/-1"`}},
 		{args: "dead redrive --dry-run --check", out: "the configuration is valid"},
 		{args: "dead redrive --check --kafka-brokers=", errs: []string{"brokers"}},
-		{args: "dead", errs: []string{"dead list, dead show or dead redrive"}},
+		{args: "dead", errs: []string{"expected one of list, show, redrive (projector dead --help)"}},
 		{args: "rollback --nope", errs: []string{"nope"}},
 		{args: "run --nope", errs: []string{"nope"}},
-		{args: "frob", errs: []string{`"frob"`, "generations or dead"}},
-		{args: "", errs: []string{"expected run, migrate, rebuild"}},
+		{args: "frob", errs: []string{`"frob"`, "generations, dead"}},
+		{args: "", errs: []string{"expected one of run, migrate, rebuild"}},
 	} {
 		var out strings.Builder
 		err := run(t.Context(), strings.Fields(c.args), func(name string) string { return c.env[name] }, &out)

@@ -4,7 +4,7 @@
 //
 // A command is main, which calls [Main], and a run function, which does the
 // rest: declare [Flags], Configure, build the components by hand (constructors are
-// inert) and give them to a [Group].
+// inert) and give them to a [Group]. One that has others is [Commands].
 //
 // # Settings
 //

@@ -19,7 +19,7 @@ const exitInterrupted = 130
 // ends the process: with 0 when run returns nil, flag.ErrHelp or ErrChecked, else
 // with 1, or the error's own status, and the error on standard error. A second signal ends
 // it at once. It sees to --version itself.
-func Main(run func(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error) {
+func Main(run RunFunc) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	ctx := withSignals(context.Background(), signals, os.Exit)
