@@ -47,11 +47,9 @@ func (c *kafkaConfig) register(f *lifecycle.Flags) {
 	*c = kafkaAt("127.0.0.1:9092")
 	f.Strings(&c.brokers, "kafka-brokers", "Kafka's bootstrap brokers (--brokers for short).")
 	f.Duration(&c.topicWait, "topic-wait", "How long to wait for a topic that does not exist, before giving up.")
-	account := &lifecycle.Account{}
-	c.tls, c.sasl.Account = &lifecycle.TLS{}, account
-	c.tls.Register(f, "kafka", "brokers")
+	c.tls = lifecycle.RegisterTLS(f, "kafka", "brokers")
 	f.String(&c.sasl.Mechanism, "kafka-sasl-mechanism", "How we tell brokers who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")
-	account.Register(f, "kafka-sasl", "brokers")
+	c.sasl.Account = lifecycle.RegisterAccount(f, "kafka-sasl", "brokers", "")
 }
 
 func (c *kafkaConfig) validate() error {

@@ -110,20 +110,16 @@ func registerReading(f *lifecycle.Flags, in *ingest.Config, limits *events.Limit
 // registerBrokers binds where brokers are, and who we are to them.
 func registerBrokers(f *lifecycle.Flags, in *ingest.Config) {
 	f.Strings(&in.Brokers, "kafka-brokers", "Kafka brokers that are asked first, host:port, separated by commas.")
-	secured, account := &lifecycle.TLS{}, &lifecycle.Account{}
-	in.Dialer, in.SASL.Account = secured, account
-	secured.Register(f, "kafka", "brokers")
+	in.Dialer = lifecycle.RegisterTLS(f, "kafka", "brokers")
 	f.String(&in.SASL.Mechanism, "kafka-sasl-mechanism", "How we tell brokers who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")
-	account.Register(f, "kafka-sasl", "brokers")
+	in.SASL.Account = lifecycle.RegisterAccount(f, "kafka-sasl", "brokers", "")
 }
 
 // registerStore binds where ClickHouse is, and who we are to it.
 func registerStore(f *lifecycle.Flags, c *readmodel.Config) {
 	c.Register(f)
-	secured, account := &lifecycle.TLS{}, &lifecycle.Account{Username: "default"}
-	c.Dialer, c.Account = secured, account
-	secured.Register(f, "clickhouse", "ClickHouse")
-	account.Register(f, "clickhouse", "ClickHouse")
+	c.Dialer = lifecycle.RegisterTLS(f, "clickhouse", "ClickHouse")
+	c.Account = lifecycle.RegisterAccount(f, "clickhouse", "ClickHouse", "default")
 }
 
 // registerKafka binds how brokers are talked to.

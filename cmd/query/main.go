@@ -45,10 +45,8 @@ func defaultConfig() config {
 func (c *config) register(f *lifecycle.Flags) {
 	c.nats.Register(f)
 	c.store.Register(f)
-	secured, account := &lifecycle.TLS{}, &lifecycle.Account{Username: "default"}
-	c.store.Dialer, c.store.Account = secured, account
-	secured.Register(f, "clickhouse", "ClickHouse")
-	account.Register(f, "clickhouse", "ClickHouse")
+	c.store.Dialer = lifecycle.RegisterTLS(f, "clickhouse", "ClickHouse")
+	c.store.Account = lifecycle.RegisterAccount(f, "clickhouse", "ClickHouse", "default")
 	f.Int(&c.query.MaxRunning, "max-running", "Most requests that are answered from memory at one time.")
 	f.Int(&c.query.MaxQueued, "max-queued", "Most requests that wait for that; past both the reply is 429.")
 	f.Bytes(&c.query.MaxQueuedBytes, "max-queued-bytes", "How large these requests may be together, and those that wait besides; past it the reply is 429.")

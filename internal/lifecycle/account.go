@@ -18,10 +18,15 @@ type Account struct {
 	username, password files[string]
 }
 
-// Register binds the settings to --NAME-username and --NAME-password, and to the same with
-// -file.
-func (a *Account) Register(f *Flags, name, server string) {
-	a.usual = a.Username
+// RegisterAccount binds settings to --NAME-username and --NAME-password, and to the same with
+// -file. Who gives no name has the usual one.
+func RegisterAccount(f *Flags, name, server, usual string) *Account {
+	a := &Account{Username: usual, usual: usual}
+	a.register(f, name, server)
+	return a
+}
+
+func (a *Account) register(f *Flags, name, server string) {
 	f.String(&a.Username, name+"-username", "Who we tell "+server+" that we are.")
 	f.Secret(&a.Password, name+"-password", "Our password.")
 	f.String(&a.UsernameFile, name+"-username-file", "File that has the name instead; read again for each connection.")

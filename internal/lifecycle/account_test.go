@@ -24,9 +24,8 @@ func put(t *testing.T, name, content string) string {
 // moment disturbs nobody.
 func TestAccount_FilesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
-	a := &lifecycle.Account{Username: "nobody"}
 	flags := lifecycle.NewFlags("test", "", func(string) string { return "" }, io.Discard)
-	a.Register(flags, "store", "the store")
+	a := lifecycle.RegisterAccount(flags, "store", "the store", "nobody")
 	if err := flags.Configure([]string{
 		"--store-username-file", put(t, filepath.Join(dir, "username"), "ann\n"), "--store-password-file", put(t, filepath.Join(dir, "password"), "first one\r\n"),
 	}, a.Validate); err != nil || !a.Given() {

@@ -47,8 +47,8 @@ func TestFlags_ExportCertificates(t *testing.T) {
 	files, ca := tlstest.NewFiles(t), tlstest.NewCA(t)
 	files.Write(t, ca, ca.Issue(t, "ours"))
 	f := lifecycle.NewFlags("x", "", func(string) string { return "" }, io.Discard)
-	new(lifecycle.TLS).Register(f, "kafka", "brokers")
-	new(lifecycle.TLS).Register(f, "other", "others")
+	lifecycle.RegisterTLS(f, "kafka", "brokers")
+	lifecycle.RegisterTLS(f, "other", "others")
 	if err := f.Parse([]string{"--kafka-tls", "--kafka-tls-cert-file", files.Cert, "--kafka-tls-key-file", files.Key}); err != nil {
 		t.Fatal(err)
 	}

@@ -40,8 +40,8 @@ func DefaultNATSConfig() NATSConfig { return NATSConfig{URL: nats.DefaultURL} }
 // Register binds the settings to --nats-….
 func (c *NATSConfig) Register(f *Flags) {
 	f.String(&c.URL, "nats-url", "NATS servers, separated by commas.")
-	c.TLS.Register(f, "nats", "NATS")
-	c.Account.Register(f, "nats", "NATS")
+	c.TLS.register(f, "nats", "NATS")
+	c.Account.register(f, "nats", "NATS")
 	f.String(&c.NKeyFile, "nats-nkey-file", "Seed of the NKey that says who we are, instead of a name and a password; read again for each connection.")
 	f.String(&c.CredentialsFile, "nats-credentials-file", "JWT and seed that say who we are (.creds), instead of a name and a password; read again for each connection.")
 	f.files = append(f.files, c.user.stale)

@@ -28,8 +28,14 @@ type TLS struct {
 	own files[tls.Certificate]
 }
 
-// Register binds the settings to --NAME-tls and --NAME-tls-….
-func (t *TLS) Register(f *Flags, name, server string) {
+// RegisterTLS binds settings to --NAME-tls and --NAME-tls-….
+func RegisterTLS(f *Flags, name, server string) *TLS {
+	t := &TLS{}
+	t.register(f, name, server)
+	return t
+}
+
+func (t *TLS) register(f *Flags, name, server string) {
 	f.secured = append(f.secured, t)
 	f.Bool(&t.Enabled, name+"-tls", "Connect to "+server+" by TLS.")
 	f.String(&t.CAFile, name+"-tls-ca-file", "Certificates (PEM) of those who are trusted; without it the system's are. All files are read again for each connection.")
