@@ -11,6 +11,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/convoview/convoview/internal/pause"
 )
 
 const (
@@ -246,9 +248,7 @@ func (s *kafkaSink) retry(ctx context.Context, what string, do func() error) err
 			return fmt.Errorf("kafka at %s: %s: no such topic, after %s (--topic-wait)", s.brokers, what, s.topicWait)
 		}
 		s.notice(wait, what, err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if pause.For(ctx, wait) != nil {
 			return fmt.Errorf("kafka at %s: %s: %w", s.brokers, what, err)
 		}
 	}

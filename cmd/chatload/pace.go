@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // paceStep is the shortest wait: below it, timers cost more than they order.
@@ -33,12 +35,5 @@ func (p *pacer) wait(ctx context.Context, flush func(context.Context) error) err
 	if err := flush(ctx); err != nil {
 		return err
 	}
-	timer := time.NewTimer(ahead)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return pause.For(ctx, ahead)
 }
