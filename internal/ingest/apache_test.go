@@ -411,3 +411,42 @@ func (h *harness) checkOnce(r *runner, sent int) {
 	// Partitions in which nothing is to be read may be found again later.
 	h.poll(func() bool { return r.Check(h.ctx) == nil }, "readiness: %v", lazy(func() any { return r.Check(h.ctx) }))
 }
+
+// The log cleaner notes in a batch when its tombstones go, and takes nothing out of it. It is
+// still the batch that was read before, over whichever connection.
+func TestApache_MarkedByTheCleaner(t *testing.T) {
+	h := newHarness(t, 0)
+	h.createTopic(stateTopic, 1, map[string]string{
+		settingCleanupPolicy: "compact", "segment.ms": "20", "min.cleanable.dirty.ratio": "0",
+	})
+	client := h.franz()
+	h.send(client, stateTopic, 0, kafka.Record{Key: kafka.NewBytes([]byte("gone"))}, kafka.Record{Key: kafka.NewBytes([]byte("kept")), Value: kafka.NewBytes([]byte("{}"))})
+	config := h.config()
+	config.FetchMaxBytes = 1 // a batch at a time
+	c := newCluster(config)
+	defer c.close()
+	begun := func() *fetcher {
+		f := &fetcher{cluster: c, Partition: events.Partition{Topic: stateTopic}}
+		for f.before == nil {
+			if _, err := f.fetch(h.ctx, 0, func(kafka.Message) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.close()
+		return f
+	}
+	was := begun()
+	var now *fetcher
+	h.poll(func() bool {
+		h.send(client, stateTopic, 0, kafka.Record{Key: kafka.NewBytes([]byte("other")), Value: kafka.NewBytes([]byte("{}"))}) // only what is in closed segments is cleaned
+		now = begun()
+		return now.before.crc != was.before.crc
+	}, "the cleaner to mark the batch")
+	if now.before.records != was.before.records {
+		t.Fatalf("%d records, want %d as before", now.before.records, was.before.records)
+	}
+	defer was.close()
+	if _, err := was.fetch(h.ctx, was.end, func(kafka.Message) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
