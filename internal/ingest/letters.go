@@ -114,8 +114,8 @@ type Filter struct {
 	Since, Until time.Time
 }
 
-// Matches reports whether a letter is meant.
-func (f *Filter) Matches(l *Letter) bool {
+// matches reports whether a letter is meant.
+func (f *Filter) matches(l *Letter) bool {
 	return (len(f.Codes) == 0 || slices.Contains(f.Codes, l.Code)) &&
 		(len(f.Topics) == 0 || slices.Contains(f.Topics, l.From.Topic)) &&
 		!l.Written.Before(f.Since) && (f.Until.IsZero() || l.Written.Before(f.Until))
@@ -196,7 +196,7 @@ func (l *Letters) Scan(ctx context.Context, f Filter, handle func([]Letter) erro
 	for _, p := range slices.SortedFunc(maps.Keys(ends), func(a, b events.Partition) int { return cmp.Compare(a.ID, b.ID) }) {
 		err := l.read(ctx, p, starts[p], ends[p], func(letters []Letter, offsets, lost int64) error {
 			at.Letters += len(letters)
-			matching := slices.DeleteFunc(letters, func(l Letter) bool { return !f.Matches(&l) })
+			matching := slices.DeleteFunc(letters, func(l Letter) bool { return !f.matches(&l) })
 			if err := handle(matching); err != nil {
 				return err
 			}

@@ -7,8 +7,8 @@ import (
 	"github.com/convoview/convoview/internal/events"
 )
 
-// MaxGroupAtInfo is the greatest number of mentions that an item names.
-const MaxGroupAtInfo = 20
+// maxGroupAtInfo is the greatest number of mentions that an item names.
+const maxGroupAtInfo = 20
 
 // Rules are what the meaning of registers depends on besides the registers.
 type Rules struct {
@@ -174,7 +174,7 @@ type MentionOf struct {
 	Kind int
 }
 
-// Mentions are the unread messages that mention the user or everyone, newest first, at most MaxGroupAtInfo.
+// Mentions are the unread messages that mention the user or everyone, newest first, at most maxGroupAtInfo.
 func (c *Conversation) Mentions(r Rules) []MentionOf {
 	if !c.member() {
 		return nil
@@ -199,7 +199,7 @@ func (c *Conversation) Mentions(r Rules) []MentionOf {
 		}
 		merged = append(merged, m)
 	}
-	return merged[:min(len(merged), MaxGroupAtInfo)]
+	return merged[:min(len(merged), maxGroupAtInfo)]
 }
 
 // counted reports whether the message of a mention counts as unread for those who have not read it.

@@ -19,7 +19,6 @@ type Progress struct {
 	Waiting []events.Partition
 	// Rate is in offsets a second, lately.
 	Rate float64
-	Took time.Duration
 }
 
 // Left is about how long it will take; 0 if nobody knows.
@@ -54,9 +53,9 @@ func progress(read map[events.Partition]ingest.Progress, covered map[events.Part
 
 // meter knows how fast it goes.
 type meter struct {
-	begun, at time.Time
-	from      int64 // done at the time at
-	rate      float64
+	at   time.Time
+	from int64 // done at the time at; -1: nothing was read yet
+	rate float64
 }
 
 // meterWindow is the time over which a rate is taken.
@@ -64,7 +63,6 @@ const meterWindow = 5 * time.Second
 
 func (m *meter) read(p *Progress) {
 	now := time.Now()
-	p.Took = now.Sub(m.begun)
 	if m.from < 0 {
 		m.from, m.at = p.Done, now
 	}

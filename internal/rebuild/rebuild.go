@@ -435,7 +435,7 @@ func (r *Rebuild) reaches(ctx context.Context, offsets *ingest.Offsets, p events
 
 // follow looks how far the consumer is until it has read everything.
 func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets *ingest.Offsets, ended <-chan struct{}, tell func(Progress)) error {
-	meter := meter{begun: time.Now(), from: -1}
+	meter := meter{from: -1}
 	tick := time.NewTicker(r.config.ProgressInterval)
 	defer tick.Stop()
 	for {
