@@ -118,11 +118,7 @@ func (l *Live) cover(ctx context.Context, r Registry, generation int, from map[e
 // Begun gives the partitions of which was said from where on they are written: in the read
 // model that is written from now on, and no other. Any goroutine may ask.
 func (l *Live) Begun(ctx context.Context) (map[events.Partition]bool, error) {
-	r, err := l.server.Registry(ctx)
-	if err == nil {
-		err = l.same(r)
-	}
-	if err != nil {
+	if _, err := l.registry(ctx); err != nil {
 		return nil, err
 	}
 	return l.server.Begun(ctx)
@@ -134,11 +130,8 @@ func (l *Live) LeftOut() map[string]struct{} { return l.leftOut }
 // look finds out which generations are kept, and what they leave out: all of it, or
 // nothing is as it was not.
 func (l *Live) look(ctx context.Context) (Registry, error) {
-	r, err := l.server.Registry(ctx)
+	r, err := l.registry(ctx)
 	if err != nil {
-		return Registry{}, err
-	}
-	if err := l.same(r); err != nil {
 		return Registry{}, err
 	}
 	kept := map[int]*live{}
@@ -160,17 +153,22 @@ func (l *Live) look(ctx context.Context) (Registry, error) {
 	return r, nil
 }
 
-// same holds that the registry is the one that was looked at before.
-func (l *Live) same(r Registry) error {
+// registry gives what the registry says. Its error is an *AnewError when it is not the one
+// that was looked at before.
+func (l *Live) registry(ctx context.Context) (Registry, error) {
+	r, err := l.server.Registry(ctx)
+	if err != nil {
+		return Registry{}, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.first == nil {
 		l.first = &r
 	}
 	if r.origin != l.first.origin {
-		return &AnewError{l.first.Made, r.Made}
+		return Registry{}, &AnewError{l.first.Made, r.Made}
 	}
-	return nil
+	return r, nil
 }
 
 func (l *Live) keep(kept map[int]*live) {
@@ -205,10 +203,7 @@ func (l *Live) Insert(ctx context.Context, batches iter.Seq2[[]*projection.Model
 // forget has nothing more written to generations that were dropped. It takes in no
 // others: what is being written may have in it what those leave out.
 func (l *Live) forget(ctx context.Context) error {
-	r, err := l.server.Registry(ctx)
-	if err == nil {
-		err = l.same(r)
-	}
+	r, err := l.registry(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
-	"github.com/convoview/convoview/internal/pause"
 )
 
 // carryActivity takes over from the generation that is read what it has of the activity
@@ -17,16 +16,9 @@ func (r *Rebuild) carryActivity(ctx context.Context, offsets *ingest.Offsets) er
 	if r.options.Base != 0 {
 		return nil // it has all of it
 	}
-	for {
-		err := r.tryCarryActivity(ctx, offsets)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
+	return r.retry(ctx, func() error { return r.tryCarryActivity(ctx, offsets) }, func(err error) {
 		r.log.Warn("cannot take over the activity of earlier days; trying again", "error", err)
-		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
-			return err
-		}
-	}
+	})
 }
 
 func (r *Rebuild) tryCarryActivity(ctx context.Context, offsets *ingest.Offsets) error {

@@ -149,16 +149,9 @@ func Group(projectors string, generation int, claim string) string {
 // lost is asked when records are gone before they were read, which does not matter as long
 // as nobody is shown them any more. Who has to say so may be away for any time.
 func (r *Rebuild) lost(ctx context.Context, l *ingest.LostError) error {
-	for {
-		err := r.matters(ctx, l)
-		if err == nil || hopeless(err) {
-			return err
-		}
+	return r.retry(ctx, func() error { return r.matters(ctx, l) }, func(err error) {
 		r.log.Warn("cannot see whether what is gone matters; trying again", "error", err)
-		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
-			return err
-		}
-	}
+	})
 }
 
 // matters gives a *LackingError when what is gone does.
@@ -362,19 +355,14 @@ func (r *Rebuild) Run(ctx context.Context, decoder ingest.Decoder, registerer pr
 
 // filled says that the generation has everything, unless somebody has dropped it.
 func (r *Rebuild) filled(ctx context.Context) error {
-	for {
-		err := r.kept(ctx)
-		if err == nil {
-			err = r.server.Filled(ctx, r.Generation())
-		}
-		if err == nil || hopeless(err) || ctx.Err() != nil {
+	return r.retry(ctx, func() error {
+		if err := r.kept(ctx); err != nil {
 			return err
 		}
+		return r.server.Filled(ctx, r.Generation())
+	}, func(err error) {
 		r.log.Warn("cannot say that the generation has everything; trying again", "error", err)
-		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
-			return err
-		}
-	}
+	})
 }
 
 // errEnded says that the consumer has ended although nobody has told it to.
@@ -462,6 +450,21 @@ func (r *Rebuild) follow(ctx context.Context, consumer *ingest.Consumer, offsets
 			return errEnded
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// retry tries until it succeeds, is of no use, or ctx ends. It tells failed of each failure
+// after which it tries again.
+func (r *Rebuild) retry(ctx context.Context, try func() error, failed func(error)) error {
+	for {
+		err := try()
+		if err == nil || hopeless(err) || ctx.Err() != nil {
+			return err
+		}
+		failed(err)
+		if err := pause.For(ctx, r.config.ProgressInterval); err != nil {
+			return err
 		}
 	}
 }
