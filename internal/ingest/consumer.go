@@ -128,25 +128,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	ctx, c.fail = context.WithCancelCause(ctx)
 	defer c.fail(nil)
-	dialer, brokers := c.cluster.forGroup()
-	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID:                c.config.GroupID,
-		Brokers:           brokers,
-		Dialer:            &dialer,
-		Topics:            c.config.Topics,
-		GroupBalancers:    []kafka.GroupBalancer{c.balancer},
-		HeartbeatInterval: c.config.HeartbeatInterval,
-		SessionTimeout:    c.config.SessionTimeout,
-		RebalanceTimeout:  c.config.RebalanceTimeout,
-		JoinGroupBackoff:  c.config.JoinGroupBackoff,
-		Timeout:           c.config.RequestTimeout,
-		// New partitions are our own affair: kafka-go's watcher misses those
-		// that come between an assignment and its first look, and makes missing
-		// topics; see observe.
-		WatchPartitionChanges: false,
-		StartOffset:           kafka.FirstOffset,
-		Logger:                kafka.LoggerFunc(c.debug),
-	})
+	group, err := c.newGroup()
 	if err != nil {
 		return fmt.Errorf("make the consumer group: %w", err)
 	}
@@ -203,6 +185,29 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	c.logger.Info("consumer stopped", "took", time.Since(begin))
 	return nil
+}
+
+// newGroup makes our part in the consumer group, which joins it.
+func (c *Consumer) newGroup() (*kafka.ConsumerGroup, error) {
+	dialer, brokers := c.cluster.forGroup()
+	return kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID:                c.config.GroupID,
+		Brokers:           brokers,
+		Dialer:            &dialer,
+		Topics:            c.config.Topics,
+		GroupBalancers:    []kafka.GroupBalancer{c.balancer},
+		HeartbeatInterval: c.config.HeartbeatInterval,
+		SessionTimeout:    c.config.SessionTimeout,
+		RebalanceTimeout:  c.config.RebalanceTimeout,
+		JoinGroupBackoff:  c.config.JoinGroupBackoff,
+		Timeout:           c.config.RequestTimeout,
+		// New partitions are our own affair: kafka-go's watcher misses those
+		// that come between an assignment and its first look, and makes missing
+		// topics; see observe.
+		WatchPartitionChanges: false,
+		StartOffset:           kafka.FirstOffset,
+		Logger:                kafka.LoggerFunc(c.debug),
+	})
 }
 
 // debug shows what kafka-go says of the group. Its errors come back from Next, too.

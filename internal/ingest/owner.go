@@ -207,7 +207,6 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 	watch := sample(m.Offset)
 	event, err := o.decoder.Decode(events.Record{Value: m.Value, Headers: o.headers, Timestamp: m.Time})
 	watch.lap(o.metrics.decode)
-	var bad *events.Error
 	switch {
 	case err == nil:
 		if event.UnknownFields > 0 {
@@ -227,22 +226,10 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 	case errors.Is(err, ErrLeftOut):
 		o.metrics.skipped.WithLabelValues("left_out").Inc()
 	default:
-		if !errors.As(err, &bad) {
-			bad = &events.Error{Code: events.CodeMalformed, Reason: err.Error()}
-		}
-		o.metrics.deadLetters.WithLabelValues(string(bad.Code)).Inc()
-		if o.config.DeadTopic == "" { // projectors have made one of it
-			o.logger.Debug("no valid event; left out", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad))
-			break
-		}
-		if p.dead++; p.dead == 1 { // of a flood the log shows one per piece
-			o.logger.Warn("dead letter", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad), "bytes", bytes)
-		}
-		o.partition.advance(p.to)
-		if !o.handOver(ctx) || !o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad)) { // it may have to wait; what is folded need not
+		if !o.handleBad(ctx, m, bytes, err) {
 			return errStopped
 		}
-		p = o.current()
+		p = o.current() // another one, unless it was left out
 	}
 	if p.records == 0 {
 		p.oldest = m.Time
@@ -261,6 +248,27 @@ func (o *owner) handle(ctx context.Context, m kafka.Message) error {
 		}
 	}
 	return nil
+}
+
+// handleBad makes a dead letter of a record that holds no valid event, and hands over what
+// was folded before it: the letter may have to wait, and that need not. It reports false when
+// the owner has to stop.
+func (o *owner) handleBad(ctx context.Context, m kafka.Message, bytes int, cause error) bool {
+	var bad *events.Error
+	if !errors.As(cause, &bad) {
+		bad = &events.Error{Code: events.CodeMalformed, Reason: cause.Error()}
+	}
+	o.metrics.deadLetters.WithLabelValues(string(bad.Code)).Inc()
+	if o.config.DeadTopic == "" { // projectors have made one of it
+		o.logger.Debug("no valid event; left out", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad))
+		return true
+	}
+	p := o.current()
+	if p.dead++; p.dead == 1 { // of a flood the log shows one per piece
+		o.logger.Warn("dead letter", "offset", m.Offset, "code", string(bad.Code), "reason", reason(bad), "bytes", bytes)
+	}
+	o.partition.advance(p.to)
+	return o.handOver(ctx) && o.deadLetters.add(ctx, newDeadLetter(o.partition, m, bad))
 }
 
 // toKeep is what tells an event: its value, the one header that matters, and the time

@@ -324,15 +324,8 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	if i.events == 0 {
 		return nil
 	}
-	step := w.limiter.Burst() // a batch may have a piece too many
-	if rate := w.config.MaxRate; rate > 0 {
-		step = min(step, rate) // what takes long is no standing still
-	}
-	for left := i.events; left > 0; left -= step {
-		if err := w.limiter.WaitN(ctx, min(left, step)); err != nil {
-			return fmt.Errorf("write %d events: %w", i.events, context.Cause(ctx))
-		}
-		w.beat.Mark()
+	if err := w.throttle(ctx, i.events); err != nil {
+		return err
 	}
 	ctx, span := w.tracer.Start(ctx, stages.write, trace.WithSpanKind(trace.SpanKindClient))
 	defer func() { failed(span, err); span.End() }()
@@ -381,14 +374,36 @@ func (w *writer) write(ctx context.Context, i *insert) (err error) {
 	w.metrics.write.Observe((time.Since(attempt) - i.waited).Seconds())
 	w.metrics.batchEvents.Observe(float64(i.events))
 	w.metrics.batchBytes.Observe(float64(i.bytes))
-	if n := len(i.conflicts); n > 0 {
-		first := i.conflicts[0]
-		w.metrics.conflicts.Add(float64(n))
-		w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", n, "events", i.events,
-			"first_app", first.App, "first_type", first.Conversation.Type.String(), "first_a", first.Conversation.A, "first_b", first.Conversation.B,
-			"first_sequence", first.Sequence)
+	w.tellConflicts(i)
+	return nil
+}
+
+// throttle waits until so many events may be written.
+func (w *writer) throttle(ctx context.Context, events int) error {
+	step := w.limiter.Burst() // a batch may have a piece too many
+	if rate := w.config.MaxRate; rate > 0 {
+		step = min(step, rate) // what takes long is no standing still
+	}
+	for left := events; left > 0; left -= step {
+		if err := w.limiter.WaitN(ctx, min(left, step)); err != nil {
+			return fmt.Errorf("write %d events: %w", events, context.Cause(ctx))
+		}
+		w.beat.Mark()
 	}
 	return nil
+}
+
+// tellConflicts tells of messages that share a sequence.
+func (w *writer) tellConflicts(i *insert) {
+	n := len(i.conflicts)
+	if n == 0 {
+		return
+	}
+	first := i.conflicts[0]
+	w.metrics.conflicts.Add(float64(n))
+	w.logger.Warn("different messages share a sequence: their producer is at fault", "messages", n, "events", i.events,
+		"first_app", first.App, "first_type", first.Conversation.Type.String(), "first_a", first.Conversation.A, "first_b", first.Conversation.B,
+		"first_sequence", first.Sequence)
 }
 
 // commit tells the group what is written. It is fenced twice: a session that
