@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/convoview/convoview/internal/beat"
@@ -111,8 +112,14 @@ func connect(t *testing.T, s *server.Server, options ...nats.Option) *nats.Conn 
 // follow has a handler follow until the test ends.
 func follow(t *testing.T, nc *nats.Conn, config feed.Config, h feed.Handler) *feed.Follower {
 	t.Helper()
+	return followExporting(t, nc, config, h, prometheus.NewRegistry())
+}
+
+// followExporting does so with its metrics in a registry.
+func followExporting(t *testing.T, nc *nats.Conn, config feed.Config, h feed.Handler, r *prometheus.Registry) *feed.Follower {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	f := feed.NewFollower(config, nc, h, log, prometheus.NewRegistry())
+	f := feed.NewFollower(config, nc, h, log, r)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -455,7 +462,8 @@ func TestFollower_Silence(t *testing.T) {
 }
 
 // TestFollower_StandsStill has what is heard wait: memory is not relied on, although the
-// follower cannot say so, and not what was loaded before when it moves again.
+// follower cannot say so, which the metrics show, and not what was loaded before when it
+// moves again.
 func TestFollower_StandsStill(t *testing.T) {
 	s := startServer(t)
 	nc := connect(t, s)
@@ -463,10 +471,22 @@ func TestFollower_StandsStill(t *testing.T) {
 	m.hold = make(chan struct{})
 	config := feed.DefaultConfig()
 	config.Silence = time.Second / 2
-	f := follow(t, nc, config, m)
+	registry := prometheus.NewRegistry()
+	f := followExporting(t, nc, config, m, registry)
 	if err := f.Check(); err != nil {
 		t.Fatal(err)
 	}
+	shows := func(whole int) {
+		t.Helper()
+		want := fmt.Sprintf(`# HELP convoview_feed_whole 1 when every partition was heard of lately; 0: requests are answered from ClickHouse alone.
+# TYPE convoview_feed_whole gauge
+convoview_feed_whole %d
+`, whole)
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "convoview_feed_whole"); err != nil {
+			t.Error(err)
+		}
+	}
+	shows(1)
 	records, _ := sent(t, 1, 0)
 	if err := feed.NewPublisher(nc).Announce(t.Context(), nil, [][]events.Record{records}, at("t", 0, 1), nil); err != nil {
 		t.Fatal(err)
@@ -478,6 +498,7 @@ func TestFollower_StandsStill(t *testing.T) {
 	if fault == nil || !strings.Contains(fault.Error(), "nothing that was heard was applied for") {
 		t.Errorf("got %v", fault)
 	}
+	shows(0)
 	m.mu.Lock()
 	before := m.lost
 	m.mu.Unlock()

@@ -51,12 +51,13 @@ var ErrNotHeard = errors.New("no projector was heard of yet")
 // NewFollower makes a follower that does nothing before Run.
 func NewFollower(config Config, nc *nats.Conn, handler Handler, log *slog.Logger, r prometheus.Registerer) *Follower {
 	f := &Follower{
-		config: config, nc: nc, handler: handler, log: log, metrics: newMetrics(r),
+		config: config, nc: nc, handler: handler, log: log,
 		beat: beat.New(0), receiver: NewReceiver(handler),
 		topics: map[string]int32{}, applied: map[events.Partition]int64{}, changed: make(chan struct{}),
 		begun: time.Now(),
 	}
 	f.fault.Store(&ErrNotHeard)
+	f.metrics = newMetrics(r, f.Check)
 	return f
 }
 
@@ -200,10 +201,8 @@ func (f *Follower) listen(now time.Time) {
 	before := f.Check()
 	if fault == nil {
 		f.fault.Store(nil)
-		f.metrics.whole.Set(1)
 	} else {
 		f.fault.Store(&fault)
-		f.metrics.whole.Set(0)
 	}
 	switch {
 	case fault != nil && before == nil:

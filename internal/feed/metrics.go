@@ -13,12 +13,21 @@ type metrics struct {
 	announcements prometheus.Counter
 	events        prometheus.Counter
 	gaps          prometheus.Counter
-	whole         prometheus.Gauge
 	freshness     prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+// newMetrics makes the metrics of a follower; whole says why it is not, when somebody asks.
+func newMetrics(r prometheus.Registerer, whole func() error) *metrics {
 	f := promauto.With(r)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "convoview_feed_whole",
+		Help: "1 when every partition was heard of lately; 0: requests are answered from ClickHouse alone.",
+	}, func() float64 {
+		if whole() != nil {
+			return 0
+		}
+		return 1
+	})
 	return &metrics{
 		announcements: f.NewCounter(prometheus.CounterOpts{
 			Name: "convoview_feed_announcements_total",
@@ -31,10 +40,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "convoview_feed_gaps_total",
 			Help: "How often something was lost on the way, after which what is in memory is loaded anew.",
-		}),
-		whole: f.NewGauge(prometheus.GaugeOpts{
-			Name: "convoview_feed_whole",
-			Help: "1 when every partition was heard of lately; 0: requests are answered from ClickHouse alone.",
 		}),
 		freshness: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "convoview_feed_freshness_seconds",
