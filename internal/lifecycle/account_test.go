@@ -21,7 +21,7 @@ func put(t *testing.T, name, content string) string {
 
 // TestAccount_FilesAreReadAgain holds that a password is replaced without a restart, that
 // one which is as long as the one before is noticed, and that a file that is gone for a
-// moment disturbs nobody.
+// moment disturbs nobody and is told of meanwhile, whether anybody asks for it or not.
 func TestAccount_FilesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	flags := lifecycle.NewFlags("test", "", func(string) string { return "" }, io.Discard)
@@ -49,15 +49,15 @@ func TestAccount_FilesAreReadAgain(t *testing.T) {
 	if err := os.Remove(a.PasswordFile); err != nil {
 		t.Fatal(err)
 	}
-	check("while it is replaced", "ann", "other one")
 	stale("no such file")
+	check("while it is replaced", "ann", "other one")
 	put(t, a.PasswordFile, "")
-	check("while it is written", "ann", "other one")
 	stale("password is empty")
+	check("while it is written", "ann", "other one")
 	put(t, a.UsernameFile, "bob")
 	put(t, a.PasswordFile, " last one ")
-	check("in the end", "bob", " last one ")
 	stale("")
+	check("in the end", "bob", " last one ")
 }
 
 func TestAccount_Validate(t *testing.T) {

@@ -12,10 +12,10 @@ const MaxFileBytes = 1 << 20
 
 // files are what is in files that may be replaced at any time.
 type files[T any] struct {
-	mu     sync.Mutex
-	is     bool
-	last   T
-	failed error // why they could not be read when it was tried last
+	mu    sync.Mutex
+	is    bool
+	last  T
+	again func() error // reads the same ones, and keeps nothing; nil: none were read yet
 }
 
 // read reads the files and parses what is in them. While that fails, as when they are
@@ -24,7 +24,10 @@ func (f *files[T]) read(parse func(content ...[]byte) (T, error), names ...strin
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	value, err := readFiles(parse, names)
-	f.failed = err
+	f.again = func() error {
+		_, err := readFiles(parse, names)
+		return err
+	}
 	if err == nil {
 		f.last, f.is = value, true
 	} else if f.is {
@@ -40,11 +43,16 @@ func (f *files[T]) held() T {
 	return f.last
 }
 
-// stale tells why what was read last is not what is in the files.
+// stale tells why the files could not be read now. Nobody need have tried since they are so:
+// a connection that is there may last.
 func (f *files[T]) stale() error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.failed
+	again := f.again
+	f.mu.Unlock()
+	if again == nil {
+		return nil
+	}
+	return again()
 }
 
 func readFiles[T any](parse func(content ...[]byte) (T, error), names []string) (value T, err error) {

@@ -118,8 +118,8 @@ func (f *Flags) Parse(args []string) error {
 	return errors.Join(errs...)
 }
 
-// Stale reports files that settings name and that could not be read again: what was read
-// of them before is used. It is a readiness check.
+// Stale reports files that settings name and that cannot be read now: what was read of them
+// before is used. It is a readiness check.
 func (f *Flags) Stale(context.Context) error {
 	var errs []error
 	for _, stale := range f.files {
