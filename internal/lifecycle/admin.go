@@ -280,12 +280,17 @@ func answer(w http.ResponseWriter, pass bool, body health) {
 
 // What is exported of the checks.
 var (
+	aliveDesc = prometheus.NewDesc("convoview_alive", "1 while the process works, as /healthz says; 0: only another start can help.", nil, nil)
 	readyDesc = prometheus.NewDesc("convoview_ready", "1 when every check passes that must, as /readyz says.", nil, nil)
 	checkDesc = prometheus.NewDesc("convoview_check_ok", "1 when the check passes; /readyz has the reason when it does not. A failed check of feed, files or subscriptions does not keep a process from being ready.", []string{"check"}, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (a *Admin) Describe(to chan<- *prometheus.Desc) { to <- readyDesc; to <- checkDesc }
+func (a *Admin) Describe(to chan<- *prometheus.Desc) {
+	to <- aliveDesc
+	to <- readyDesc
+	to <- checkDesc
+}
 
 // Collect implements prometheus.Collector: it runs the checks.
 func (a *Admin) Collect(to chan<- prometheus.Metric) {
@@ -295,6 +300,8 @@ func (a *Admin) Collect(to chan<- prometheus.Metric) {
 		}
 		return 0
 	}
+	_, alive := a.run(context.Background(), &a.liveness)
+	to <- prometheus.MustNewConstMetric(aliveDesc, prometheus.GaugeValue, number(alive))
 	results, ready := a.run(context.Background(), &a.checks)
 	to <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, number(ready))
 	for _, r := range results {

@@ -20,24 +20,27 @@ import (
 func TestAdmin_ExportsItsChecks(t *testing.T) {
 	registry := lifecycle.NewRegistry()
 	admin := lifecycle.NewAdmin(lifecycle.AdminConfig{}, registry, slog.New(slog.DiscardHandler))
-	away := errors.New("away")
+	away, stuck := errors.New("away"), error(nil)
+	admin.AddLiveness("writer", func() error { return stuck })
 	admin.AddCheck("kafka", func(context.Context) error { return away })
 	admin.AddWarning("feed", func(context.Context) error { return errors.New("not whole") })
 	holds := func(want string) {
 		t.Helper()
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "convoview_ready", "convoview_check_ok"); err != nil {
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "convoview_alive", "convoview_ready", "convoview_check_ok"); err != nil {
 			t.Error(err)
 		}
 	}
-	const help = `# HELP convoview_check_ok 1 when the check passes; /readyz has the reason when it does not. A failed check of feed, files or subscriptions does not keep a process from being ready.
+	const help = `# HELP convoview_alive 1 while the process works, as /healthz says; 0: only another start can help.
+# TYPE convoview_alive gauge
+# HELP convoview_check_ok 1 when the check passes; /readyz has the reason when it does not. A failed check of feed, files or subscriptions does not keep a process from being ready.
 # TYPE convoview_check_ok gauge
 # HELP convoview_ready 1 when every check passes that must, as /readyz says.
 # TYPE convoview_ready gauge
 `
-	holds(help + "convoview_check_ok{check=\"kafka\"} 0\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 0\n")
-	away = nil
-	holds(help + "convoview_check_ok{check=\"kafka\"} 1\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 1\n")
-	problems, err := testutil.GatherAndLint(registry, "convoview_ready", "convoview_check_ok", "convoview_build_info")
+	holds(help + "convoview_alive 1\nconvoview_check_ok{check=\"kafka\"} 0\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 0\n")
+	away, stuck = nil, errors.New("last moved 7m0s ago")
+	holds(help + "convoview_alive 0\nconvoview_check_ok{check=\"kafka\"} 1\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 1\n")
+	problems, err := testutil.GatherAndLint(registry, "convoview_alive", "convoview_ready", "convoview_check_ok", "convoview_build_info")
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)
 	}
