@@ -92,8 +92,11 @@ func TestOpenTracing_Decides(t *testing.T) {
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"}, makes: true},
 		{env: map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, makes: true},
 		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_SDK_DISABLED": "true"}},
+		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_SDK_DISABLED": "True"}},
 		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_TRACES_EXPORTER": "none"}},
 		{env: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, err: `OTEL_TRACES_EXPORTER "zipkin": expected otlp or none`},
+		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, makes: true},
+		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, err: `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL "grpc"`},
 		{endpoint: "http://127.0.0.1:1", env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, err: `"grpc": expected http/protobuf`},
 	} {
 		traces, err := lifecycle.OpenTracing(t.Context(), lifecycle.TracingConfig{Endpoint: c.endpoint}, "test",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -67,17 +68,19 @@ type Tracing struct{ provider *trace.TracerProvider }
 func OpenTracing(ctx context.Context, c TracingConfig, service string, getenv func(string) string, log *slog.Logger) (*Tracing, error) {
 	exporter := getenv(envExporter)
 	switch {
-	case getenv(envDisabled) == "true", exporter == "none":
+	case strings.EqualFold(getenv(envDisabled), "true"), exporter == "none":
 		return nil, nil // no traces are no fault
 	case exporter != "" && exporter != "otlp":
 		return nil, fmt.Errorf("%s %q: expected otlp or none", envExporter, exporter)
 	case exporter == "" && c.Endpoint == "" && getenv(envEndpoint) == "" && getenv(envTracesEndpoint) == "":
 		return nil, nil
 	}
-	for _, name := range []string{envProtocol, envTracesProtocol} {
-		if protocol := getenv(name); protocol != "" && protocol != otlpHTTP {
-			return nil, fmt.Errorf("%s %q: expected %s", name, protocol, otlpHTTP)
-		}
+	name := envTracesProtocol // counts before the other one
+	if getenv(name) == "" {
+		name = envProtocol
+	}
+	if protocol := getenv(name); protocol != "" && protocol != otlpHTTP {
+		return nil, fmt.Errorf("%s %q: expected %s", name, protocol, otlpHTTP)
 	}
 	var options []otlptracehttp.Option
 	if c.Endpoint != "" {
