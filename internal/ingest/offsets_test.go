@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -373,6 +374,36 @@ func TestConsumer_Stall(t *testing.T) {
 	h.checkModel()
 	if n := testutil.ToFloat64(r.metrics.stalls.WithLabelValues(messagesTopic)); n < 2 {
 		t.Errorf("%v stalls counted", n)
+	}
+	r.mustStop()
+}
+
+// A leader that no longer shows anything ahead, as one that takes over with a shorter log, is
+// not waited for: the partition stands at its end, and nothing is to be told of it.
+func TestConsumer_StallEndsWithTheLog(t *testing.T) {
+	h := newEmbedded(t, 1)
+	var ahead atomic.Bool
+	ahead.Store(true)
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		if req.Topics[0].Topic != messagesTopic || !ahead.Load() {
+			return nil, nil, false
+		}
+		return fetchResponse(req, 5, nil), nil, true
+	})
+	config := h.config()
+	config.StallTimeout = 20 * time.Millisecond
+	r := h.run(config, h.sink)
+	h.logs.await(h, stallLine, 1)
+	if err := r.Check(h.ctx); err == nil || !strings.Contains(err.Error(), "stands still at offset 0") {
+		t.Errorf("readiness %v does not name the offset", err)
+	}
+	ahead.Store(false)
+	for r.Check(h.ctx) != nil {
+		if h.ctx.Err() != nil {
+			t.Fatalf("at its end it is told of for ever: %v", r.Check(h.ctx))
+		}
 	}
 	r.mustStop()
 }

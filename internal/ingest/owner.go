@@ -358,10 +358,11 @@ func (o *owner) begin(ctx context.Context, offset int64) error {
 // watch reports a partition that stands still, and makes its connection anew.
 func (o *owner) watch(took time.Duration, before int64) {
 	next, _ := o.partition.position()
-	if next != before {
+	behind := o.partition.behind()
+	if next != before || !behind {
 		o.status.clear(o.trouble())
 	}
-	if o.watchdog.observe(took, next != before, o.partition.behind()) {
+	if o.watchdog.observe(took, next != before, behind) {
 		o.metrics.stalls.WithLabelValues(o.partition.Topic).Inc()
 		o.status.set(o.trouble(), errors.New("stands still at offset "+strconv.FormatInt(next, 10)))
 		o.logger.Error("partition stands still although its end is ahead; connecting anew", "offset", next, "last_stable_offset", o.stable, "stall_timeout", o.config.StallTimeout)
