@@ -11,10 +11,13 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/template"
 	"go.yaml.in/yaml/v3"
 )
 
-// ruleTests is a file of tests of alerts, as promtool has them; we need no more of it.
+// ruleTests is a file of tests of alerts, as promtool has them, but for annotations; we need
+// no more of it.
 type ruleTests struct {
 	RuleFiles []string `yaml:"rule_files"`
 	Tests     []struct {
@@ -35,7 +38,7 @@ type ruleTests struct {
 }
 
 // TestAlerts_Fire runs the tests of the alerts: each fires in one of them, and in one
-// does not.
+// does not, and those that fire have what their annotations say.
 func TestAlerts_Fire(t *testing.T) {
 	text, err := os.ReadFile("../prometheus/alerts_test.yaml")
 	if err != nil {
@@ -106,7 +109,8 @@ func texts(list []labels.Labels) (all []string) {
 }
 
 // firing gives the labels of the alerts of a rule that fire at a time: its expression has
-// held, evaluated every so often, for as long as the rule says.
+// held, evaluated every so often, for as long as the rule says. What these alerts say can
+// be made of what they have.
 func (s *storage) firing(t *testing.T, rule rulefmt.Rule, at, every time.Duration) (list []labels.Labels) {
 	t.Helper()
 	m, err := s.evaluate(t.Context(), rule.Expr, time.Unix(0, 0), time.Unix(0, 0).Add(at), every)
@@ -129,7 +133,23 @@ func (s *storage) firing(t *testing.T, rule rulefmt.Rule, at, every time.Duratio
 				b.Set(name, value)
 			}
 			list = append(list, b.Labels())
+			last := series.Floats[len(series.Floats)-1]
+			for name, text := range rule.Annotations {
+				if err := expand(t, text, series.Metric, last); err != nil {
+					t.Errorf("%s: its %s: %v", rule.Alert, name, err)
+				}
+			}
 		}
 	}
 	return list
+}
+
+// expand makes what an alert says of its annotation. A label that the alert does not have is
+// an error.
+func expand(t *testing.T, text string, of labels.Labels, at promql.FPoint) error {
+	t.Helper()
+	const known = "{{$labels := .Labels}}{{$value := .Value}}" // as Prometheus has it
+	data := template.AlertTemplateData(of.Map(), nil, "", promql.Sample{T: at.T, F: at.F, Metric: of})
+	_, err := template.NewTemplateExpander(t.Context(), known+text, "annotation", data, model.Time(at.T), nil, nil, []string{"missingkey=error"}).Expand()
+	return err
 }
