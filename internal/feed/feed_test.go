@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/convoview/convoview/internal/beat"
@@ -85,7 +88,10 @@ func startServer(t *testing.T) *server.Server {
 
 func startServerWith(t *testing.T, options *server.Options) *server.Server {
 	t.Helper()
-	options.Host, options.Port, options.NoLog, options.NoSigs = "127.0.0.1", -1, true, true
+	options.Host, options.NoLog, options.NoSigs = "127.0.0.1", true, true
+	if options.Port == 0 {
+		options.Port = server.RANDOM_PORT
+	}
 	s, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
@@ -414,6 +420,66 @@ func TestFollower_LostConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.await(t, "the loss", func() bool { return m.lost > 1 })
+}
+
+// TestFollower_AbsenceIsOneGap has NATS away while somebody takes connections in its place and
+// ends them, as a load balancer does: however often is tried, it is one gap.
+func TestFollower_AbsenceIsOneGap(t *testing.T) {
+	s := startServer(t)
+	nc := connect(t, s)
+	registry := prometheus.NewRegistry()
+	f := followExporting(t, nc, feed.DefaultConfig(), newMemory(), registry)
+	gaps := func() float64 {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(families, func(of *dto.MetricFamily) bool { return of.GetName() == "convoview_feed_gaps_total" })
+		return families[at].GetMetric()[0].GetCounter().GetValue()
+	}
+	p := feed.NewPublisher(nc)
+	announce := func(offset int64) {
+		t.Helper()
+		if err := p.Announce(t.Context(), nil, nil, at("t", offset, offset+1), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Await(t.Context(), events.Partition{Topic: "t"}, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	announce(0)
+	before := gaps()
+
+	address := s.Addr().(*net.TCPAddr)
+	s.Shutdown()
+	s.WaitForShutdown()
+	balancer, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		c, err := balancer.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	if err := balancer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	startServerWith(t, &server.Options{Port: address.Port})
+	for !nc.IsConnected() {
+		if t.Context().Err() != nil {
+			t.Fatal("it does not connect again")
+		}
+	}
+	for offset := range int64(30) { // each time round it sees one thing that the connection has done
+		announce(1 + offset)
+	}
+	if got := gaps() - before; got != 1 {
+		t.Errorf("%v gaps, want 1", got)
+	}
 }
 
 func TestFollower_SlowConsumer(t *testing.T) {

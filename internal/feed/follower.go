@@ -31,6 +31,7 @@ type Follower struct {
 	beat    *beat.Beat
 
 	receiver *Receiver // of Run alone
+	away     bool      // the connection is, as far as Run knows
 
 	mu      sync.Mutex
 	topics  map[string]int32
@@ -121,8 +122,8 @@ func (f *Follower) Run(ctx context.Context) error {
 		f.beat.Mark()
 		m, err := sub.NextMsg(min(f.config.Silence/4, beat.Every))
 		select {
-		case <-connections:
-			f.lost("the connection to NATS was lost")
+		case status := <-connections:
+			f.connection(status)
 		default:
 		}
 		switch {
@@ -137,6 +138,16 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 		f.listen(time.Now())
 	}
+}
+
+// connection takes note of what has become of the connection. Whatever it is, something may
+// have been lost; but to be away is one gap, however often it is tried to connect again.
+func (f *Follower) connection(status nats.Status) {
+	f.handler.Lost()
+	if status != nats.CONNECTED && !f.away {
+		f.tellLoss("the connection to NATS was lost")
+	}
+	f.away = status != nats.CONNECTED
 }
 
 // take applies one message.
