@@ -32,7 +32,7 @@ func (n NATS) Export(r prometheus.Registerer) {
 	counter := func(name, help string, value func(nats.Statistics) uint64) {
 		add(name, help, prometheus.CounterValue, func(s nats.Statistics) float64 { return float64(value(s)) })
 	}
-	counter("reconnects_total", "Connections that were made after the first one was lost.", func(s nats.Statistics) uint64 { return s.Reconnects })
+	counter("reconnects_total", "Connections that were made after the first one was lost, those that ended before they were of use included.", func(s nats.Statistics) uint64 { return s.Reconnects })
 	counter("received_messages_total", "Messages that came over the connection.", func(s nats.Statistics) uint64 { return s.InMsgs })
 	counter("received_bytes_total", "Bytes of those messages.", func(s nats.Statistics) uint64 { return s.InBytes })
 	counter("sent_messages_total", "Messages that were sent over the connection.", func(s nats.Statistics) uint64 { return s.OutMsgs })
