@@ -180,26 +180,26 @@ func (c *Conversation) Mentions(r Rules) []MentionOf {
 		return nil
 	}
 	floor := c.Read()
-	var all []MentionOf
+	var newest []MentionOf // no more than are named: others may be thousands, and a list keeps what it is given
 	for i, list := range [][]Mention{c.Own.Mentions, c.Shared.Mentions} {
-		for _, m := range list {
-			if m.Sequence > floor && !r.expired(m.Day) && !c.Shared.Recalled.Contains(m.Sequence) && c.counted(m) {
-				all = append(all, MentionOf{m, [...]int{atUser, atAll}[i]})
+		for _, m := range slices.Backward(list) { // most of what is not among the newest is not looked at any further
+			if m.Sequence <= floor {
+				continue
+			}
+			at, found := slices.BinarySearchFunc(newest, m, newestFirst)
+			switch {
+			case found:
+				newest[at].Kind = atUserAll
+			case at < maxGroupAtInfo && !r.expired(m.Day) && !c.Shared.Recalled.Contains(m.Sequence) && c.counted(m):
+				newest = slices.Insert(newest[:min(len(newest), maxGroupAtInfo-1)], at, MentionOf{m, [...]int{atUser, atAll}[i]})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b MentionOf) int {
-		return cmp.Or(cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.Day, a.Day))
-	})
-	merged := all[:0]
-	for _, m := range all {
-		if n := len(merged); n > 0 && merged[n-1].Mention == m.Mention {
-			merged[n-1].Kind = atUserAll
-			continue
-		}
-		merged = append(merged, m)
-	}
-	return merged[:min(len(merged), maxGroupAtInfo)]
+	return newest
+}
+
+func newestFirst(a MentionOf, b Mention) int {
+	return cmp.Or(cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.Day, a.Day))
 }
 
 // counted reports whether the message of a mention counts as unread for those who have not read it.
