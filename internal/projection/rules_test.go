@@ -2,6 +2,7 @@ package projection_test
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -75,5 +76,37 @@ func TestConversation_NamesTheNewestMentions(t *testing.T) {
 		if most := 2 * mostNamed; cap(got) > most { // who keeps the list keeps what is behind it
 			t.Errorf("above %d: %d mentions have room for %d, want at most %d", read, len(got), cap(got), most)
 		}
+	}
+}
+
+// TestConversation_LooksAtTheRecallsOfADay holds that each day is counted without what was
+// recalled of all others.
+func TestConversation_LooksAtTheRecallsOfADay(t *testing.T) {
+	const days, messages = 200, 100
+	var shared projection.State
+	seq, want := uint64(0), uint64(0)
+	for day := range events.Day(days) {
+		d := projection.Day{Day: day + 1}
+		for i := range messages {
+			seq += 2
+			d.Counted.Add(seq)
+			if i%3 == 0 {
+				shared.Recalled.Add(seq)
+			} else {
+				want++
+			}
+		}
+		shared.Days = append(shared.Days, d)
+	}
+	c := inGroup(t, projection.State{}, shared)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := c.Unread(forEver)
+	runtime.ReadMemStats(&after)
+	if got != want {
+		t.Errorf("%d are unread, want %d", got, want)
+	}
+	if used, most := after.TotalAlloc-before.TotalAlloc, uint64(2<<20); used > most { // of all days for each: 20 MB
+		t.Errorf("it took %d bytes, want at most %d", used, most)
 	}
 }

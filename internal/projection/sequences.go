@@ -120,12 +120,14 @@ func countRemaining(set Sequences, floor uint64, others ...Sequences) uint64 {
 	if n == 0 {
 		return 0
 	}
+	// The others may be of all days and the set of one.
+	first, last := max(set[0].First, floor+1), set[len(set)-1].Last
 	var taken Sequences
 	for _, other := range others {
-		taken.Union(other.above(floor))
+		taken.Union(other.above(first - 1).through(last))
 	}
 	for _, run := range taken {
-		n -= set.countBetween(max(run.First, floor+1), run.Last)
+		n -= set.countBetween(max(run.First, first), run.Last)
 	}
 	return n
 }
@@ -133,6 +135,11 @@ func countRemaining(set Sequences, floor uint64, others ...Sequences) uint64 {
 // above is the part of s that ends above floor; it may begin at or below it.
 func (s Sequences) above(floor uint64) Sequences {
 	return s[sort.Search(len(s), func(i int) bool { return s[i].Last > floor }):]
+}
+
+// through is the part of s that begins at or below last; it may end above it.
+func (s Sequences) through(last uint64) Sequences {
+	return s[:sort.Search(len(s), func(i int) bool { return s[i].First > last })]
 }
 
 // countBetween is the number of sequences from first to last.
