@@ -127,28 +127,38 @@ const (
 
 // merge puts registers of conversations into the inbox.
 func (in *inbox) merge(states map[string]*projection.State) bool {
-	known := in.rows
+	var fresh []*row
 	var merged projection.State
 	var compact []byte
 	for id, state := range states {
 		var r *row
-		if i, found := find(known, id); found {
-			r = known[i]
+		if i, found := find(in.rows, id); found {
+			r = in.rows[i]
 			r.decode(&merged)
 			merged.Merge(state)
 			state = &merged
 		} else {
 			r = &row{id: id}
 			in.bytes += rowBytes + len(id)
-			in.rows = append(in.rows, r)
+			fresh = append(fresh, r)
 		}
 		compact = state.AppendCompact(compact[:0])
 		in.put(r, string(compact), state.Settings().Member.Value.Status == events.StatusJoined) // only groups have members
 	}
-	if len(in.rows) > len(known) {
-		slices.SortFunc(in.rows, func(a, b *row) int { return strings.Compare(a.id, b.id) })
-	}
+	in.add(fresh)
 	return len(states) > 0
+}
+
+// add puts new rows in their places: those that are there are many, and in order.
+func (in *inbox) add(fresh []*row) {
+	slices.SortFunc(fresh, func(a, b *row) int { return strings.Compare(a.id, b.id) })
+	known := in.rows
+	in.rows = append(in.rows, fresh...)
+	for i, r := range slices.Backward(fresh) { // so that each row is moved once
+		place, _ := find(known, r.id)
+		copy(in.rows[place+i+1:], known[place:])
+		in.rows[place+i], known = r, in.rows[:place]
+	}
 }
 
 func find(rows []*row, id string) (int, bool) {
