@@ -46,6 +46,15 @@ var noLabels labels
 // Mentions are those that the item names.
 func (l *Listing) Mentions() []MentionOf { return cmp.Or(l.labels, &noLabels).mentions }
 
+// Bytes is about what the listing takes besides itself and the texts, which are the state's.
+func (l *Listing) Bytes() int {
+	const labelled, mention, mark, group = 80, 24, 8, 16
+	if l.labels == nil {
+		return 0
+	}
+	return labelled + mention*cap(l.labels.mentions) + mark*cap(l.labels.marks) + group*cap(l.labels.groups)
+}
+
 // Listing gives the conversation as it is in the user's list; false when it is in none.
 func (c *Conversation) Listing(r Rules) (Listing, bool) {
 	if !c.Listed(r) {

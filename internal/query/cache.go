@@ -268,12 +268,8 @@ func (c *cache) holdPeer(app string, r *row) *entry[person] {
 // showExtra has a row hold the extra that its item shows now, instead of what it showed before.
 func (c *cache) showExtra(r *row, x *extra) {
 	if x != nil {
-		for _, k := range x.editKeys {
-			x.edits = append(x.edits, c.edits.hold(k))
-		}
-		for _, k := range x.mentionKeys {
-			x.senders = append(x.senders, c.senders.hold(k))
-		}
+		x.edits = c.edits.holdAll(x.editKeys)
+		x.senders = c.senders.holdAll(x.mentionKeys)
 	}
 	if before := r.extra; before != nil { // after the new ones are held: most are the same
 		for _, k := range before.editKeys {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -291,4 +292,77 @@ func BenchmarkList(b *testing.B) {
 			b.ReportMetric(float64(size), "reply-bytes")
 		})
 	}
+}
+
+// TestCache_CountsWhatItTakes holds what is counted of lists against what they take, which
+// is what the bound is about.
+func TestCache_CountsWhatItTakes(t *testing.T) {
+	const users, conversations = 50, 10
+	for _, c := range []struct {
+		name string
+		fold func(m *memory, user string, i int)
+	}{
+		{"short ones", func(*memory, string, int) {}},
+		{"many marks", func(m *memory, user string, i int) {
+			marks := make([]uint64, 1000)
+			for j := range marks {
+				marks[j] = uint64(j + 5)
+			}
+			m.fold(ago(time.Hour), marked(user, fmt.Sprintf("C2Cpeer-%d", i), marks...))
+		}},
+		{"many groups", func(m *memory, user string, i int) {
+			groups := make([]string, 1000)
+			for j := range groups {
+				groups[j] = fmt.Sprintf("%04d", j)
+			}
+			m.fold(ago(time.Hour), grouped(user, fmt.Sprintf("C2Cpeer-%d", i), groups...))
+		}},
+		{"many mentions", func(m *memory, user string, i int) {
+			g := fmt.Sprintf("g-%d", i)
+			m.fold(ago(time.Hour), joined(user, g, 0))
+			for j := range projection.MaxGroupAtInfo {
+				m.fold(ago(time.Minute), group("eve", g, uint64(i*100+j+1), "hi", user))
+			}
+		}},
+	} {
+		m := newMemory()
+		for u := range users {
+			for i := range conversations {
+				user := fmt.Sprintf("user-%d", u)
+				m.fold(ago(time.Hour), c2c(fmt.Sprintf("peer-%d", i), user, 1, "hello"))
+				c.fold(m, user, i)
+			}
+		}
+		for _, endpoint := range []string{"unread", "list"} {
+			w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			w.Follow(always{})
+			before := live()
+			for u := range users {
+				q := &query{app: "demo", userID: fmt.Sprintf("user-%d", u), now: events.MicrosOf(now), begin: time.Now()}
+				answer := w.list
+				if endpoint == "unread" {
+					answer = w.unread
+				}
+				if _, err := w.answered(t.Context(), answer, q, 1<<20); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.cache().table.CleanUp()
+			took, counted := live()-before, int(w.cache().bytes())
+			if most := counted + counted/lostShare + 64<<10; took > most { // a little is nobody's
+				t.Errorf("%s, %s: %d bytes are taken and %d counted, want at most %d taken", c.name, endpoint, took, counted, most)
+			}
+			w.cache().table.InvalidateAll() // before the next are measured
+			w.cache().table.CleanUp()
+		}
+	}
+}
+
+// live is what is in memory and needed.
+func live() int {
+	runtime.GC()
+	runtime.GC() // pools are emptied by two
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

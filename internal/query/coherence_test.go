@@ -389,6 +389,20 @@ func (w *world) compare(t *testing.T) string {
 			return fmt.Sprintf("total of %s: want %s, got %s", user, want, total)
 		}
 	}
+	return w.miscounted()
+}
+
+// miscounted says whose inbox counts for more or less than what is in it.
+func (w *world) miscounted() string {
+	for k, e := range w.worker.cache().table.All() {
+		in, want := &e.value, e.value.paged
+		for _, r := range in.rows {
+			want += rowBytes + len(r.id) + len(r.own) + r.is.size() + r.extra.size()
+		}
+		if in.bytes != want {
+			return fmt.Sprintf("the inbox of %s counts for %d bytes, want %d", k.UserID, in.bytes, want)
+		}
+	}
 	return ""
 }
 

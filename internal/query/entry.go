@@ -240,6 +240,17 @@ func (s *shared[K, T, L]) hold(k K) *entry[T] {
 	return e
 }
 
+// holdAll gives the entries of values, and none of none.
+func (s *shared[K, T, L]) holdAll(keys []K) (entries []*entry[T]) {
+	if len(keys) > 0 {
+		entries = make([]*entry[T], len(keys))
+	}
+	for i, k := range keys {
+		entries[i] = s.hold(k)
+	}
+	return entries
+}
+
 func (s *shared[K, T, L]) drop(k K) {
 	s.mu.Lock()
 	e, freed := s.entries[k], 0

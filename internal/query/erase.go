@@ -170,6 +170,7 @@ func (c *cache) forgetRows(k projection.UserKey, e *entry[inbox], erased func(us
 		switch left := own.Without(projection.Key{App: k.App, Owner: k.UserID, ConversationID: r.id}, erased); {
 		case left == nil:
 			// The row stays: only by its ID can a client be told what was removed.
+			in.bytes -= r.extra.size()
 			c.letGo(k.App, r)
 			in.put(r, string(new(projection.State).AppendCompact(nil)), false)
 		case left != &own:

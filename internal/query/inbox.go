@@ -210,10 +210,20 @@ func (in *inbox) outweighs() bool {
 
 // size is what of a judgement counts for it alone, besides its row.
 func (j *judgement) size() int {
-	if j.page != nil {
+	n := j.listing.Bytes()
+	if j.page == nil {
+		n += cap(j.json)
+	}
+	return n
+}
+
+// size is about what an extra takes besides what it holds.
+func (x *extra) size() int {
+	const slices, edit, mention = 96, 72, 56
+	if x == nil {
 		return 0
 	}
-	return cap(j.json)
+	return slices + edit*len(x.edits) + mention*len(x.senders)
 }
 
 // hashes are the row's, made when somebody syncs.

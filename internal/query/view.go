@@ -185,7 +185,10 @@ func (v *view) judgeRow(r *row) {
 	c := v.conversation(r, group)
 	j.edit, j.shown, j.hashes = nil, false, nil
 	j.erased = ofErased(&c)
-	if j.listing, j.listed = c.Listing(v.rules); j.listed {
+	before := j.size()
+	j.listing, j.listed = c.Listing(v.rules)
+	v.inbox.bytes += j.size() - before
+	if j.listed {
 		if key, ok := c.HeadEdit(v.user.App, v.rules); ok {
 			edit := key // in memory only where there is one
 			j.edit = &edit
@@ -271,10 +274,15 @@ func (v *view) showExtra(r *row) {
 	if j.edit != nil {
 		x.editKeys = []projection.EditKey{*j.edit}
 	}
-	for _, m := range j.listing.Mentions() {
-		x.mentionKeys = append(x.mentionKeys, projection.MentionKey{App: v.user.App, GroupID: r.name(), Mention: m.Mention})
+	if mentions := j.listing.Mentions(); len(mentions) > 0 {
+		x.mentionKeys = make([]projection.MentionKey, len(mentions))
+		for i, m := range mentions {
+			x.mentionKeys[i] = projection.MentionKey{App: v.user.App, GroupID: r.name(), Mention: m.Mention}
+		}
 	}
+	v.inbox.bytes -= r.extra.size()
 	v.cache.showExtra(r, x)
+	v.inbox.bytes += r.extra.size()
 }
 
 // showRow makes a row's item, unless its group has changed since it was judged.
@@ -366,6 +374,7 @@ func (v *view) keep(reply []byte, list []*row) {
 		in.bytes -= j.size()
 		end := at + len(j.json)
 		j.json, j.page = p.reply[at:end:end], p
+		in.bytes += j.size()
 		at = end + len(",")
 	}
 	for _, r := range in.rows {
