@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,16 +129,29 @@ func (b *batcher[K, V]) room() *batch[K, V] {
 	return fresh
 }
 
-// leave says that a caller waits no longer. What nobody waits for is cancelled.
+// leave says that a caller waits no longer. What nobody waits for is cancelled, or forgotten
+// at once: it might be long until its turn.
 func (b *batcher[K, V]) leave(batches map[*batch[K, V]]struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for left := range batches {
 		left.callers--
-		if left.callers == 0 && left.cancel != nil {
+		switch {
+		case left.callers > 0:
+		case left.cancel != nil:
 			left.cancel()
+		default:
+			b.forget(slices.Index(b.waiting, left))
 		}
 	}
+}
+
+// forget takes a batch out of those that wait. b.mu is held.
+func (b *batcher[K, V]) forget(i int) {
+	for _, k := range b.waiting[i].keys {
+		delete(b.places, k)
+	}
+	b.waiting = slices.Delete(b.waiting, i, i+1) // and what it brings is for those who wait for it alone
 }
 
 // start starts waiting batches while slots are free. b.mu is held.
@@ -147,14 +161,7 @@ func (b *batcher[K, V]) start() {
 		if b.patience > 0 && b.running > 0 && len(next.keys) < b.maxKeys && !*next.late {
 			return
 		}
-		b.waiting[0] = nil // nobody needs what it brings when those who wait have it
-		b.waiting = b.waiting[1:]
-		for _, k := range next.keys {
-			delete(b.places, k)
-		}
-		if next.callers == 0 {
-			continue
-		}
+		b.forget(0)
 		b.running++
 		// The context is no caller's: one that leaves does no harm to the others.
 		ctx, cancel := context.WithCancel(forTraced(context.Background(), next.spans))

@@ -271,6 +271,34 @@ func TestBatcher_WhatNobodyWaitsForIsCancelledOrNeverStarts(t *testing.T) {
 	})
 }
 
+// TestBatcher_ForgetsWhoLeaves has callers come and go while nothing can start: only who
+// still waits is kept.
+func TestBatcher_ForgetsWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		b := newBatcher(s.load, 2, 1)
+		ask(t.Context(), b, 0)
+		var stay *asked
+		for k := range 20 {
+			ctx, leave := context.WithCancel(t.Context())
+			if ask(ctx, b, 2*k+1, 2*k+2); k == 10 {
+				stay = ask(t.Context(), b, 2*k+1)
+			}
+			leave()
+			synctest.Wait()
+		}
+		b.mu.Lock()
+		if len(b.waiting) != 1 || len(b.places) != 2 {
+			t.Errorf("%d batches of %d keys wait, want 1 of 2", len(b.waiting), len(b.places))
+		}
+		b.mu.Unlock()
+		pass(3 * time.Second)
+		if diff := cmp.Diff(map[int]string{21: "21 of call 2"}, stay.values); diff != "" || stay.err != nil {
+			t.Errorf("who stayed (-want +got)\n%s %v", diff, stay.err)
+		}
+	})
+}
+
 func TestBatcher_AbandonedBatchIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{}

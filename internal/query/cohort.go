@@ -45,12 +45,12 @@ func (c *cache) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]
 // advance tries all requests again. It gives what those lack together that have
 // no reply, and the demand that meets the demands of all.
 func advance(cohort []*attempt) (lacks *missing, lacking []*attempt, d demand) {
-	all := make([]*missing, len(cohort))
+	all, demands := make([]*missing, len(cohort)), make([]demand, len(cohort))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, a := range cohort {
 		g.Go(func() error {
-			all[i] = a.again()
+			all[i], demands[i] = a.again()
 			return nil
 		})
 	}
@@ -61,21 +61,21 @@ func advance(cohort []*attempt) (lacks *missing, lacking []*attempt, d demand) {
 			continue
 		}
 		if lacking = append(lacking, a); len(lacking) == 1 {
-			d = a.query.demand
+			d = demands[i]
 		}
-		d = d.and(a.query.demand)
+		d = d.and(demands[i])
 		lacks.include(all[i])
 	}
 	return lacks, lacking, d
 }
 
-// again tries a request once more and gives what it still lacks; nil when it is
-// answered or has left.
-func (a *attempt) again() (lacks *missing) {
+// again tries a request once more and gives what it still lacks, and its demand; nil when
+// it is answered or has left.
+func (a *attempt) again() (lacks *missing, d demand) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.left {
-		return nil
+		return nil, d
 	}
 	var reply []byte
 	var err error
@@ -89,7 +89,7 @@ func (a *attempt) again() (lacks *missing) {
 		}
 	}()
 	reply, lacks, err = a.answer(a.query, a.maxBytes, a.buffer)
-	return lacks
+	return lacks, a.query.demand
 }
 
 // join has a cohort go on with a request.
@@ -101,7 +101,7 @@ func (c *cache) join(ctx context.Context, a *attempt) ([]byte, error) {
 	case <-a.done:
 		return a.reply, a.err
 	default:
-		a.left = true
+		a.left, a.query, a.buffer = true, nil, nil // its cohort may be long in waiting
 		return nil, err
 	}
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -99,6 +102,37 @@ func TestWorker_LeavesACohortUnderWay(t *testing.T) {
 	close(g.open)
 	if got := codeOf(<-stays); got != "0" {
 		t.Errorf("who stayed: got %s", got)
+	}
+}
+
+// TestWorker_ForgetsWhoLeavesACohort has requests give up while their cohort waits for its
+// turn, with one that stays: what they asked for is not kept until then.
+func TestWorker_ForgetsWhoLeavesACohort(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	stays := f.send("list", `{"userID":"ann"}`)
+	f.gathered(1)
+	left := make([]weak.Pointer[query], 10)
+	for i := range left {
+		ctx, leave := context.WithCancelCause(t.Context())
+		q := &query{app: "demo", userID: "cid", now: events.MicrosOf(now), begin: time.Now()}
+		left[i] = weak.Make(q)
+		time.AfterFunc(time.Millisecond, func() { leave(errGone) })
+		if _, err := f.worker.answered(ctx, f.worker.list, q, minPayload); !errors.Is(err, errGone) {
+			t.Errorf("who left: got %v", err)
+		}
+	}
+	f.await("those who have left are forgotten", func() bool {
+		runtime.GC()
+		return !slices.ContainsFunc(left, func(p weak.Pointer[query]) bool { return p.Value() != nil })
+	})
+	close(g.open)
+	for _, reply := range []<-chan *nats.Msg{first, stays} {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("who stayed: got %s", got)
+		}
 	}
 }
 
