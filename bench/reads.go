@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func (b *bench) readLists(ctx context.Context, app string, users []string) (need
 	var groups map[projection.GroupKey]*projection.GroupProfile
 
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { inboxes, err = b.store.Inboxes(gctx, n.users); return err })
+	g.Go(func() (err error) { inboxes, err = b.store.Inboxes(gctx, n.users, math.MaxInt); return err })
 	g.Go(func() (err error) { apps, err = b.store.Apps(gctx, []string{app}); return err })
 	if err := g.Wait(); err != nil {
 		return n, err

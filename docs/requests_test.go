@@ -184,7 +184,7 @@ type brokenStore struct {
 	err error
 }
 
-func (s brokenStore) Inboxes(ctx context.Context, _ []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
+func (s brokenStore) Inboxes(ctx context.Context, _ []projection.UserKey, _ int) (map[projection.UserKey]map[string]*projection.State, error) {
 	if s.err == nil {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -519,8 +519,10 @@ func through[K comparable, V any](ctx context.Context, w *world, name string, ke
 	return values, err
 }
 
-func (g gated) Inboxes(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
-	return through(ctx, g.w, "inboxes", keys, g.memory.Inboxes)
+func (g gated) Inboxes(ctx context.Context, keys []projection.UserKey, most int) (map[projection.UserKey]map[string]*projection.State, error) {
+	return through(ctx, g.w, "inboxes", keys, func(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
+		return g.memory.Inboxes(ctx, keys, most)
+	})
 }
 
 func (g gated) States(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -35,11 +36,27 @@ func (c *cache) accompany(ctx context.Context, cohort []*attempt) (map[*attempt]
 			return nil, nil // each has its own reply
 		}
 		c.coalesced.Observe(float64(len(lacking)))
-		if err := c.load(ctx, d, lacks); err != nil {
+		switch err := c.load(ctx, d, lacks); {
+		case tooMany(err):
+			return nil, c.accompanyApart(ctx, lacking)
+		case err != nil:
 			return nil, err
 		}
 		cohort = lacking
 	}
+}
+
+// accompanyApart answers a cohort whose users have too many conversations to be loaded at once,
+// one part of it after the other: each has its replies, and lets go of its inboxes, before the
+// next begins.
+func (c *cache) accompanyApart(ctx context.Context, cohort []*attempt) error {
+	const parts = 8
+	for part := range slices.Chunk(cohort, max(1, len(cohort)/parts)) {
+		if _, err := c.accompany(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // advance tries all requests again. It gives what those lack together that have

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"weak"
@@ -47,6 +48,53 @@ func TestWorker_CoalescesRequests(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int{"inboxes": 1, "apps": 1, "states": 1, "groups": 1, "users": 1, "senders": 1}, calls); diff != "" {
 		t.Errorf("calls of the store for the herd (-want +got):\n%s", diff)
+	}
+}
+
+// TestWorker_LoadsACrowdApart has many users ask together who have more conversations than are
+// to be loaded at once: they are loaded for one part after the other.
+func TestWorker_LoadsACrowdApart(t *testing.T) {
+	const users = 8
+	m := newMemory()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.LoadConcurrency, c.CacheBytes = 1, 1<<20 })
+	each := maxLoaded(1<<20) / (users / 2)
+	m.fold(ago(time.Hour), plan(1000))
+	for u := range users {
+		for i := range each {
+			m.fold(ago(time.Minute), c2c(fmt.Sprintf("peer-%d", i), fmt.Sprintf("user-%d", u), 1, "hi"))
+		}
+	}
+	first := f.send("unread", `{"userID":"nobody"}`)
+	<-g.came
+	<-g.came
+	var crowd []<-chan *nats.Msg
+	for u := range users {
+		crowd = append(crowd, f.send("unread", fmt.Sprintf(`{"userID":"user-%d"}`, u)))
+	}
+	f.gathered(users)
+	close(g.open)
+	if got := codeOf(<-first); got != "0" {
+		t.Errorf("the first: got %s", got)
+	}
+	want := string(encodeUnread(uint64(each)))
+	for _, reply := range crowd {
+		if m := <-reply; string(m.Data) != want {
+			t.Errorf("want %s, got %s", want, m.Data)
+		}
+	}
+	close(g.came)
+	calls := 0
+	for name := range g.came {
+		if name == "inboxes" {
+			calls++
+		}
+	}
+	if want := 1 + users; calls != want { // of all, then of one at a time
+		t.Errorf("%d loads of inboxes, want %d", calls, want)
+	}
+	if log := f.log.String(); strings.Contains(log, "failed") {
+		t.Errorf("the log has %s", log)
 	}
 }
 

@@ -55,6 +55,8 @@
 // Requests that lack something go on in cohorts: what all of one lack is loaded
 // at once, then all are tried again, until each has its reply. A request joins
 // only a cohort that has not started, and a small one waits a while for company.
+// A crowd, whose users have too many conversations together to be loaded at once,
+// is taken apart: what is loaded takes some times what is kept of it.
 //
 // Loading goes through batchers, which make one call of what many requests ask
 // for at the same moment: a point query costs milliseconds however small it

@@ -92,17 +92,30 @@ func (m *memory) state(k projection.Key, full bool) (*projection.State, bool) {
 	return c, true
 }
 
-func (m *memory) Inboxes(ctx context.Context, keys []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
-	return lookUp(ctx, m, "inboxes", keys, func(k projection.UserKey) (map[string]*projection.State, bool) {
+func (m *memory) Inboxes(ctx context.Context, keys []projection.UserKey, most int) (map[projection.UserKey]map[string]*projection.State, error) {
+	all := 0
+	found, err := lookUp(ctx, m, "inboxes", keys, func(k projection.UserKey) (map[string]*projection.State, bool) {
 		inbox := map[string]*projection.State{}
 		for key := range m.model.States {
 			if key.App == k.App && key.Owner == k.UserID {
 				inbox[key.ConversationID], _ = m.state(key, false)
 			}
 		}
+		all += len(inbox)
 		return inbox, len(inbox) > 0
 	})
+	if len(keys) > 1 && all > most {
+		return nil, crowd{}
+	}
+	return found, err
 }
+
+// crowd says that too many were asked for at once.
+type crowd struct{}
+
+func (crowd) Error() string { return "too many" }
+
+func (crowd) TooMany() bool { return true }
 
 func (m *memory) States(ctx context.Context, keys []projection.Key) (map[projection.Key]*projection.State, error) {
 	return lookUp(ctx, m, "states", keys, func(k projection.Key) (*projection.State, bool) { return m.state(k, false) })

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -17,8 +18,10 @@ import (
 // on. It returns soon after its context is done. An error that has a method
 // Unavailable() bool saying true means that asking again later may help.
 type Store interface {
-	// Inboxes gives all registers of users, by conversation ID.
-	Inboxes(context.Context, []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error)
+	// Inboxes gives all registers of users, by conversation ID. Of several users that have more
+	// than so many conversations together it gives none, but an error that has a method
+	// TooMany() bool saying true: fewer are to be asked for at once.
+	Inboxes(ctx context.Context, users []projection.UserKey, most int) (map[projection.UserKey]map[string]*projection.State, error)
 	// States gives registers without large payloads, FullStates with them.
 	States(context.Context, []projection.Key) (map[projection.Key]*projection.State, error)
 	FullStates(context.Context, []projection.Key) (map[projection.Key]*projection.State, error)
@@ -56,9 +59,12 @@ type loader struct {
 
 func newLoader(cfg Config, s Store, m *metrics, log *slog.Logger) *loader {
 	o := observer{m, log}
+	most := maxLoaded(cfg.CacheBytes)
 	inboxes, keys, slots := cfg.BatchInboxes, cfg.BatchKeys, cfg.LoadConcurrency
 	return &loader{
-		inboxes:    newBatcher(observed(o, "inboxes", s.Inboxes), inboxes, slots),
+		inboxes: newBatcher(observed(o, "inboxes", func(ctx context.Context, users []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
+			return s.Inboxes(ctx, users, most)
+		}), inboxes, slots),
 		states:     newBatcher(observed(o, "states", s.States), keys, slots),
 		fullStates: newBatcher(observed(o, "full_states", s.FullStates), keys, slots),
 		groups:     newBatcher(observed(o, "groups", s.Groups), keys, slots),
@@ -70,6 +76,19 @@ func newLoader(cfg Config, s Store, m *metrics, log *slog.Logger) *loader {
 		apps:       newBatcher(observed(o, "apps", s.Apps), keys, slots),
 		recent:     s.Recent,
 	}
+}
+
+// maxLoaded is how many conversations the inboxes of several users may have that are loaded at
+// once: what is loaded takes some times what is kept of it, beside what is in memory.
+func maxLoaded(cacheBytes int) int {
+	const share, least, loaded = 16, 16 << 20, 1536 // about what a conversation takes while it is
+	return (cacheBytes/share + least) / loaded
+}
+
+// tooMany reports whether a load was broken off because fewer keys are to be asked for at once.
+func tooMany(err error) bool {
+	var store interface{ TooMany() bool }
+	return errors.As(err, &store) && store.TooMany()
 }
 
 type observer struct {
@@ -98,7 +117,7 @@ func observed[K comparable, V any](o observer, name string, load loadFunc[K, V])
 			}
 			err = &loadError{fmt.Errorf("load %d %s: %w", len(keys), name, err)}
 			span.SetStatus(codes.Error, err.Error())
-			if ctx.Err() == nil { // else nobody waits for it
+			if ctx.Err() == nil && !tooMany(err) { // else nobody waits for it, or it is made in parts
 				failures.Inc()
 				o.log.Error("the store failed", "error", err)
 			}

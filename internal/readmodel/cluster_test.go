@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -159,8 +160,11 @@ func TestCluster_AsksOneShard(t *testing.T) {
 		users = append(users, projection.UserKey{App: "demo", UserID: fmt.Sprint("u", i)})
 	}
 	for name, read := range map[string]func() error{
-		"many inboxes": func() error { got, err := strict.Inboxes(ctx, users); return found(len(got), err) },
-		"inboxes":      func() error { got, err := strict.Inboxes(ctx, []projection.UserKey{user}); return found(len(got), err) },
+		"many inboxes": func() error { got, err := strict.Inboxes(ctx, users, math.MaxInt); return found(len(got), err) },
+		"inboxes": func() error {
+			got, err := strict.Inboxes(ctx, []projection.UserKey{user}, 1)
+			return found(len(got), err)
+		},
 		"states": func() error {
 			got, err := strict.States(ctx, []projection.Key{shared, own})
 			return found(len(got), err)

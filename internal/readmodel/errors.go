@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -25,6 +26,17 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Unavailable reports whether ClickHouse was away, as package query asks.
 func (e *Error) Unavailable() bool { return e.Away }
+
+// tooManyError says that what was asked for is too much to be read at once.
+type tooManyError struct{ users, most int }
+
+// Error implements error.
+func (e *tooManyError) Error() string {
+	return fmt.Sprintf("%d users have more than %d conversations: expected fewer users", e.users, e.most)
+}
+
+// TooMany says so, as package query asks.
+func (e *tooManyError) TooMany() bool { return true }
 
 // awayCodes are the server's codes for "not now".
 var awayCodes = map[int32]bool{

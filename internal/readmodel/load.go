@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"maps"
+	"math"
 	"sync"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -13,8 +14,13 @@ import (
 )
 
 // Inboxes gives all conversations under each user, by conversation ID, without large payloads.
-func (s *Store) Inboxes(ctx context.Context, users []projection.UserKey) (map[projection.UserKey]map[string]*projection.State, error) {
-	m, err := states(ctx, s, &ownerKey, users, false)
+// Several users that have more than so many together are not read to the end: the error has a
+// method TooMany.
+func (s *Store) Inboxes(ctx context.Context, users []projection.UserKey, most int) (map[projection.UserKey]map[string]*projection.State, error) {
+	if len(users) == 1 {
+		most = anyNumber
+	}
+	m, err := states(ctx, s, &ownerKey, users, false, most)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +47,7 @@ func (s *Store) FullStates(ctx context.Context, keys []projection.Key) (map[proj
 
 func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full bool) (map[projection.Key]*projection.State, error) {
 	if s.form.cluster == "" {
-		m, err := states(ctx, s, &conversationKey, keys, full)
+		m, err := states(ctx, s, &conversationKey, keys, full, anyNumber)
 		if err != nil {
 			return nil, err
 		}
@@ -55,11 +61,11 @@ func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full boo
 			others = append(others, k)
 		}
 	}
-	m, err := states(ctx, s, &ownedKey, owned, full)
+	m, err := states(ctx, s, &ownedKey, owned, full, anyNumber)
 	if err != nil {
 		return nil, err
 	}
-	rest, err := states(ctx, s, &sharedKey, others, full)
+	rest, err := states(ctx, s, &sharedKey, others, full, anyNumber)
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +73,20 @@ func (s *Store) exactStates(ctx context.Context, keys []projection.Key, full boo
 	return m.States, nil
 }
 
-// states folds the rows of the two tables that states are made of.
-func states[K any](ctx context.Context, s *Store, by *key[K], keys []K, full bool) (*projection.Model, error) {
+// anyNumber of states is read.
+const anyNumber = math.MaxInt
+
+// states folds the rows of the two tables that states are made of, which are to be of so many at most.
+func states[K any](ctx context.Context, s *Store, by *key[K], keys []K, full bool, most int) (*projection.Model, error) {
 	m := projection.NewModel()
 	var mu sync.Mutex // guards m
-	fold := func(k projection.Key, state *projection.State) {
+	fold := func(k projection.Key, state *projection.State) error {
 		mu.Lock()
 		defer mu.Unlock()
-		m.State(k).Merge(state)
+		if m.State(k).Merge(state); len(m.States) > most {
+			return &tooManyError{len(keys), most}
+		}
+		return nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -84,8 +96,7 @@ func states[K any](ctx context.Context, s *Store, by *key[K], keys []K, full boo
 			if err := r.readInto(&state); err != nil {
 				return err
 			}
-			fold(r.Key, &state)
-			return nil
+			return fold(r.Key, &state)
 		})
 	})
 	g.Go(func() error {
@@ -95,8 +106,7 @@ func states[K any](ctx context.Context, s *Store, by *key[K], keys []K, full boo
 			if err := r.readInto(&state); err != nil {
 				return err
 			}
-			fold(r.Key, &state)
-			return nil
+			return fold(r.Key, &state)
 		})
 	})
 	if err := g.Wait(); err != nil {

@@ -1,7 +1,9 @@
 package readmodel_test
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -107,7 +109,7 @@ func compare(t *testing.T, rt rapid.TB, store *readmodel.Store, want *projection
 			users = append(users, projection.UserKey{App: app, UserID: u})
 		}
 	}
-	inboxes, err := store.Inboxes(t.Context(), users)
+	inboxes, err := store.Inboxes(t.Context(), users, math.MaxInt)
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -294,6 +296,32 @@ func TestStore_TakesManyLongKeys(t *testing.T) {
 		got, err := store.Users(t.Context(), ask)
 		if err != nil || len(got) != len(keys) {
 			t.Errorf("%s: %d of %d users, %v", name, len(got), len(keys), err)
+		}
+	}
+}
+
+// TestStore_ReadsNoMoreThanSoManyAtOnce asks for inboxes that are too much together, and then
+// for one of them.
+func TestStore_ReadsNoMoreThanSoManyAtOnce(t *testing.T) {
+	const most = 10_000
+	store, m := open(t), projection.NewModel()
+	users := []projection.UserKey{{App: "demo", UserID: "ann"}, {App: "demo", UserID: "bob"}}
+	for _, u := range users {
+		for i := range most + 1 {
+			m.State(projection.Key{App: u.App, Owner: u.UserID, ConversationID: fmt.Sprintf("C2C%d", i)}).Known = true
+		}
+	}
+	if err := store.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // a load that was broken off leaves a connection that can be used
+		var refused interface{ TooMany() bool }
+		if _, err := store.Inboxes(t.Context(), users, most); !errors.As(err, &refused) || !refused.TooMany() {
+			t.Fatalf("got %v, want that they are too many", err)
+		}
+		got, err := store.Inboxes(t.Context(), users[:1], most)
+		if n := len(got[users[0]]); err != nil || n != most+1 {
+			t.Fatalf("alone: %d conversations, %v", n, err)
 		}
 	}
 }

@@ -184,6 +184,8 @@ func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, 
 		return err
 	}
 	defer release()
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	rows, err := s.conn.Query(ctx, query)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", t.from, err)
@@ -202,6 +204,7 @@ func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, 
 			return fmt.Errorf("read %s: %w", t.from, err)
 		}
 		if err := visit(&row); err != nil {
+			giveUp() // else closing reads the rest
 			return fmt.Errorf("read %s: %w", t.from, err)
 		}
 	}
