@@ -42,19 +42,18 @@ func (q *query) loadProfile(ctx context.Context) (*profiled, error) {
 	}
 	var states map[projection.Key]*projection.State
 	var groups map[projection.GroupKey]*projection.GroupProfile
-	var apps map[string]*projection.App
+	var app projection.App
 	g, gctx := errgroup.WithContext(ctx)
 	fetch(gctx, g, q.cache.loads.fullStates, stateKeys, &states)
 	fetch(gctx, g, q.cache.loads.fullGroups, groupKeys, &groups)
-	fetch(gctx, g, q.cache.loads.apps, []string{q.app}, &apps)
+	g.Go(func() (err error) {
+		app, err = q.cache.appFor(gctx, q)
+		return err
+	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 
-	var app projection.App
-	if found := apps[q.app]; found != nil {
-		app = *found
-	}
 	rules := app.Rules(q.now)
 	c, ok := projection.NewConversation(q.userID, q.conversationID, states[ownKey], states[sharedKey], groups[groupKey])
 	if !ok || !c.Known(rules) {
@@ -66,6 +65,18 @@ func (q *query) loadProfile(ctx context.Context) (*profiled, error) {
 		return nil, err
 	}
 	return &profiled{c, d, rules}, nil
+}
+
+// appFor gives what concerns all conversations of a query's app. It is from memory while lists
+// are: an app may have erased more users than are to be loaded for each profile.
+func (c *cache) appFor(ctx context.Context, q *query) (projection.App, error) {
+	e := c.apps.hold(q.app)
+	defer c.apps.drop(q.app)
+	if err := c.apps.refresh(ctx, c.demand(q.begin), []string{q.app}, []*entry[projection.App]{e}); err != nil {
+		return projection.App{}, err
+	}
+	app, _ := e.read()
+	return app, nil
 }
 
 // profileDetails loads what the profile shows beyond the registers.

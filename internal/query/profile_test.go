@@ -1,6 +1,8 @@
 package query
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,5 +111,39 @@ func TestProfile_Known(t *testing.T) {
 	}
 	if code, _ := f.ask("profile", `{"userID":"zoe","conversationID":"@TIM#SYSTEM"}`); code != "404" {
 		t.Errorf("an unknown user's: %s", code)
+	}
+}
+
+// TestProfile_LoadsItsAppOnce holds that who was erased is not loaded for each profile, and is
+// heard of.
+func TestProfile_LoadsItsAppOnce(t *testing.T) {
+	m := some()
+	f := startFollowing(t, m, always{})
+	f.list(`{"userID":"ann"}`)
+	var loads atomic.Int64
+	m.intercept(func(_ context.Context, name string) error {
+		if name == "apps" {
+			loads.Add(1)
+		}
+		return nil
+	})
+	const request = `{"userID":"ann","conversationID":"C2Cben"}`
+	for range 3 {
+		if code, body := f.ask("profile", request); code != "0" {
+			t.Fatalf("got %s %s", code, body)
+		}
+	}
+	erased := &events.UserErased{UserID: "ben"}
+	m.fold(ago(0), erased)
+	f.worker.Apply(modelOf(ago(0), erased), nil)
+	if code, body := f.ask("profile", request); code != "404" {
+		t.Errorf("with somebody who was erased: got %s %s", code, body)
+	}
+	if n := loads.Load(); n != 0 {
+		t.Errorf("%d loads of the app, want none", n)
+	}
+	f.worker.Lost()
+	if code, body := f.ask("profile", request); code != "404" || loads.Load() != 1 {
+		t.Errorf("after a loss: got %s %s and %d loads of the app, want 1", code, body, loads.Load())
 	}
 }
