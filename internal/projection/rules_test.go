@@ -29,10 +29,10 @@ func inGroup(t *testing.T, own, shared projection.State) projection.Conversation
 	return c
 }
 
-// TestConversation_NamesTheNewestMentions has far more than are named, in days that are not
 // mostNamed is how many mentions a list names, by the contract.
 const mostNamed = 20
 
+// TestConversation_NamesTheNewestMentions has far more than are named, in days that are not
 // in the order of their sequences.
 func TestConversation_NamesTheNewestMentions(t *testing.T) {
 	const days, messages = 7, 10_000
