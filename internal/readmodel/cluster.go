@@ -127,6 +127,8 @@ func clusterSettings(insertQuorum string) clickhouse.Settings {
 		// Nor is another one asked because the first is slow (hedged requests).
 		"load_balancing": "in_order", "prefer_localhost_replica": 0, "use_hedged_requests": 0,
 		"insert_quorum": insertQuorum, "insert_quorum_parallel": 1,
+		// Since 26.2 this decides whether equal blocks are written, whatever insert_deduplicate says.
+		"deduplicate_insert": "disable",
 		// Who asks for keys, however many, asks the shards that have them, and nobody else.
 		"optimize_skip_unused_shards": 1, "optimize_skip_unused_shards_limit": 1_000_000,
 		// A set in a condition is of all shards. Each of them asks for it: made once and

@@ -261,6 +261,50 @@ func TestCluster_CopiesAndCompares(t *testing.T) {
 	}
 }
 
+// TestCluster_WritesEqualBlocks has tables remember which blocks they have had, as replicated
+// ones do, lose what was in them, and get the same once more.
+func TestCluster_WritesEqualBlocks(t *testing.T) {
+	store := openIn(t, sandbox.Cluster)
+	conn := sandboxtest.ClickHouse(t)
+	each := func(statement string) {
+		t.Helper()
+		rows, err := conn.Query(t.Context(), "SELECT name FROM system.tables WHERE database = '"+store.Database()+"' AND endsWith(engine, 'MergeTree')")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.Exec(t.Context(), fmt.Sprintf(statement, store.Database()+"."+name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each("ALTER TABLE %s MODIFY SETTING non_replicated_deduplication_window = 100")
+	list := []events.Event{
+		sent("demo", time.Unix(1e9, 0), events.Group("g"), "ann", 1, "e1"),
+		{ID: "e2", App: "demo", Time: 1e15, Body: &events.MessageRecalled{Conversation: events.Group("g"), Sequence: 1}},
+		{ID: "e3", App: "demo", Time: 1e15, Body: &events.AppPlanChanged{MaxConversations: 7}},
+		{ID: "e4", App: "demo", Time: 1e15, Body: &events.UserErased{UserID: "bob"}},
+	}
+	for range 2 {
+		if err := store.Write(t.Context(), fold(list)); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, t, store, fold(list))
+		if diff := cmp.Diff(countActivity(list), readActivity(t, t, store, "")); diff != "" {
+			t.Errorf("activity (-want +got):\n%s", diff)
+		}
+		each("ALTER TABLE %s DELETE WHERE 1 SETTINGS mutations_sync = 2")
+	}
+}
+
 // TestCluster_TellsWhichHostLacksTables is what is shown when a host was added.
 func TestCluster_TellsWhichHostLacksTables(t *testing.T) {
 	store := openIn(t, sandbox.Cluster)

@@ -71,6 +71,8 @@ func TestServer_SettingsAreItsOwn(t *testing.T) {
 			otherwise[name] = "random"
 		case "allow":
 			otherwise[name] = "deny"
+		case "disable":
+			otherwise[name] = "enable"
 		default: // a number
 			otherwise[name] = "0"
 		}
