@@ -2,9 +2,11 @@ package readmodel
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -26,7 +28,14 @@ func (c Config) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &boundedConn{conn, c.WriteTimeout}, nil
+	bounded, under := &boundedConn{conn, c.WriteTimeout}, conn
+	if secured, ok := conn.(*tls.Conn); ok {
+		under = secured.NetConn()
+	}
+	if socket, ok := under.(syscall.Conn); ok {
+		return socketConn{bounded, socket}, nil
+	}
+	return bounded, nil
 }
 
 // address is one of the configuration's.
@@ -85,4 +94,11 @@ func (c *boundedConn) Write(b []byte) (int, error) {
 func (c *boundedConn) Close() error {
 	_ = c.Conn.Close()
 	return nil
+}
+
+// socketConn shows the client its socket, at which it looks before it takes a connection out of
+// its pool: those that the server has ended meanwhile are passed over.
+type socketConn struct {
+	*boundedConn
+	syscall.Conn
 }
