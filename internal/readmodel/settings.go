@@ -22,6 +22,7 @@ func (c Config) settings() clickhouse.Settings {
 		"optimize_on_insert": 0,
 		// All rows that there are, as they are now, and no others: extremes come as two more.
 		"limit": 0, "offset": 0, "extremes": 0, "use_query_cache": 0, "final": 0,
+		"additional_table_filters": "{}", "additional_result_filter": "",
 		// A query that goes beyond a bound fails. By "break" it ends as if that were all, and an
 		// INSERT is acknowledged with what it had by then.
 		"timeout_overflow_mode": "throw", "timeout_overflow_mode_leaf": "throw",

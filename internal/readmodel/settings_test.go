@@ -34,10 +34,12 @@ func TestServer_AnAnswerIsWholeWhateverTheAccountHasSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, profile := range map[string]map[string]string{
-		"limit":  {"limit": "7"},
-		"offset": {"limit": "1000", "offset": "7"},
-		"read":   {"max_rows_to_read": "10", "read_overflow_mode": "break", "max_block_size": "1"},
-		"result": {"max_result_rows": "7", "result_overflow_mode": "break", "max_block_size": "1"},
+		"limit":             {"limit": "7"},
+		"offset":            {"limit": "1000", "offset": "7"},
+		"read":              {"max_rows_to_read": "10", "read_overflow_mode": "break", "max_block_size": "1"},
+		"result":            {"max_result_rows": "7", "result_overflow_mode": "break", "max_block_size": "1"},
+		"filter":            {"additional_result_filter": "0"},
+		"filter of a table": {"additional_table_filters": "{'" + store.Database() + ".registers': 'register != 1'}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, err := readmodel.Open(readmodeltest.WithProfile(t, config, profile))
@@ -71,6 +73,10 @@ func TestServer_SettingsAreItsOwn(t *testing.T) {
 			otherwise[name] = "random"
 		case "allow":
 			otherwise[name] = "deny"
+		case "":
+			otherwise[name] = "0"
+		case "{}":
+			otherwise[name] = "{'system.settings': '0'}"
 		case "disable":
 			otherwise[name] = "enable"
 		default: // a number
