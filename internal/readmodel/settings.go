@@ -12,9 +12,10 @@ import (
 func (c Config) settings() clickhouse.Settings {
 	settings := clickhouse.Settings{
 		// A read after the acknowledgement must see the rows, whatever the server's defaults.
-		"async_insert":                     0,
-		"distributed_foreground_insert":    1,
-		"materialized_views_ignore_errors": 0,
+		"async_insert":                  0,
+		"distributed_foreground_insert": 1,
+		// And what views make of them, or there is no acknowledgement.
+		"materialized_views_ignore_errors": 0, "ignore_materialized_views_with_dropped_target_table": 0,
 		// Equal blocks are not the same block: a repeat is meant to be written.
 		"insert_deduplicate": 0,
 		// The rows of a block have hardly a key in common: looking for those that do at each

@@ -1,9 +1,11 @@
 package readmodel_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox"
+	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
 // TestServer_AnAnswerIsWholeWhateverTheAccountHasSet has settings profiles end answers early.
@@ -99,5 +102,39 @@ func TestServer_SettingsAreItsOwn(t *testing.T) {
 		if got[name] != want[name] {
 			t.Errorf("%s: got %q, want %q", name, got[name], want[name])
 		}
+	}
+}
+
+// TestServer_NoViewIsPassedOver has a profile pass over a view whose table is away.
+func TestServer_NoViewIsPassedOver(t *testing.T) {
+	config := readmodeltest.Config(t)
+	made := readmodeltest.New(t, config).Generation(1)
+	server, err := readmodel.Open(readmodeltest.WithProfile(t, config, map[string]string{"ignore_materialized_views_with_dropped_target_table": "1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	store, conn := server.Generation(1), sandboxtest.ClickHouse(t)
+	list := []events.Event{sent("demo", time.Unix(1e9, 0), events.Group("g"), "ann", 1, "e1"), sent("demo", time.Unix(1e9, 0), events.Group("g"), "ann", 2, "e2")}
+	if err := store.Write(t.Context(), fold(list[:1])); err != nil {
+		t.Fatal(err)
+	}
+	alter := func(verb string) {
+		t.Helper()
+		if err := conn.Exec(t.Context(), verb+" TABLE "+made.Database()+".activity"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter("DETACH")
+	failed := (*readmodel.Error)(nil)
+	if err := store.Write(t.Context(), fold(list[1:])); !errors.As(err, &failed) || !failed.Away {
+		t.Errorf("a view has no table: got %v, want that ClickHouse is away", err)
+	}
+	alter("ATTACH")
+	if err := store.Write(t.Context(), fold(list[1:])); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(countActivity(list), readActivity(t, t, made, "")); diff != "" {
+		t.Errorf("activity (-want +got):\n%s", diff)
 	}
 }
