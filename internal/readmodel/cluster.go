@@ -124,8 +124,8 @@ func clusterSettings(insertQuorum string) clickhouse.Settings {
 	return clickhouse.Settings{
 		// Acknowledged must mean visible to whoever asks another host: whoever reads and
 		// whoever writes takes the same replica of a shard, the first one that is there.
-		// Nor is another one asked because the first is slow (hedged requests).
-		"load_balancing": "in_order", "prefer_localhost_replica": 0, "use_hedged_requests": 0,
+		// Nor is another one asked because the first is slow (hedged requests), or beside it.
+		"load_balancing": "in_order", "prefer_localhost_replica": 0, "use_hedged_requests": 0, "enable_parallel_replicas": 0,
 		"insert_quorum": insertQuorum, "insert_quorum_parallel": 1,
 		// Since 26.2 this decides whether equal blocks are written, whatever insert_deduplicate says.
 		"deduplicate_insert": "disable",
