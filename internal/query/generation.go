@@ -135,9 +135,13 @@ func (w *Worker) fail(generation int) (wait time.Duration) {
 	return wait
 }
 
+// lookTimeout is the longest wait for the registry. It does not hang on how often is
+// looked: a ClickHouse that is slow at the start would never be asked for anything.
+const lookTimeout = 5 * time.Second
+
 // look finds out which generation is read, and turns to it.
 func (w *Worker) look(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, w.cfg.GenerationInterval)
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	number, err := w.generations.Current(looking)
 	if err != nil {

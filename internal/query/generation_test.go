@@ -270,7 +270,8 @@ func TestGeneration_LeavesOut(t *testing.T) {
 	shows("C2Cben C2Ccid")
 }
 
-// TestGeneration_UnknownAtStart begins when ClickHouse is away.
+// TestGeneration_UnknownAtStart begins when ClickHouse is away, and asks it for nothing
+// before it knows of which generation.
 func TestGeneration_UnknownAtStart(t *testing.T) {
 	store := some()
 	var known atomic.Bool
@@ -284,17 +285,48 @@ func TestGeneration_UnknownAtStart(t *testing.T) {
 		Store: func(number int) Store {
 			if number == 0 {
 				m := newMemory()
-				m.intercept(func(context.Context, string) error { return away{errors.New("no server")} })
+				m.intercept(func(_ context.Context, name string) error {
+					t.Errorf("nobody knows which generation is read, and %s are asked for", name)
+					return errors.New("no such generation")
+				})
 				return m
 			}
 			return store
 		},
 		LeftOut: nothingLeftOut,
 	}, always{}, func(c *Config) { c.GenerationInterval = time.Millisecond })
-	f.refuses("list", `{"userID":"ann"}`, "503", "the store is not available, ask again later")
+	for operation, request := range map[string]string{
+		"list": `{"userID":"ann"}`, "unread": `{"userID":"ann"}`, "profile": `{"userID":"ann","conversationID":"C2Cbob"}`,
+	} {
+		f.refuses(operation, request, "503", "the store is not available, ask again later")
+	}
 	known.Store(true)
 	f.reads(1)
 	f.list(`{"userID":"ann"}`)
+}
+
+// TestGeneration_SlowRegistry begins with a ClickHouse that takes longer to say which
+// generation is read than the time between two looks.
+func TestGeneration_SlowRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := DefaultConfig()
+		w := New(cfg, &nats.Conn{}, Generations{
+			Current: func(ctx context.Context) (int, error) {
+				select {
+				case <-time.After(2 * cfg.GenerationInterval):
+					return 1, nil
+				case <-ctx.Done():
+					return 0, ctx.Err()
+				}
+			},
+			Store:   func(int) Store { return newMemory() },
+			LeftOut: nothingLeftOut,
+		}, func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.look(t.Context())
+		if g := w.cache().generation; g != 1 {
+			t.Errorf("generation %d is read, want 1", g)
+		}
+	})
 }
 
 // TestCache_Bound holds less, and then more again.

@@ -68,6 +68,9 @@ func (w *Worker) accept(j *job) *replyError {
 	if len(j.data) > w.cfg.MaxRequestBytes {
 		return badRequest("request of %d bytes: expected at most %d", len(j.data), w.cfg.MaxRequestBytes)
 	}
+	if w.cache().generation == 0 { // nobody knows yet what to ask ClickHouse for
+		return errStoreAway
+	}
 	if refused := w.takeInHand(j); refused != nil {
 		return refused
 	}

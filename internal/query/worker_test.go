@@ -133,6 +133,7 @@ func TestWorker_Overload(t *testing.T) {
 // Whoever has a reply may ask the next thing: there must be room for it by then.
 func TestWorker_LeavesBeforeItReplies(t *testing.T) {
 	w := New(DefaultConfig(), connect(t, startServer(t, 0)), Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.look(t.Context())
 	var taken []int64
 	e := w.endpoints[0]
 	e.seconds = prometheus.ObserverFunc(func(float64) { taken = append(taken, w.hall.taken.Load()) }) // as the reply goes out
