@@ -118,7 +118,10 @@ func tellRebuild(s *screen, log *slog.Logger) func(rebuild.Progress) {
 			s.show(part(p.Done, p.Total), text)
 			return
 		}
-		line := log.With("generation", p.Generation, "done", p.Done, "of", p.Total, "per_second", int(p.Rate), "left", left.String())
+		line := log.With("generation", p.Generation, "done", p.Done, "of", p.Total, "per_second", int(p.Rate))
+		if p.Rate > 0 { // else nobody knows
+			line = line.With("left", left.String())
+		}
 		if len(p.Waiting) > 0 {
 			line = line.With("waiting_for_projectors_of", len(p.Waiting), "first", p.Waiting[0].String())
 		}

@@ -67,7 +67,8 @@ func TestScreen_Terminal(t *testing.T) {
 	}
 }
 
-// TestScreen_File logs how far it is where there is no terminal.
+// TestScreen_File logs how far it is where there is no terminal, and how long it still takes
+// only if that is known.
 func TestScreen_File(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -82,7 +83,7 @@ func TestScreen_File(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `level=INFO msg="new generation"
-level=INFO msg=rebuilding generation=2 done=0 of=0 per_second=0 left=0s waiting_for_projectors_of=1 first=chat.state/1
+level=INFO msg=rebuilding generation=2 done=0 of=0 per_second=0 waiting_for_projectors_of=1 first=chat.state/1
 level=INFO msg=meanwhile
 level=INFO msg=rebuilding generation=2 done=310 of=1000 per_second=50 left=14s
 level=INFO msg=rebuilding generation=2 done=1000 of=1000 per_second=50 left=0s
