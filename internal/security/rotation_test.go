@@ -38,13 +38,6 @@ func TestRotation_ClickHouse(t *testing.T) {
 			t.Errorf("%s: %v: it is away: %t", when, err, away(err))
 		}
 	}
-	// cut cuts the connection, which is noticed when it is used.
-	cut := func() {
-		w.engineTLS.cut()
-		if err := s.Check(t.Context()); !away(err) {
-			t.Errorf("over a connection that is cut: %v", err)
-		}
-	}
 	check("at first", "")
 
 	other := tlstest.NewCA(t)
@@ -53,7 +46,7 @@ func TestRotation_ClickHouse(t *testing.T) {
 	w.secrets["clickhouse-query"] = secret()
 	w.engine.SetAccounts(w.storeAccounts())
 	check("over the connection that is there", "")
-	cut()
+	w.engineTLS.cut()
 	check("when the server has changed", "x509")
 	w.files.Write(t, other, other.Issue(t, "client"))
 	check("when the certificates have", "Authentication failed")
@@ -62,8 +55,8 @@ func TestRotation_ClickHouse(t *testing.T) {
 	}
 	w.put("clickhouse-query", w.secrets["clickhouse-query"])
 	check("when the password has", "")
-	cut()
 	w.put("username", "projector")
+	w.engineTLS.cut()
 	check("when it is another's name", "Authentication failed")
 	w.put("clickhouse-query", w.secrets["clickhouse-projector"])
 	check("and password", "")
