@@ -54,15 +54,19 @@ func newDeadLetter(p *partition, m kafka.Message, cause *events.Error) *deadLett
 	return &deadLetter{partition: p, offset: m.Offset, key: m.Key, value: m.Value, headers: headers, bytes: size(m.Key, m.Value, headers)}
 }
 
-// letterOverhead is about what a dead letter costs beside its texts, in memory and on the wire.
-const letterOverhead = 128
+// letterOverhead is about what a dead letter costs beside its texts, in memory and on the wire,
+// and headerOverhead what each header does, in memory alone.
+const (
+	letterOverhead = 128
+	headerOverhead = 40
+)
 
 // size is what a dead letter costs with all its headers, ours included: of a
 // flood of tiny bad records they are nearly all of it.
 func size(key, value []byte, headers []kafka.Header) int {
 	n := letterOverhead + len(key) + len(value)
 	for _, h := range headers {
-		n += len(h.Key) + len(h.Value)
+		n += headerOverhead + len(h.Key) + len(h.Value)
 	}
 	return n
 }

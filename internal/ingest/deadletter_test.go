@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -430,3 +431,11 @@ func TestConsumer_UnexpectedDecoderError(t *testing.T) {
 type decoderFunc func(events.Record) (events.Event, error)
 
 func (f decoderFunc) Decode(r events.Record) (events.Event, error) { return f(r) }
+
+// TestDeadLetters_CountHeaders has headers without a text count for what they take.
+func TestDeadLetters_CountHeaders(t *testing.T) {
+	headers := make([]kafka.Header, 1000)
+	if got, least := size(nil, nil, headers), len(headers)*int(unsafe.Sizeof(headers[0])); got < least {
+		t.Errorf("%d bytes, want at least %d", got, least)
+	}
+}

@@ -17,6 +17,10 @@ import (
 // a batch may hold gigabytes.
 const maxUnpackedBytes = 64 << 20
 
+// maxHeaders bounds the headers of a record: two bytes of a batch make one, which takes
+// twenty times as many in memory.
+const maxHeaders = 1 << 16
+
 // recordBatch is a sound batch, as long as its response is in memory.
 type recordBatch struct {
 	batchHeader
@@ -79,7 +83,11 @@ func (c *cursor) record(b batchHeader) (m kafka.Message, err error) {
 	at := b.base + r.varint()
 	m.Offset = b.first + r.varint()
 	key, value := r.bytes(r.varint()), r.bytes(r.varint())
-	for n := r.varint(); n > 0 && !r.short; n-- {
+	headers := r.varint()
+	if headers > maxHeaders {
+		return m, fmt.Errorf("it has %d headers, expected at most %d", headers, maxHeaders)
+	}
+	for n := headers; n > 0 && !r.short; n-- {
 		name := string(r.bytes(r.varint()))
 		m.Headers = append(m.Headers, kafka.Header{Key: name, Value: bytes.Clone(r.bytes(r.varint()))})
 	}

@@ -124,7 +124,8 @@ func TestRecords_Malformed(t *testing.T) {
 		{"offset behind", varints(8, 0, 0, 3, 1, "k", 1, "v", 0), 1, "its offset is 13"},
 		{"key", varints(8, 0, 0, 0, 100, "k", 1, "v", 0), 1, "unexpected EOF"},
 		{"value", varints(8, 0, 0, 0, 1, "k", -2, "v", 0), 1, "unexpected EOF"},
-		{"headers", varints(12, 0, 0, 0, 1, "k", 1, "v", 1<<33), 1, "unexpected EOF"},
+		{"headers", varints(9, 0, 0, 0, 1, "k", 1, "v", 100), 1, "unexpected EOF"},
+		{"more headers than may be", varints(12, 0, 0, 0, 1, "k", 1, "v", 1<<33), 1, "it has 8589934592 headers, expected at most 65536"},
 		{"number", append(varints(18), bytes.Repeat([]byte{0xff}, 18)...), 1, "unexpected EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
