@@ -35,10 +35,17 @@ const (
 	areSet = hasPinned | hasRemindType | hasMarks | hasGroups | hasCustomData | hasDraft | hasRemark | hasMember
 )
 
-// AppendCompact appends the compact form of s, without a large payload and the operator
-// of a membership, which lists never show.
+// AppendCompact appends the compact form of s, without what no list will ever show: a large
+// payload, the operator of a membership, and the messages and mentions that the owner has
+// read, which are all but a few of a conversation of years.
 func (s *State) AppendCompact(dst []byte) []byte {
-	w, own := compactWriter{dst}, s.Settings()
+	w, own, read := compactWriter{dst}, s.Settings(), s.read()
+	mentions := 0
+	for _, m := range s.Mentions {
+		if m.Sequence > read {
+			mentions++
+		}
+	}
 	var mask uint64
 	for _, part := range []struct {
 		bit uint64
@@ -48,7 +55,7 @@ func (s *State) AppendCompact(dst []byte) []byte {
 		{hasSequences, s.LastSequence != 0 || s.EditedSequence != 0},
 		{hasDays, len(s.Days) > 0},
 		{hasRecalled, len(s.Recalled) > 0},
-		{hasMentions, len(s.Mentions) > 0},
+		{hasMentions, mentions > 0},
 		{isKnown, s.Known},
 		{hasRead, s.Read != ReadMark{}},
 		{hasPeerRead, s.PeerRead != ReadMark{}},
@@ -85,18 +92,20 @@ func (s *State) AppendCompact(dst []byte) []byte {
 		w.number(uint64(len(s.Days)))
 		for _, d := range s.Days {
 			w.signed(int64(d.Day))
-			w.sequences(d.Counted)
-			w.sequences(d.Uncounted)
+			w.sequences(d.Counted.above(read))
+			w.sequences(d.Uncounted.above(read))
 		}
 	}
 	if mask&hasRecalled != 0 {
 		w.sequences(s.Recalled)
 	}
 	if mask&hasMentions != 0 {
-		w.number(uint64(len(s.Mentions)))
+		w.number(uint64(mentions)) // not negative
 		for _, m := range s.Mentions {
-			w.signed(int64(m.Day))
-			w.number(m.Sequence)
+			if m.Sequence > read {
+				w.signed(int64(m.Day))
+				w.number(m.Sequence)
+			}
 		}
 	}
 	for _, mark := range []struct {

@@ -11,7 +11,8 @@ import (
 	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
 
-// TestState_Compact holds that the compact form keeps all but large payloads and operators.
+// TestState_Compact holds that the compact form keeps all but large payloads, operators, and
+// what the owner has read.
 func TestState_Compact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		for k, want := range fold(projectiontest.Events(t, 60)...).States {
@@ -27,7 +28,7 @@ func TestState_Compact(t *testing.T) {
 				set.Member.Value.OperatorID = ""
 				light.Set = &set
 			}
-			wantSame(t, "state of "+k.Owner+" "+k.ConversationID, &light, &got)
+			wantSame(t, "state of "+k.Owner+" "+k.ConversationID, unread(&light), unread(&got))
 
 			for n := range compact {
 				if got.DecodeCompact(compact[:n]) == nil {
@@ -39,6 +40,86 @@ func TestState_Compact(t *testing.T) {
 			}
 		}
 	})
+}
+
+// unread is a state without the messages and mentions that its owner has read.
+func unread(s *projection.State) *projection.State {
+	read, left := max(s.Read.Sequence, s.Sent, s.Deleted, s.Cleared), *s
+	above := func(set projection.Sequences) (left projection.Sequences) {
+		for v := range set.All() {
+			if v > read {
+				left.Add(v)
+			}
+		}
+		return left
+	}
+	left.Days, left.Mentions = nil, nil
+	for _, d := range s.Days {
+		left.Days = append(left.Days, projection.Day{Day: d.Day, Counted: above(d.Counted), Uncounted: above(d.Uncounted)})
+	}
+	for _, m := range s.Mentions {
+		if m.Sequence > read {
+			left.Mentions = append(left.Mentions, m)
+		}
+	}
+	return &left
+}
+
+// TestState_CompactAnswersTheSame has every state in its compact form between any two events,
+// as those in a query worker's memory are, and compares the lists.
+func TestState_CompactAnswersTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := projectiontest.Events(t, 60)
+		whole, kept := fold(all...), fold(all...)
+		kept.States = map[projection.Key]*projection.State{}
+		for _, e := range shuffled(t, all) {
+			for k, s := range fold(e).States {
+				if kept.States[k] == nil {
+					kept.States[k] = &projection.State{}
+				}
+				kept.States[k].Merge(s)
+				if err := kept.States[k].DecodeCompact(string(kept.States[k].AppendCompact(nil))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, app := range projectiontest.Apps {
+			want, got := projectiontest.NewReader(app, whole, projectiontest.Now), projectiontest.NewReader(app, kept, projectiontest.Now)
+			for _, user := range projectiontest.Users {
+				for _, f := range plainFilters {
+					wantEqual(t, "list of "+user+", filter "+encode(t, f), encode(t, want.List(user, f)), encode(t, got.List(user, f)))
+				}
+			}
+		}
+	})
+}
+
+// TestState_CompactForgetsWhatIsRead holds that what a conversation takes does not grow with
+// the messages that its owner has read, whose sequences may be a clock's.
+func TestState_CompactForgetsWhatIsRead(t *testing.T) {
+	const messages, second, unread = 10_000, 1_000_000, 3
+	var s projection.State
+	for i := range uint64(messages) {
+		day := events.Day(i / 1000)
+		if i%1000 == 0 {
+			s.Days = append(s.Days, projection.Day{Day: day})
+		}
+		s.Days[day].Counted.Add(i * second)
+		s.Days[day].Uncounted.Add(i*second + 1)
+		s.Mentions = append(s.Mentions, projection.Mention{Day: day, Sequence: i * second})
+	}
+	s.Sent = (messages - 1 - unread) * second
+	var got projection.State
+	compact := s.AppendCompact(nil)
+	if err := got.DecodeCompact(string(compact)); err != nil {
+		t.Fatal(err)
+	}
+	if most := 200; len(compact) > most {
+		t.Errorf("%d bytes, expected at most %d", len(compact), most)
+	}
+	if last := got.Days[len(got.Days)-1]; last.Counted.Len() != unread || len(got.Mentions) != unread {
+		t.Errorf("%d messages and %d mentions are left, expected %d", last.Counted.Len(), len(got.Mentions), unread)
+	}
 }
 
 // TestState_CompactIsSmall holds a usual conversation to the bound that memory is planned with.

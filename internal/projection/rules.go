@@ -136,7 +136,7 @@ func (c *Conversation) Hidden() bool {
 
 // Read is the sequence up to which the user has read everything.
 func (c *Conversation) Read() uint64 {
-	read := max(c.Own.Read.Sequence, c.Own.Sent, c.Own.Deleted, c.Own.Cleared)
+	read := c.Own.read()
 	if m := c.Own.Settings().Member.Value; m.Status == events.StatusJoined {
 		read = max(read, m.JoinSequence)
 	}

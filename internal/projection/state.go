@@ -137,6 +137,10 @@ func (s *State) Merge(other *State) {
 	}
 }
 
+// read is the sequence up to which the owner has read everything, whatever membership says.
+// It never falls.
+func (s *State) read() uint64 { return max(s.Read.Sequence, s.Sent, s.Deleted, s.Cleared) }
+
 // show makes a message the head if it is greater than the one that is.
 func (s *State) show(h *Head) {
 	if h != nil && (s.Head == nil || s.Head.compare(h) < 0) {
