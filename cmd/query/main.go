@@ -54,6 +54,7 @@ func (c *config) register(f *lifecycle.Flags) {
 	f.Bytes(&c.query.MaxRequestBytes, "max-request-bytes", "Greatest request.")
 	f.Int(&c.query.LoadConcurrency, "load-concurrency", "Most cohorts of requests that are loaded for at one time, and most reads of one kind from ClickHouse.")
 	f.Duration(&c.query.LoadPatience, "load-patience", "How long a cohort that is not full waits for more requests while another is under way.")
+	f.Duration(&c.query.LoadLinger, "load-linger", "How long a cohort goes on being loaded for when all of its requests have timed out: who asks again finds what it brings.")
 	f.Int(&c.query.BatchInboxes, "batch-inboxes", "Most requests in a cohort, and most users whose inboxes one read asks for.")
 	f.Int(&c.query.BatchKeys, "batch-keys", "Most keys of anything else that one read asks for.")
 	f.Bytes(&c.query.CacheBytes, "cache-bytes", "About how much memory may hold of the read model.")

@@ -12,20 +12,23 @@ import (
 // batcher makes one call of the keys that many requests ask for at the same
 // moment. A batch starts as soon as one of the slots is free, so that a lone
 // request waits for nothing and a herd waits for one call. It may be patient:
-// then a small one waits a while for others to come as long as a call is under way.
+// then a small one waits a while for others to come as long as a call is under way. And its
+// calls may linger when all who waited have left, if they leave something behind for those
+// who ask again: else what takes longer than anybody waits would never be done.
 //
 // A request joins only batches that have not started: what was loaded for it
 // was read after it came.
 type batcher[K comparable, V any] struct {
 	load     loadFunc[K, V]
-	maxKeys  int           // in one call
-	slots    int           // calls at the same time
-	patience time.Duration // that a batch which is not full has while a call is under way
+	maxKeys  int                  // in one call
+	slots    int                  // calls at the same time
+	patience time.Duration        // that a batch which is not full has while a call is under way
+	linger   func() time.Duration // that a call goes on when nobody waits for it any more; nil: none
 
 	mu      sync.Mutex
-	running int
-	waiting []*batch[K, V]     // not started, first in, first out
-	places  map[K]*batch[K, V] // where each key of the waiting batches is
+	running map[*batch[K, V]]*time.Timer // until those are cancelled that nobody waits for
+	waiting []*batch[K, V]               // not started, first in, first out
+	places  map[K]*batch[K, V]           // where each key of the waiting batches is
 }
 
 // loadFunc loads keys; what does not exist is absent. It must return soon after its context is done.
@@ -43,7 +46,7 @@ type batch[K comparable, V any] struct {
 }
 
 func newBatcher[K comparable, V any](load loadFunc[K, V], maxKeys, slots int) *batcher[K, V] {
-	return &batcher[K, V]{load: load, maxKeys: maxKeys, slots: slots, places: map[K]*batch[K, V]{}}
+	return &batcher[K, V]{load: load, maxKeys: maxKeys, slots: slots, running: map[*batch[K, V]]*time.Timer{}, places: map[K]*batch[K, V]{}}
 }
 
 // get gives what exists of keys. The values are shared with other callers: read only.
@@ -117,7 +120,7 @@ func (b *batcher[K, V]) room() *batch[K, V] {
 	}
 	fresh := &batch[K, V]{done: make(chan struct{}), late: new(bool)}
 	b.waiting = append(b.waiting, fresh)
-	if b.patience > 0 && b.running > 0 {
+	if b.patience > 0 && len(b.running) > 0 {
 		late := fresh.late // and not the batch, which the timer would keep with all that it brings
 		time.AfterFunc(b.patience, func() {
 			b.mu.Lock()
@@ -129,19 +132,34 @@ func (b *batcher[K, V]) room() *batch[K, V] {
 	return fresh
 }
 
-// leave says that a caller waits no longer. What nobody waits for is cancelled, or forgotten
-// at once: it might be long until its turn.
+// leave says that a caller waits no longer. What nobody waits for is cancelled after a while,
+// or, before it has begun, forgotten at once: it might be long until its turn.
 func (b *batcher[K, V]) leave(batches map[*batch[K, V]]struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for left := range batches {
 		left.callers--
+		_, runs := b.running[left]
 		switch {
 		case left.callers > 0:
-		case left.cancel != nil:
-			left.cancel()
-		default:
+		case left.cancel == nil:
 			b.forget(slices.Index(b.waiting, left))
+		case runs && b.linger != nil:
+			b.running[left] = time.AfterFunc(b.linger(), left.cancel)
+		default:
+			left.cancel()
+		}
+	}
+}
+
+// hurry has no call go on for nobody from now on.
+func (b *batcher[K, V]) hurry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.linger = nil
+	for running, left := range b.running {
+		if left != nil {
+			running.cancel()
 		}
 	}
 }
@@ -156,13 +174,13 @@ func (b *batcher[K, V]) forget(i int) {
 
 // start starts waiting batches while slots are free. b.mu is held.
 func (b *batcher[K, V]) start() {
-	for b.running < b.slots && len(b.waiting) > 0 {
+	for len(b.running) < b.slots && len(b.waiting) > 0 {
 		next := b.waiting[0]
-		if b.patience > 0 && b.running > 0 && len(next.keys) < b.maxKeys && !*next.late {
+		if b.patience > 0 && len(b.running) > 0 && len(next.keys) < b.maxKeys && !*next.late {
 			return
 		}
 		b.forget(0)
-		b.running++
+		b.running[next] = nil
 		// The context is no caller's: one that leaves does no harm to the others.
 		ctx, cancel := context.WithCancel(forTraced(context.Background(), next.spans))
 		next.cancel = cancel
@@ -175,8 +193,11 @@ func (b *batcher[K, V]) run(ctx context.Context, running *batch[K, V]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	running.cancel()
+	if left := b.running[running]; left != nil {
+		left.Stop()
+	}
+	delete(b.running, running)
 	running.values, running.err = values, err
 	close(running.done)
-	b.running--
 	b.start()
 }

@@ -265,10 +265,52 @@ func TestBatcher_WhatNobodyWaitsForIsCancelledOrNeverStarts(t *testing.T) {
 		if next.err != nil || next.values[2] != "2 of call 2" {
 			t.Errorf("the next caller got %v, %v", next.values, next.err)
 		}
-		if len(b.places) != 0 || len(b.waiting) != 0 || b.running != 0 {
+		if len(b.places) != 0 || len(b.waiting) != 0 || len(b.running) != 0 {
 			t.Errorf("left behind: %v", b)
 		}
 	})
+}
+
+// TestBatcher_LingersForWhoComesBack has the only caller of a call leave, which goes on for a
+// while, unless it is to hurry.
+func TestBatcher_LingersForWhoComesBack(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		linger      time.Duration
+		hurry, want bool // that it is done
+	}{
+		{name: "long enough", linger: 2 * time.Second, want: true},
+		{name: "not long enough", linger: time.Second / 2},
+		{name: "in a hurry", linger: 2 * time.Second, hurry: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &slow{}
+				b := newBatcher(s.load, 10, 1)
+				b.linger = func() time.Duration { return c.linger }
+				ctx, leave := context.WithCancel(t.Context())
+				left, waiting := ask(ctx, b, 1), ask(t.Context(), b, 2)
+				leave()
+				synctest.Wait()
+				if !errors.Is(left.err, context.Canceled) || left.after != 0 {
+					t.Errorf("who left got %v after %s", left.err, left.after)
+				}
+				if c.hurry {
+					b.hurry()
+				}
+				pass(3 * time.Second)
+				if waiting.err != nil || waiting.values[2] != "2 of call 2" {
+					t.Errorf("the next caller got %v, %v", waiting.values, waiting.err)
+				}
+				if got := s.ended[0] == nil; got != c.want {
+					t.Errorf("the load ended with %v, want it done: %t", s.ended[0], c.want)
+				}
+				if len(b.running) != 0 {
+					t.Errorf("left behind: %v", b)
+				}
+			})
+		})
+	}
 }
 
 // TestBatcher_ForgetsWhoLeaves has callers come and go while nothing can start: only who

@@ -64,6 +64,12 @@ func newCache(cfg Config, generation int, loads *loader, m *metrics) *cache {
 	c.epoch.Store(1)
 	c.cohorts = newBatcher(c.accompany, cfg.BatchInboxes, cfg.LoadConcurrency)
 	c.cohorts.patience = cfg.LoadPatience
+	c.cohorts.linger = func() time.Duration {
+		if c.fault() != "" { // who asks again could not rely on it
+			return 0
+		}
+		return cfg.LoadLinger
+	}
 	c.inboxes = source[projection.UserKey, inbox, map[string]*projection.State]{
 		cache: c, load: loads.inboxes.get, merge: c.mergeInbox, changed: c.reweigh,
 	}

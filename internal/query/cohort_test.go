@@ -202,6 +202,34 @@ func TestWorker_NobodyWaitsForACohort(t *testing.T) {
 	}
 }
 
+// TestWorker_FindsWhatOthersDidNotWaitFor has a list take longer than anybody waits: what is
+// loaded goes on, and who asks again finds it.
+func TestWorker_FindsWhatOthersDidNotWaitFor(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := startFollowing(t, m, always{}, func(c *Config) { c.LoadConcurrency = 1 })
+	leaves, leave := f.askDirectly("ann")
+	if first := []string{<-g.came, <-g.came}; !slices.Contains(first, "inboxes") {
+		t.Fatalf("%q are loaded first, expected inboxes among them", first)
+	}
+	leave()
+	if err := <-leaves; !errors.Is(err, errGone) {
+		t.Errorf("who left: got %v", err)
+	}
+	again := f.send("list", `{"userID":"ann"}`)
+	f.gathered(1)
+	close(g.open)
+	if got := codeOf(<-again); got != "0" {
+		t.Errorf("who asked again: got %s", got)
+	}
+	close(g.came) // whoever has the reply has no load under way
+	for name := range g.came {
+		if name == "inboxes" {
+			t.Error("the inbox is loaded again")
+		}
+	}
+}
+
 var errGone = errors.New("gone")
 
 // askDirectly has the worker answer a request for a list that gives up when it is told

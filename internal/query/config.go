@@ -35,6 +35,9 @@ type Config struct {
 	// LoadPatience is how long a cohort that is not full waits for more requests
 	// while another is under way: two small ones take more than a large one.
 	LoadPatience time.Duration
+	// LoadLinger is how long what a cohort lacks goes on being loaded when all of its requests
+	// have had to give up: those who ask again find it, or wait for the rest of it only.
+	LoadLinger time.Duration
 	// BatchInboxes is the greatest number of requests in a cohort, and of whole
 	// inboxes that one call asks for.
 	BatchInboxes int
@@ -70,6 +73,7 @@ func DefaultConfig() Config {
 		MaxRequestBytes:    256 << 10,
 		LoadConcurrency:    2,
 		LoadPatience:       500 * time.Millisecond,
+		LoadLinger:         10 * time.Second,
 		BatchInboxes:       100,
 		BatchKeys:          8192,
 		CacheBytes:         512 << 20,
@@ -123,6 +127,9 @@ func (c Config) Validate() error {
 	}
 	if c.LoadPatience < 0 {
 		errs = append(errs, fmt.Errorf("load patience %s: expected at least 0", c.LoadPatience))
+	}
+	if c.LoadLinger < 0 {
+		errs = append(errs, fmt.Errorf("load linger %s: expected at least 0", c.LoadLinger))
 	}
 	if c.CacheMaxAge <= 0 {
 		errs = append(errs, fmt.Errorf("cache max age %s: expected more than 0", c.CacheMaxAge))

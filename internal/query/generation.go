@@ -66,6 +66,7 @@ func (c *cache) spared(m *projection.Model, list []events.Event) *projection.Mod
 // discard has a cache hear of nothing any more. Requests that have taken it came
 // before, and see no less than they would have seen then.
 func (w *Worker) discard(c *cache) {
+	c.cohorts.hurry()
 	w.hearing.Lock()
 	defer w.hearing.Unlock()
 	w.hearing.caches = slices.DeleteFunc(slices.Clone(w.hearing.caches), func(other *cache) bool { return other == c })

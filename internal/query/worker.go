@@ -180,6 +180,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	err = errors.Join(err, w.drain(context.WithoutCancel(ctx), service, stop))
 	close(w.queue)
 	others.Wait()
+	w.cache().cohorts.hurry()
 	w.beat.Rest()
 	return err
 }
