@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -118,7 +119,10 @@ func (b *bench) askAll(ctx context.Context, w *world, operation string, users []
 		if err != nil {
 			return err
 		}
-		_, err = request(nc, subjectOf(w.app, operation), body)
+		reply, err := request(nc, subjectOf(w.app, operation), body)
+		if err == nil && operation == "list" && !bytes.Contains(reply.Data, item) { // nothing would be measured
+			err = fmt.Errorf("the list of %s in %s has no conversation, expected some", users[n], w.app)
+		}
 		return err
 	}))
 	return err
