@@ -56,7 +56,7 @@ func TestGenerate_FileIsWhatImportReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := decoder.Decode(events.Record{Value: rec.value, Timestamp: farFuture})
+		e, err := decoder.Decode(events.Record{Value: rec.value, Timestamp: events.EndOfTime})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestGenerate_UntilInterrupted(t *testing.T) {
 	}
 	decoder := events.NewDecoder(events.DefaultLimits())
 	for _, r := range to.records {
-		e, err := decoder.Decode(events.Record{Value: r.value, Timestamp: farFuture})
+		e, err := decoder.Decode(events.Record{Value: r.value, Timestamp: events.EndOfTime})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -107,7 +107,7 @@ func readPartition(t *testing.T, broker string, p kafka.Partition) []kafka.Messa
 // decode reads a record as the projector does.
 func decode(t *testing.T, m kafka.Message) events.Event {
 	t.Helper()
-	r := events.Record{Value: m.Value, Timestamp: farFuture}
+	r := events.Record{Value: m.Value, Timestamp: events.EndOfTime}
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, events.Header{Key: h.Key, Value: h.Value})
 	}

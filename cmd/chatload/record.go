@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -32,16 +31,13 @@ func (r record) headers() []kafka.Header {
 
 var decoder = events.NewDecoder(events.DefaultLimits())
 
-// farFuture is later than any event: importing does not judge times.
-var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// event decodes the value.
+// event decodes the value. Importing does not judge times.
 func (r record) event() (events.Event, error) {
 	var headers []events.Header
 	for _, h := range r.headers() {
 		headers = append(headers, events.Header{Key: h.Key, Value: h.Value})
 	}
-	return decoder.Decode(events.Record{Value: r.value, Headers: headers, Timestamp: farFuture})
+	return decoder.Decode(events.Record{Value: r.value, Headers: headers, Timestamp: events.EndOfTime})
 }
 
 // id is the event's, or "" if it has none. In JSON it need not be a valid one.

@@ -39,6 +39,10 @@ var minTime = MicrosOf(time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC))
 // MaxAhead is how far an event's time may be ahead of its record's timestamp.
 const MaxAhead = 10 * time.Minute
 
+// EndOfTime is a timestamp for records whose events are not to be judged by their time, or
+// were before: none is ahead of it.
+var EndOfTime = time.Unix(maxSeconds, 0).UTC()
+
 // Decoder makes events of records. It is safe for concurrent use and keeps no
 // state between records.
 type Decoder struct {

@@ -277,7 +277,7 @@ func TestDecode_TimeByAnyClock(t *testing.T) {
 	}
 	seconds := uint64(eventTime.Seconds())
 	for _, ahead := range []time.Time{
-		time.UnixMilli(maxSeconds * 1000), time.UnixMicro(recordTime.UnixNano()), time.UnixMilli(recordTime.UnixNano()), time.UnixMilli(math.MaxInt64),
+		EndOfTime, time.UnixMicro(recordTime.UnixNano()), time.UnixMilli(recordTime.UnixNano()), time.UnixMilli(math.MaxInt64),
 	} {
 		if got := mustDecode(t, event(seconds, ahead)).Time; got != Micros(seconds*1_000_000) {
 			t.Errorf("at %d: time %d", ahead.UnixMilli(), got)

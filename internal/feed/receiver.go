@@ -69,11 +69,9 @@ func (r *Receiver) fold(records []*feedpb.Record) (model *projection.Model, list
 	return model, list, unread
 }
 
-// endOfTime is a timestamp that no event is ahead of: the projector has looked at the record's own.
-var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
 func recordOf(r *feedpb.Record) events.Record {
-	record := events.Record{Value: r.GetValue(), Timestamp: endOfTime}
+	// The projector has looked at the record's own timestamp.
+	record := events.Record{Value: r.GetValue(), Timestamp: events.EndOfTime}
 	if r.ContentType != nil {
 		record.Headers = []events.Header{{Key: events.HeaderContentType, Value: []byte(r.GetContentType())}}
 	}
