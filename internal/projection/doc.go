@@ -21,8 +21,8 @@
 // # Rules
 //
 // Conversation puts together what one user sees of one conversation and answers
-// every question of the contract about it. Select, Cut and Position make lists;
-// Listing.Item makes the one item that list and profile both show.
+// every question of the contract about it. Listing, Filter and Position make lists;
+// one function makes the item that list and profile both show.
 //
 // Nothing here has a clock, a logger, randomness or I/O: the time comes in with
 // Rules.
