@@ -67,7 +67,7 @@ func (c *deadConfig) registerFilter(f *lifecycle.Flags) {
 func (c *deadConfig) validate() error {
 	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.log.Validate()}
 	if c.ingest.DeadTopic == "" {
-		errs = append(errs, errors.New("kafka dead topic is empty: expected the name of a topic"))
+		errs = append(errs, errors.New("kafka dead topic is missing: expected the name of a topic (--kafka-dead-topic)"))
 	}
 	for _, code := range c.codes {
 		if !slices.Contains(events.Codes(), events.Code(code)) {

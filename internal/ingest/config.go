@@ -178,10 +178,10 @@ func (c Config) Validate() error {
 		wrong("%w", err)
 	}
 	if c.GroupID == "" {
-		wrong("kafka group: none given, expected the name of a consumer group (--kafka-group)")
+		wrong("kafka group is missing: expected the name of a consumer group (--kafka-group)")
 	}
 	if len(c.Topics) == 0 {
-		wrong("kafka topics: none given, expected at least one (--kafka-topics)")
+		wrong("kafka topics are missing: expected at least one (--kafka-topics)")
 	}
 	names := map[string]bool{}
 	for _, topic := range c.allTopics() {
@@ -263,7 +263,7 @@ func (c Config) allTopics() []string {
 // ValidateBrokers reports what is wrong with the addresses of brokers.
 func ValidateBrokers(brokers []string) (errs []error) {
 	if len(brokers) == 0 {
-		errs = append(errs, errors.New("kafka brokers: none given, expected host:port (--kafka-brokers)"))
+		errs = append(errs, errors.New("kafka brokers are missing: expected host:port (--kafka-brokers)"))
 	}
 	for _, broker := range brokers {
 		_, port, err := net.SplitHostPort(broker)

@@ -582,7 +582,7 @@ func TestConfig_Validate(t *testing.T) {
 	}
 	c = DefaultConfig()
 	c.Brokers = nil
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "kafka brokers: none given, expected host:port (--kafka-brokers)") {
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "kafka brokers are missing: expected host:port (--kafka-brokers)") {
 		t.Errorf("no brokers: got %v", err)
 	}
 }

@@ -50,13 +50,13 @@ func (c *NATSConfig) Register(f *Flags) {
 // Validate reports what is wrong with the configuration. It shows no password.
 func (c *NATSConfig) Validate() error {
 	if c.URL == "" {
-		return errors.New("nats url: none given, expected nats://host:port")
+		return errors.New("nats url is missing: expected nats://host:port")
 	}
 	ways := 0
 	for i, server := range strings.Split(c.URL, ",") {
 		u, err := parseServer(server)
 		if err != nil || u.Host == "" { // it may have a password in it, so it is not shown
-			return fmt.Errorf("nats url: the one at place %d is none, expected nats://host:port", i+1)
+			return fmt.Errorf("nats url at place %d is none: expected nats://host:port", i+1)
 		}
 		if u.User != nil {
 			ways = 1

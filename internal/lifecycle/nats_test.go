@@ -518,7 +518,7 @@ func TestNATSConfig_Validate(t *testing.T) {
 		{func(*lifecycle.NATSConfig) {}, ""},
 		{func(c *lifecycle.NATSConfig) { c.URL = "localhost:4222, tls://ann:hush@other" }, ""},
 		{func(c *lifecycle.NATSConfig) { c.NKeyFile = nkey }, ""},
-		{func(c *lifecycle.NATSConfig) { c.URL = "" }, "none given"},
+		{func(c *lifecycle.NATSConfig) { c.URL = "" }, "nats url is missing: expected nats://host:port"},
 		{func(c *lifecycle.NATSConfig) { c.URL = "localhost,ann:hu%sh@other" }, "at place 2"},
 		{func(c *lifecycle.NATSConfig) { c.URL = "nats://ann:hush@" }, "at place 1"},
 		{func(c *lifecycle.NATSConfig) { c.URL, c.Account.Password = "nats://ann:hush@other", "hush" }, "more than one says who we are"},

@@ -55,7 +55,7 @@ func (t *TLS) Validate() error {
 	case !t.Enabled:
 		return nil
 	case (t.CertFile == "") != (t.KeyFile == ""):
-		return fmt.Errorf("tls: certificate file %q and key file %q, expected both or neither", t.CertFile, t.KeyFile)
+		return fmt.Errorf("tls: certificate file %q and key file %q: expected both or neither", t.CertFile, t.KeyFile)
 	}
 	_, err := t.Config()
 	return err

@@ -46,7 +46,7 @@ func (c TracingConfig) Validate() error {
 }
 
 // errEndpoint does not show the endpoint: it may have a password in it.
-var errEndpoint = errors.New("otlp endpoint: it is no URL, expected one such as http://localhost:4318 (--otlp-endpoint)")
+var errEndpoint = errors.New("otlp endpoint is no URL: expected one such as http://localhost:4318 (--otlp-endpoint)")
 
 // The standard variables that say whether there are traces, and how they are sent.
 // Those of the sampler, batches and time limits are the SDK's and the exporter's own affair.

@@ -103,7 +103,7 @@ func (c Config) Validate() error {
 	case c.Cluster == "" && len(c.Addresses) != 1:
 		errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected one host:port, since the tables are not replicated without a cluster", c.Addresses))
 	case len(c.Addresses) == 0:
-		errs = append(errs, errors.New("clickhouse addresses: none given, expected host:port of hosts of the cluster"))
+		errs = append(errs, errors.New("clickhouse addresses are missing: expected host:port of hosts of the cluster"))
 	}
 	for _, address := range c.Addresses {
 		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
