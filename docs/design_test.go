@@ -42,6 +42,18 @@ func TestDesign_LargePackages(t *testing.T) {
 // largePackages are the packages of more than mostLines lines, tests and generated code aside.
 func largePackages(t *testing.T, root fs.FS) (large []string) {
 	t.Helper()
+	for name, n := range linesOf(t, root, func(file string) bool { return !strings.HasSuffix(file, "_test.go") }) {
+		if n > mostLines {
+			large = append(large, name)
+		}
+	}
+	slices.Sort(large)
+	return large
+}
+
+// linesOf are how many lines of Go each directory has in some of its files, generated code aside.
+func linesOf(t *testing.T, root fs.FS, of func(file string) bool) map[string]int {
+	t.Helper()
 	lines := map[string]int{}
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -49,7 +61,7 @@ func largePackages(t *testing.T, root fs.FS) (large []string) {
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || len(d.Name()) > 1 && strings.HasPrefix(d.Name(), ".")):
 			return fs.SkipDir
-		case d.IsDir() || path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go"):
+		case d.IsDir() || path.Ext(name) != ".go" || !of(name):
 			return nil
 		}
 		code, err := fs.ReadFile(root, name)
@@ -61,13 +73,34 @@ func largePackages(t *testing.T, root fs.FS) (large []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, n := range lines {
-		if n > mostLines {
-			large = append(large, name)
+	return lines
+}
+
+// TestDesign_FileMap holds that the file map has every directory with code: in a row of its
+// own, or by its name in that of a directory above.
+func TestDesign_FileMap(t *testing.T) {
+	what := map[string][]string{} // the names in the row of each path
+	for _, row := range readPage(t, "DESIGN.md").section("File map", "Two Kafkas") {
+		for _, p := range spans(row.cell("path")) {
+			what[p] = spans(row.cell("what"))
 		}
 	}
-	slices.Sort(large)
-	return large
+	named := func(dir string) bool {
+		if _, ok := what[dir]; ok {
+			return true
+		}
+		for above := path.Dir(dir); above != "."; above = path.Dir(above) {
+			if slices.Contains(what[above], path.Base(dir)) {
+				return true
+			}
+		}
+		return false
+	}
+	for dir := range linesOf(t, os.DirFS(".."), func(string) bool { return true }) {
+		if !named(dir) {
+			t.Errorf("the file map has no %s", dir)
+		}
+	}
 }
 
 // TestDesign_Imports holds that the packages import what the file map says, where it
@@ -76,7 +109,7 @@ func TestDesign_Imports(t *testing.T) {
 	const module = "github.com/convoview/convoview/"
 	rows := 0
 	for _, row := range readPage(t, "DESIGN.md").section("File map", "Two Kafkas") {
-		names := regexp.MustCompile("^`((?:internal|cmd)/[^`]+)`$").FindStringSubmatch(row.cell("path"))
+		names := regexp.MustCompile("^`((?:internal|cmd)/[^`]+|bench)`$").FindStringSubmatch(row.cell("path"))
 		cell := row.cell("imports, of ours")
 		if names == nil || !strings.HasPrefix(cell, "`") && cell != "–" {
 			continue
