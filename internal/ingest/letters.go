@@ -67,11 +67,13 @@ type Letter struct {
 	// Headers are all, those of the record first.
 	Headers    []events.Header
 	Key, Value []byte
+
+	bytes int // about what it is to send
 }
 
 // newLetter reads what a record of the dead-letter topic says.
 func newLetter(p events.Partition, m kafka.Message) Letter {
-	l := Letter{Place: Place{p, m.Offset}, Written: m.Time, Key: m.Key, Value: m.Value}
+	l := Letter{Place: Place{p, m.Offset}, Written: m.Time, Key: m.Key, Value: m.Value, bytes: size(m.Key, m.Value, m.Headers)}
 	said := map[string]string{}
 	for _, h := range m.Headers {
 		l.Headers = append(l.Headers, events.Header{Key: h.Key, Value: h.Value})

@@ -133,19 +133,10 @@ func (o *Outcome) record() kafka.Record {
 	return record
 }
 
-// bytes is about what it is to send.
-func (o *Outcome) bytes() int {
-	n := letterOverhead + len(o.Key) + len(o.Value)
-	for _, h := range o.Headers {
-		n += len(h.Key) + len(h.Value)
-	}
-	return n
-}
-
 // send sends letters to a partition, in their order and no more than MaxRate a second.
 // Those that the broker refuses are kept.
 func (r *Redrive) send(ctx context.Context, limiter *rate.Limiter, to events.Partition, letters []*Outcome) error {
-	err := inRequests(letters, (*Outcome).bytes, func(letters []*Outcome) error {
+	err := inRequests(letters, func(o *Outcome) int { return o.bytes }, func(letters []*Outcome) error {
 		var err error
 		if !r.DryRun {
 			if err = limiter.WaitN(ctx, len(letters)); err != nil {
