@@ -312,7 +312,11 @@ func (o *owner) outOfRange(ctx context.Context, want int64, another bool) error 
 	if err != nil {
 		return err
 	}
-	if lost := (&LostError{o.partition.Partition, want, first, last, another}); o.config.Lost != nil && (another || want < first || want > last) {
+	if !another && want >= first && want <= last {
+		return errors.New("an offset between the first and the last is said to be out of range")
+	}
+	lost := &LostError{o.partition.Partition, want, first, last, another}
+	if o.config.Lost != nil {
 		err := o.config.Lost(ctx, lost)
 		if ctx.Err() != nil {
 			return errStopped // whoever owns the partition next asks again
@@ -322,19 +326,13 @@ func (o *owner) outOfRange(ctx context.Context, want int64, another bool) error 
 			return errStopped
 		}
 	}
-	switch {
-	case another:
-		o.logger.Error("the partition is not what was read before: its topic was made anew or has lost records; going on at the earliest offset",
-			"wanted", want, "first", first, "end", last)
-	case want < first:
+	if another || want > last {
+		o.logger.Error("the topic was made anew or has lost records; going on at the earliest offset",
+			"error", lost, "wanted", want, "first", first, "end", last)
+	} else {
 		o.logger.Error("data lost: records were deleted before they were read; going on at the earliest offset",
 			"lost_from", want, "lost_to", first, "lost_offsets", first-want)
 		o.metrics.lostRecords.WithLabelValues(o.partition.Topic).Add(float64(first - want))
-	case want > last:
-		o.logger.Error("the partition ends before the offset that was to be read next: its topic was made anew or has lost records; going on at the earliest offset",
-			"wanted", want, "first", first, "end", last)
-	default:
-		return errors.New("an offset between the first and the last is said to be out of range")
 	}
 	o.metrics.outOfRange.WithLabelValues(o.partition.Topic).Inc()
 	return o.begin(ctx, first)
