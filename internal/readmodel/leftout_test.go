@@ -28,14 +28,7 @@ func without(t *testing.T, s *readmodel.Server, ids ...string) *readmodel.Store 
 	if err := s.LeaveOut(t.Context(), setOf(ids...), &options); err != nil {
 		t.Fatal(err)
 	}
-	store, err := s.Add(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Filled(t.Context(), store.Number()); err != nil {
-		t.Fatal(err)
-	}
-	return store
+	return addFilled(t, s, options)
 }
 
 // erasing is an event with an ID that erases the user of that name.

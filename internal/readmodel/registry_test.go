@@ -38,6 +38,19 @@ func states(t *testing.T, s *readmodel.Server) string {
 	return strings.Join(list, ", ")
 }
 
+// addFilled adds a generation that has everything.
+func addFilled(t testing.TB, s *readmodel.Server, options readmodel.Options) *readmodel.Store {
+	t.Helper()
+	store, err := s.Add(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Filled(t.Context(), store.Number()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
 func TestRegistry(t *testing.T) {
 	s := open(t).Server
 	do := func(what string, err error, want string) {
@@ -102,13 +115,8 @@ func TestRegistry_OneSwitchAtATime(t *testing.T) { inBothForms(t, oneSwitchAtATi
 func oneSwitchAtATime(t *testing.T, open func(testing.TB) *readmodel.Store) {
 	s := open(t).Server
 	const others = 6
-	for number := 2; number <= 1+others; number++ {
-		if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Filled(t.Context(), number); err != nil {
-			t.Fatal(err)
-		}
+	for range others {
+		addFilled(t, s, readmodel.Options{})
 	}
 	var done atomic.Int64
 	var g errgroup.Group
@@ -147,12 +155,7 @@ func TestRegistry_Rollback(t *testing.T) {
 		holds(what, want, failure, got, err)
 	}
 	again("nothing was switched", 0, "generation 1 is the first that is read")
-	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Filled(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	addFilled(t, s, readmodel.Options{})
 	for range 2 {
 		if err := s.Switch(t.Context(), 2, "ann"); err != nil {
 			t.Fatal(err)
@@ -168,12 +171,7 @@ func TestRegistry_Rollback(t *testing.T) {
 // before it was dropped, while the drop waits: its tables stay, since they are read.
 func TestRegistry_DropOfWhatIsSwitchedTo(t *testing.T) {
 	s := open(t).Server
-	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Filled(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	addFilled(t, s, readmodel.Options{})
 	before, err := s.Registry(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -213,12 +211,7 @@ func TestRegistry_SwitchThatFails(t *testing.T) {
 // and be made after that: what was read before is read again.
 func TestRegistry_SwitchToWhatIsDropped(t *testing.T) {
 	s := open(t).Server
-	if _, err := s.Add(t.Context(), readmodel.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Filled(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	addFilled(t, s, readmodel.Options{})
 	before, err := s.Registry(t.Context())
 	if err != nil {
 		t.Fatal(err)

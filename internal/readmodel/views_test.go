@@ -57,13 +57,7 @@ func untilNow(list []events.Event) {
 // after each switch.
 func TestViews_SayWhatTheContractSays(t *testing.T) {
 	first := open(t)
-	second, err := first.Add(t.Context(), readmodel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Filled(t.Context(), second.Number()); err != nil {
-		t.Fatal(err)
-	}
+	second := addFilled(t, first.Server, readmodel.Options{})
 	conn := sandboxtest.ClickHouse(t)
 	type chat struct {
 		where       string
@@ -300,13 +294,7 @@ func TestViews_ReadAsWhoMadeThem(t *testing.T) {
 // reads many tables: all that it shows is of one generation.
 func TestViews_AreOneGenerationEach(t *testing.T) {
 	first := open(t)
-	second, err := first.Add(t.Context(), readmodel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Filled(t.Context(), second.Number()); err != nil {
-		t.Fatal(err)
-	}
+	second := addFilled(t, first.Server, readmodel.Options{})
 	// In one generation ann is in group g alone, in the other one in h alone.
 	for store, group := range map[*readmodel.Store]string{first: "g", second: "h"} {
 		now := time.Now().Add(-time.Minute)
