@@ -187,10 +187,13 @@ func (n *notices) wait() int {
 	return len(n.waiting)
 }
 
-// lost gives how many did not get out since it was asked last.
-func (n *notices) lost() (failed int) {
+// lost says how many did not get out since it was asked last; nil: none.
+func (n *notices) lost() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	failed, n.failed = n.failed, 0
-	return failed
+	failed := n.failed
+	if n.failed = 0; failed > 0 {
+		return fmt.Errorf("%d notices did not get out", failed)
+	}
+	return nil
 }

@@ -41,10 +41,7 @@ func NewPublisher(nc *nats.Conn) *Publisher {
 // Close publishes the notices that wait, at once.
 func (p *Publisher) Close() error {
 	p.notices.tellAll()
-	if failed := p.notices.lost(); failed > 0 {
-		return fmt.Errorf("%d notices did not get out", failed)
-	}
-	return nil
+	return p.notices.lost()
 }
 
 // Announce says that the events of records, which have made changes, are visible,
@@ -52,17 +49,13 @@ func (p *Publisher) Close() error {
 // topic has. A message that is larger than NATS takes is split. noticeDelay later it
 // notifies those whose conversations have changed. The error says that followers may
 // have missed something, which they will notice by themselves, or that earlier notices
-// did not get out. The span in ctx, if it is
-// sampled, goes on with those who hear of it.
+// did not get out. The span in ctx, if it is sampled, goes on with those who hear of it.
 func (p *Publisher) Announce(
 	ctx context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int,
 ) error {
 	err := p.announce(spanHeader(ctx), records, ranges, topics)
 	p.notices.add(changes, time.Now())
-	if failed := p.notices.lost(); failed > 0 {
-		err = errors.Join(err, fmt.Errorf("%d notices did not get out", failed))
-	}
-	return err
+	return errors.Join(err, p.notices.lost())
 }
 
 func (p *Publisher) announce(header nats.Header, records [][]events.Record, ranges []events.Range, topics map[string]int) error {
