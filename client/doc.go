@@ -5,8 +5,9 @@
 //
 // A [Client] asks over a NATS connection of yours. Its methods may be called at
 // the same time. The context of a call bounds it: what is left of the deadline,
-// less a little for the way of the reply and at most 5 s, is the request's timeoutMs. What may be gone a moment later (429,
-// 503, 504, nobody there) is asked again, see [Config].
+// less a little for the way of the reply and at most 5 s, is the request's
+// timeoutMs. What may be gone a moment later (429, 503, 504, nobody there) is
+// asked again, see [Config].
 //
 //   - [Client.List], [Client.Profile] and [Client.Unread] ask once.
 //   - [Client.Pages] and [Client.Conversations] follow the pages of a list.

@@ -7,7 +7,7 @@
 // next sweep.
 //
 // When a generation was swept is in the registry, so that of several projectors the first
-// one that looks does it. Several that do it at the same
-// time do no harm: each waits for what others have begun, and changes what is left then;
-// two that look at the same moment change it twice.
+// one that looks does it. Several that do it at the same time do no harm: each waits for
+// what others have begun, and changes what is left then; two that look at the same moment
+// change it twice.
 package erasure

@@ -19,7 +19,8 @@ import (
 // Config is how often is swept.
 type Config struct {
 	// Interval is the time from the beginning of a generation's sweep to that of the next
-	// one; 0: never by itself, only looking when it was. With what a sweep takes it has to stay below 24 hours.
+	// one; 0: never by itself, only looking when it was. With what a sweep takes it has to
+	// stay below 24 hours.
 	Interval time.Duration
 }
 

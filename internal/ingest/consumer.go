@@ -115,8 +115,7 @@ func (c *Consumer) Check(context.Context) error { return c.status.err() }
 // Kafka and the sink may be away for any time; the only errors are settings of
 // topics that break the contract, one of Config.Lost, one of a Keeper that is permanent, an
 // event that cannot be read again, and a stop that had to leave something unwritten, to be
-// read again. Run can
-// be called once.
+// read again. Run can be called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	defer c.cluster.close()
 	parent := ctx

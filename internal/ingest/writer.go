@@ -61,9 +61,9 @@ type Announcer interface {
 	// Announce says that the events of records, which have made changes, are
 	// visible, and with them everything in ranges; topics says how many
 	// partitions each has, where that is known. The changes are the announcer's from then
-	// on. It must not block. ctx has the span of the batch, if it is traced. Its error says that somebody may have missed it, which they notice
-	// by themselves: the ranges of a partition continue each other, and are
-	// repeated, empty, while nothing happens.
+	// on. It must not block. ctx has the span of the batch, if it is traced. Its error says
+	// that somebody may have missed it, which they notice by themselves: the ranges of a
+	// partition continue each other, and are repeated, empty, while nothing happens.
 	Announce(ctx context.Context, changes projection.Changes, records [][]events.Record, ranges []events.Range, topics map[string]int) error
 }
 

@@ -8,10 +8,10 @@
 // projector folds events with; and a batch that is written twice, late or
 // beside another projector's changes nothing.
 //
-// One declaration per table (tables.go, registers.go) says how a row is written and how it is
-// read, and value.go how several fields are one text. Writers fill Null tables with flat columns, whose materialized views
-// build the tuples and bitmaps that the client cannot send (see
-// schemas/clickhouse/generation.sql).
+// One declaration per table (tables.go, registers.go) says how a row is written and
+// how it is read, and value.go how several fields are one text. Writers fill Null
+// tables with flat columns, whose materialized views build the tuples and bitmaps that
+// the client cannot send (see schemas/clickhouse/generation.sql).
 //
 // Inserts into several tables are not atomic together: until what failed is
 // written again, fields of different tables may be one insert apart. Each field

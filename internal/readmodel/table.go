@@ -177,7 +177,8 @@ func (t *table[R]) selectQuery(db string, full bool, face string) string {
 	return fmt.Sprintf("SELECT %s FROM %s.%s%s", strings.Join(exprs, ", "), db, t.from, face)
 }
 
-// load reads rows and gives each to visit. The row is reused between calls, but for what its pointers and slices lead to.
+// load reads rows and gives each to visit. The row is reused between calls, but for what its
+// pointers and slices lead to.
 func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, visit func(*R) error) error {
 	release, err := s.slot(ctx)
 	if err != nil {

@@ -75,7 +75,8 @@ func (r *sequencesRow) readInto(s *projection.State) error {
 	return nil
 }
 
-// set is the column of a set: written as its elements, read as the engine's own state, which costs a run of any length nothing.
+// set is the column of a set: written as its elements, read as the engine's own state, which
+// costs a run of any length nothing.
 func set() column[sequencesRow] {
 	return column[sequencesRow]{
 		name: "sequences", expr: "CAST(sequences AS String)",

@@ -32,8 +32,8 @@ import (
 
 // Config is what a rebuild can be told.
 type Config struct {
-	// Ingest is how Kafka is read. GroupID is that of the projectors; see Group. There are no dead letters: projectors have
-	// seen to them.
+	// Ingest is how Kafka is read. GroupID is that of the projectors; see Group. There are no
+	// dead letters: projectors have seen to them.
 	Ingest ingest.Config
 	// From is where the topics are read from.
 	From From

@@ -86,8 +86,8 @@ func (t *topics) keeping(ctx context.Context) (map[string]ingest.Keeping, error)
 
 // complete holds that nothing is gone from the topics that may still matter. Of states,
 // which do not expire, nothing may be gone but what compaction takes. Of messages old
-// ones may be, when there are some left so old that nobody is shown what came before them. A partition that is read from a later offset on
-// has nothing before it.
+// ones may be, when there are some left so old that nobody is shown what came before
+// them. A partition that is read from a later offset on has nothing before it.
 func (t *topics) complete(ctx context.Context, now time.Time) error {
 	starts, err := t.Starts(ctx)
 	if err != nil {
