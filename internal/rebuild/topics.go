@@ -1,7 +1,6 @@
 package rebuild
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,13 +71,14 @@ func (t *topics) keeping(ctx context.Context) (map[string]ingest.Keeping, error)
 		return nil, fmt.Errorf("look what topics keep: %w", err)
 	}
 	for topic, keeps := range all {
-		need := t.retention + margin
-		if t.retention == 0 || topic != t.messages {
-			need = 0
+		need, needed := time.Duration(0), "for ever"
+		if t.retention > 0 && topic == t.messages {
+			need = t.retention + margin
+			needed = need.String()
 		}
 		if keeps.Retention > 0 && (need == 0 || keeps.Retention < need) {
 			t.log.Warn("topic does not keep records for as long as they matter: a later rebuild will not be whole",
-				"topic", topic, "keeps", keeps.Retention.String(), "needed", cmp.Or(map[bool]string{true: need.String()}[need > 0], "for ever"))
+				"topic", topic, "keeps", keeps.Retention.String(), "needed", needed)
 		}
 	}
 	return all, nil
