@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -33,11 +32,7 @@ func open(t *testing.T) *readmodel.Server {
 		t.Fatal(err)
 	}
 	write(t, server, "1", &events.UserErased{UserID: "dave"})
-	conn, err := clickhouse.Open(sandboxtest.Options(t, "default"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
+	conn := sandboxtest.ClickHouse(t)
 	for _, table := range []string{"messages", "registers", "activity_users"} { // what dave is in; else it takes minutes
 		for number := 1; number <= 2; number++ {
 			if err := conn.Exec(t.Context(), "ALTER TABLE "+server.Generation(number).Database()+"."+table+" MODIFY SETTING old_parts_lifetime = 0"); err != nil {
@@ -185,11 +180,7 @@ func TestSweeper_Several(t *testing.T) {
 	server := open(t)
 	broken, stop := context.WithCancel(t.Context())
 	first, _, _ := sweeper(server, 0)
-	conn, err := clickhouse.Open(sandboxtest.Options(t, "default"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
+	conn := sandboxtest.ClickHouse(t)
 	merges := func(does string) { // with which the engine also rewrites parts
 		t.Helper()
 		if err := conn.Exec(t.Context(), "SYSTEM "+does+" MERGES "+server.Generation(1).Database()+".registers"); err != nil {
@@ -234,12 +225,7 @@ func TestSweeper_OneIsStuck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := open(t)
-			conn, err := clickhouse.Open(sandboxtest.Options(t, "default"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.Close() }()
-			if err := conn.Exec(t.Context(), "DROP TABLE "+server.Generation(1).Database()+".registers"); err != nil {
+			if err := sandboxtest.ClickHouse(t).Exec(t.Context(), "DROP TABLE "+server.Generation(1).Database()+".registers"); err != nil {
 				t.Fatal(err)
 			}
 			s, _, _ := sweeper(server, time.Nanosecond)
