@@ -33,6 +33,20 @@ type demoConfig struct {
 	history  int      // events before it
 }
 
+func (c *demoConfig) validate() error {
+	var errs []error
+	if c.duration <= 0 {
+		errs = append(errs, fmt.Errorf("duration %v: expected more than 0", c.duration))
+	}
+	if c.rate <= 0 {
+		errs = append(errs, fmt.Errorf("rate %v: expected more than 0", c.rate))
+	}
+	if c.history < 1 {
+		errs = append(errs, fmt.Errorf("events %d: expected at least 1", c.history))
+	}
+	return errors.Join(errs...)
+}
+
 // The shape of the demo.
 const (
 	demoApp      = "demo"
@@ -52,8 +66,8 @@ func runDemo(ctx context.Context, c *console, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	if config.duration <= 0 || config.rate <= 0 || config.history < 1 {
-		return errors.New("duration, rate and events: expected more than 0")
+	if err := config.validate(); err != nil {
+		return err
 	}
 
 	logs, err := os.CreateTemp("", "convoview-demo-*.log")

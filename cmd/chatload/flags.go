@@ -55,7 +55,7 @@ func (c *kafkaConfig) register(f *lifecycle.Flags) {
 func (c *kafkaConfig) validate() error {
 	errs := ingest.ValidateBrokers(c.brokers)
 	if c.topicWait < 0 {
-		errs = append(errs, fmt.Errorf("topic-wait %s: expected 0 or more", c.topicWait))
+		errs = append(errs, fmt.Errorf("topic wait %v: expected 0 or more", c.topicWait))
 	}
 	if c.tls != nil {
 		errs = append(errs, c.tls.Validate())

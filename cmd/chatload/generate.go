@@ -71,9 +71,9 @@ func (c *generateConfig) complete(now time.Time) error {
 	c.chat.Start = now
 	switch {
 	case c.start.value != nil && c.rate > 0:
-		errs = append(errs, errors.New("start and rate: with a rate the chat is of now"))
+		errs = append(errs, fmt.Errorf("start %s: expected none with --rate, whose chat is of now", c.start.value.Format(time.RFC3339)))
 	case c.start.value != nil && c.start.value.After(now):
-		errs = append(errs, fmt.Errorf("start %s: in the future", c.start.value.Format(time.RFC3339)))
+		errs = append(errs, fmt.Errorf("start %s: expected a time that is not in the future", c.start.value.Format(time.RFC3339)))
 	case c.start.value != nil:
 		c.chat.Start = *c.start.value
 	case !c.live() && c.chatRate > 0:

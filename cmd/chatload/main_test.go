@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"io"
@@ -152,39 +151,38 @@ func TestRun_Help(t *testing.T) {
 }
 
 func TestRun_Refuses(t *testing.T) {
-	for _, args := range [][]string{
-		{},
-		{"nope"},
-		{"import"},
-		{"import", "a", "b"},
-		{"import", "nofile"},
-		{"import", "a", "--limit", "-1"},
-		{"import", "a", "--duplicate", "1.5"},
-		{"import", "a", "--duplicate", "x"},
-		{"import", "a", "--encoding", "xml"},
-		{"import", "a", "--shuffle", "-3"},
-		{"generate", "x"},
-		{"generate", "--events", "-1"},
-		{"generate", "--rate", "-1"},
-		{"generate", "--app", "a b"},
-		{"generate", "--people", "1"},
-		{"generate", "--start", "yesterday"},
-		{"generate", "--start", "2199-01-01"},
-		{"generate", "--start", "2026-01-01", "--rate", "1"},
-		{"generate", "--topic-wait", "-1s"},
-		{"import", "a", "--topic-wait", "-1s"},
-		{"generate", "--chat-rate", "0"},
-		{"list"},
-		{"list", "ann", "bob"},
-		{"list", "ann", "--app", "a.b"},
-		{"list", "ann", "--after", "x"},
-		{"list", "ann", "--mark", "-1"},
-		{"list", "ann", "--has-unread=maybe"},
-		{"profile", "ann"},
-		{"unread"},
+	for args, want := range map[string]string{
+		"":                                     `command "": expected one of demo, up, import`,
+		"nope":                                 `command "nope": expected one of demo, up, import`,
+		"import":                               "expected FILE",
+		"import a b":                           `unexpected argument "b"`,
+		"import nofile":                        "nofile: no such file",
+		"import a --limit -1":                  "limit -1: expected 0 or more",
+		"import a --duplicate 1.5":             "duplicate 1.5: expected 0 to 1",
+		"import a --duplicate x":               "expected a number from 0 to 1e9",
+		"import a --encoding xml":              "expected json, protobuf, mixed",
+		"import a --shuffle -3":                "expected a whole number from 0 on",
+		"import a --topic-wait -1s":            "topic wait -1s: expected 0 or more",
+		"generate x":                           `unexpected argument "x"`,
+		"generate --events -1":                 "events -1: expected 0 or more",
+		"generate --rate -1":                   "expected a number from 0 to 1e9",
+		"generate --app a.b":                   `app "a.b": expected distinct names of 1 to 64`,
+		"generate --people 1":                  "people 1: expected 2 to",
+		"generate --start yesterday":           "expected a time such as",
+		"generate --start 2199-01-01":          "start 2199-01-01T00:00:00Z: expected a time that is not in the future",
+		"generate --start 2026-01-01 --rate 1": "start 2026-01-01T00:00:00Z: expected none with --rate",
+		"generate --topic-wait -1s":            "topic wait -1s: expected 0 or more",
+		"generate --chat-rate 0":               "rate 0: expected a positive number",
+		"demo --duration 0s --rate 0":          "duration 0s: expected more than 0\nrate 0: expected more than 0",
+		"demo --events 0":                      "events 0: expected at least 1",
+		"list":                                 "expected USER",
+		"list ann bob":                         `unexpected argument "bob"`,
+		"list ann --app a.b":                   `app "a.b": expected 1 to 64 of`,
+		"unread":                               "expected USER",
 	} {
-		if err := run(t.Context(), args, noEnv, strings.NewReader(""), io.Discard, io.Discard); err == nil || errors.Is(err, context.Canceled) {
-			t.Errorf("chatload %q: error %v", args, err)
+		err := run(t.Context(), strings.Fields(args), noEnv, strings.NewReader(""), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("chatload %s: got %v, want an error with %q", args, err, want)
 		}
 	}
 }
