@@ -58,7 +58,7 @@ const (
 func (c Config) Validate() error {
 	var errs []error
 	if len(c.Apps) == 0 {
-		errs = append(errs, errors.New("apps: expected at least one"))
+		errs = append(errs, errors.New("apps are missing: expected at least one"))
 	}
 	seen := map[string]bool{}
 	for _, app := range c.Apps {
