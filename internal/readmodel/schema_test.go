@@ -2,6 +2,7 @@ package readmodel_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,27 +114,28 @@ func TestConfig_Validate(t *testing.T) {
 	if err := readmodel.DefaultConfig().Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
-	for name, change := range map[string]func(*readmodel.Config){
-		"no address":                 func(c *readmodel.Config) { c.Addresses = nil },
-		"two addresses":              func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
-		"no port":                    func(c *readmodel.Config) { c.Addresses = []string{"clickhouse"} },
-		"no database":                func(c *readmodel.Config) { c.Database = "" },
-		"odd database":               func(c *readmodel.Config) { c.Database = "a;b" },
-		"many":                       func(c *readmodel.Config) { c.MaxConnections = 5000 },
-		"no connections":             func(c *readmodel.Config) { c.MaxConnections = 0 },
-		"no dial timeout":            func(c *readmodel.Config) { c.DialTimeout = 0 },
-		"no read timeout":            func(c *readmodel.Config) { c.ReadTimeout = -1 },
-		"too nice":                   func(c *readmodel.Config) { c.Nice = 20 },
-		"in a cluster, no address":   func(c *readmodel.Config) { c.Cluster, c.Addresses = "c", nil },
-		"a cluster of an odd name":   func(c *readmodel.Config) { c.Cluster = "{c}" },
-		"a quorum of none":           func(c *readmodel.Config) { c.InsertQuorum = "0" },
-		"a quorum that is no number": func(c *readmodel.Config) { c.InsertQuorum = "all" },
-		"not nice":                   func(c *readmodel.Config) { c.Nice = -1 },
+	for want, change := range map[string]func(*readmodel.Config){
+		`clickhouse addresses []: expected one host:port`:            func(c *readmodel.Config) { c.Addresses = nil },
+		`clickhouse addresses ["a:1" "b:1"]: expected one host:port`: func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
+		`clickhouse addresses "clickhouse": expected host:port`:      func(c *readmodel.Config) { c.Addresses = []string{"clickhouse"} },
+		`clickhouse addresses are missing: expected host:port`:       func(c *readmodel.Config) { c.Cluster, c.Addresses = "c", nil },
+		`clickhouse cluster "{c}": expected`:                         func(c *readmodel.Config) { c.Cluster = "{c}" },
+		`clickhouse insert quorum "0": expected`:                     func(c *readmodel.Config) { c.InsertQuorum = "0" },
+		`clickhouse insert quorum "all": expected`:                   func(c *readmodel.Config) { c.InsertQuorum = "all" },
+		`clickhouse database "": expected`:                           func(c *readmodel.Config) { c.Database = "" },
+		`clickhouse database "a;b": expected`:                        func(c *readmodel.Config) { c.Database = "a;b" },
+		`clickhouse max connections 5000: expected 1 to`:             func(c *readmodel.Config) { c.MaxConnections = 5000 },
+		`clickhouse max connections 0: expected 1 to`:                func(c *readmodel.Config) { c.MaxConnections = 0 },
+		`clickhouse dial timeout 0s: expected`:                       func(c *readmodel.Config) { c.DialTimeout = 0 },
+		`clickhouse read timeout -1ns: expected`:                     func(c *readmodel.Config) { c.ReadTimeout = -1 },
+		`clickhouse write timeout 0s: expected`:                      func(c *readmodel.Config) { c.WriteTimeout = 0 },
+		`clickhouse nice 20: expected 0 to 19`:                       func(c *readmodel.Config) { c.Nice = 20 },
+		`clickhouse nice -1: expected 0 to 19`:                       func(c *readmodel.Config) { c.Nice = -1 },
 	} {
 		c := readmodel.DefaultConfig()
 		change(&c)
-		if err := c.Validate(); err == nil {
-			t.Errorf("%s: no error", name)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
 		}
 	}
 }
