@@ -41,13 +41,13 @@
 //   - The engine has one user. Roles are in its configuration, and a query of a client
 //     that has one runs with that alone: SET ROLE on the connection before it.
 //   - The engine holds one data directory at a time in a process.
-//   - Its cluster (Cluster) is itself, twice, with replicas that are away. The library has no queue of ON CLUSTER
-//     statements, and its replicated tables cannot be written. So on the native protocol
-//     what is said to other replicas is taken out of statements.
+//   - Its cluster (Cluster) is itself, twice, with replicas that are away. The library
+//     has no queue of ON CLUSTER statements, and its replicated tables cannot be written.
+//     So on the native protocol what is said to other replicas is taken out of statements.
 //
 // What a server has and this has not: CREATE USER, CREATE ROLE and GRANT (the
-// engine has no writable store for them; see Access), sessions, external tables, system log tables,
-// query IDs of the client's choice, clickhouse-go's HTTP transport, and types
-// that clickhouse-go cannot read, such as AggregateFunction (it says so; read
-// them with finalizeAggregation, or over HTTP).
+// engine has no writable store for them; see Access), sessions, external tables,
+// system log tables, query IDs of the client's choice, clickhouse-go's HTTP
+// transport, and types that clickhouse-go cannot read, such as AggregateFunction (it
+// says so; read them with finalizeAggregation, or over HTTP).
 package clickhouse
