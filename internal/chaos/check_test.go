@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
 
 // events are those of a range that count.
@@ -158,7 +158,7 @@ func (r *run) compare() {
 }
 
 func difference(want, got *projection.Model) string {
-	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{}))
+	diff := cmp.Diff(want, got, projectiontest.SameModel)
 	return diff[:min(len(diff), 3000)]
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
 	feedpb "github.com/convoview/convoview/schemas/feed/v1"
 )
 
@@ -40,14 +41,14 @@ func TestFeed_CarriesWhatBecameVisible(t *testing.T) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if diff := cmp.Diff(want, m.model, equalModels); diff != "" {
+	if diff := cmp.Diff(want, m.model, projectiontest.SameModel); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	folded := projection.NewModel()
 	for _, e := range m.list {
 		folded.Fold(e)
 	}
-	if diff := cmp.Diff(want, folded, equalModels); diff != "" {
+	if diff := cmp.Diff(want, folded, projectiontest.SameModel); diff != "" {
 		t.Errorf("the events (-want +got):\n%s", diff)
 	}
 	if m.lost != 1 { // what came before we listened
@@ -203,7 +204,7 @@ func TestReceiver_UnreadEvent(t *testing.T) {
 	if lost := r.Take("p", a, time.Now()); lost == "" || m.lost != 1 {
 		t.Errorf("lost %q, told %d times", lost, m.lost)
 	}
-	if diff := cmp.Diff(want, m.model, equalModels); diff != "" || len(m.list) != 1 {
+	if diff := cmp.Diff(want, m.model, projectiontest.SameModel); diff != "" || len(m.list) != 1 {
 		t.Errorf("%d events (-want +got):\n%s", len(m.list), diff)
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -164,8 +162,4 @@ func sent(t *testing.T, n, size int) ([]events.Record, *projection.Model) {
 		records = append(records, events.Record{Value: value, Headers: headers})
 	}
 	return records, model
-}
-
-var equalModels = cmp.Options{
-	cmpopts.EquateEmpty(), cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{}),
 }

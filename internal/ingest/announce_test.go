@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
 
 // herald is an Announcer that remembers.
@@ -138,8 +138,7 @@ func TestConsumer_Announces(t *testing.T) {
 			t.Errorf("of %+v is noticed %b, want %b", of, a.noticed[of], change.Kinds)
 		}
 	}
-	if diff := cmp.Diff(h.want, a.model, cmpopts.EquateEmpty(),
-		cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{})); diff != "" {
+	if diff := cmp.Diff(h.want, a.model, projectiontest.SameModel); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,6 +21,7 @@ import (
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
 
 // keeperSink notes what it was told between which writes.
@@ -349,8 +349,7 @@ func TestKeeper_LeavesOut(t *testing.T) {
 	if slices.Sort(sink.apart); !slices.Equal(slices.Compact(sink.apart), []string{"bad-1", "bad-2"}) {
 		t.Errorf("apart came %q", sink.apart)
 	}
-	if diff := cmp.Diff(h.want, heard.model, cmpopts.EquateEmpty(),
-		cmpopts.IgnoreFields(projection.Model{}, "Conflicts"), cmpopts.IgnoreUnexported(projection.Model{})); diff != "" {
+	if diff := cmp.Diff(h.want, heard.model, projectiontest.SameModel); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/convoview/convoview/internal/events"
@@ -16,13 +15,6 @@ import (
 	"github.com/convoview/convoview/internal/projection/bruteforce"
 	"github.com/convoview/convoview/internal/projection/projectiontest"
 )
-
-// equalModels compares what models mean. Conflicts are what was seen, repeats included.
-var equalModels = cmp.Options{
-	cmpopts.EquateEmpty(),
-	cmpopts.IgnoreFields(projection.Model{}, "Conflicts"),
-	cmpopts.IgnoreUnexported(projection.Model{}),
-}
 
 // TestProjection_AnswersWhatTheContractSays holds every answer that is made of
 // registers against the brute-force reading of the same events.
@@ -169,8 +161,8 @@ func shuffled(t *rapid.T, list []events.Event) []events.Event {
 }
 
 func wantSame[T any](t *rapid.T, what string, want, got T) {
-	if !cmp.Equal(want, got, equalModels) {
-		t.Fatalf("%s (-want +got):\n%s", what, cmp.Diff(want, got, equalModels))
+	if !cmp.Equal(want, got, projectiontest.SameModel) {
+		t.Fatalf("%s (-want +got):\n%s", what, cmp.Diff(want, got, projectiontest.SameModel))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/projection/projectiontest"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/readmodel/readmodeltest"
 	"github.com/convoview/convoview/internal/sandbox"
@@ -54,7 +55,7 @@ func TestServer_AnAnswerIsWholeWhateverTheAccountHasSet(t *testing.T) {
 			if err != nil {
 				return // it says so
 			}
-			if diff := cmp.Diff(want, got, ignoreEmpty); diff != "" {
+			if diff := cmp.Diff(want, got, projectiontest.SameModel); diff != "" {
 				t.Errorf("what is not all (-want +got):\n%s", diff)
 			}
 		})

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/convoview/convoview/internal/events"
@@ -50,12 +49,6 @@ func inBothForms(t *testing.T, test func(t *testing.T, open func(testing.TB) *re
 			test(t, func(t testing.TB) *readmodel.Store { t.Helper(); return openIn(t, cluster) })
 		})
 	}
-}
-
-var ignoreEmpty = cmp.Options{
-	cmpopts.EquateEmpty(),
-	cmpopts.IgnoreFields(projection.Model{}, "Conflicts"),
-	cmpopts.IgnoreUnexported(projection.Model{}),
 }
 
 // TestStore_ReadsWhatWasFolded writes chats in parts, some of them twice and in
@@ -119,11 +112,11 @@ func compare(t *testing.T, rt rapid.TB, store *readmodel.Store, want *projection
 		}
 		light := *state
 		light.Head = light.Head.Light()
-		if diff := cmp.Diff(&light, inboxes[projection.UserKey{App: k.App, UserID: k.Owner}][k.ConversationID], ignoreEmpty); diff != "" {
+		if diff := cmp.Diff(&light, inboxes[projection.UserKey{App: k.App, UserID: k.Owner}][k.ConversationID], projectiontest.SameModel); diff != "" {
 			rt.Fatalf("inbox of %v (-want +got):\n%s", k, diff)
 		}
 	}
-	if diff := cmp.Diff(want, got, ignoreEmpty); diff != "" {
+	if diff := cmp.Diff(want, got, projectiontest.SameModel); diff != "" {
 		rt.Fatalf("read back (-want +got):\n%s", diff)
 	}
 }
@@ -269,7 +262,7 @@ func TestStore_KeepsFarDays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(m.States[key], got[key], ignoreEmpty); diff != "" {
+	if diff := cmp.Diff(m.States[key], got[key], projectiontest.SameModel); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -386,7 +386,7 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 	for _, g := range want.Groups {
 		g.Value.OwnerID = projection.ErasedUser
 	}
-	if diff := cmp.Diff(want, got, ignoreEmpty); diff != "" {
+	if diff := cmp.Diff(want, got, projectiontest.SameModel); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
 }

@@ -149,7 +149,7 @@ func set(field reflect.Value, pairs [2][]events.KeyValue, greater bool) {
 
 func wantSame(t *testing.T, what string, want, got *projection.Model) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, ignoreEmpty); diff != "" {
+	if diff := cmp.Diff(want, got, projectiontest.SameModel); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }
