@@ -2,6 +2,43 @@ package events
 
 import "testing"
 
+// TestKey holds the keys of the contract.
+func TestKey(t *testing.T) {
+	of := ConversationOf{UserID: "u", ConversationID: "C2Cv"}
+	for _, test := range []struct {
+		body  Body
+		topic string
+		want  string
+	}{
+		{&MessageSent{Conversation: C2C("b", "a"), From: "b"}, TopicMessages, `["demo","C2C","a","b"]`},
+		{&MessageSent{Conversation: C2C("a", "a"), From: "a"}, TopicMessages, `["demo","C2C","a","a"]`},
+		{&MessageRecalled{Conversation: Group(`g "1" <é>&`)}, TopicMessages, `["demo","GROUP","g \"1\" <é>&"]`},
+		{&MessageModified{Conversation: System("u")}, TopicMessages, `["demo","@TIM#SYSTEM","u"]`},
+		{&ConversationRead{of, 1}, TopicState, `["demo","conversationRead","u","C2Cv"]`},
+		{&ConversationPinned{of, true}, TopicState, `["demo","conversationPinned","u","C2Cv"]`},
+		{&ConversationRemindTypeSet{of, RemindDiscard}, TopicState, `["demo","conversationRemindTypeSet","u","C2Cv"]`},
+		{&ConversationMarked{of, nil}, TopicState, `["demo","conversationMarked","u","C2Cv"]`},
+		{&ConversationGroupsSet{of, nil}, TopicState, `["demo","conversationGroupsSet","u","C2Cv"]`},
+		{&ConversationCustomDataSet{of, ""}, TopicState, `["demo","conversationCustomDataSet","u","C2Cv"]`},
+		{&ConversationDraftSet{of, ""}, TopicState, `["demo","conversationDraftSet","u","C2Cv"]`},
+		{&ConversationDeleted{of, 1, true}, TopicState, `["demo","conversationDeleted","u","C2Cv"]`},
+		{&ConversationCleared{of, 1}, TopicState, `["demo","conversationCleared","u","C2Cv"]`},
+		{&GroupMemberChanged{GroupID: "g", UserID: "u"}, TopicState, `["demo","groupMemberChanged","g","u"]`},
+		{&GroupProfileChanged{GroupID: "g"}, TopicState, `["demo","groupProfileChanged","g"]`},
+		{&UserProfileChanged{UserID: "u"}, TopicState, `["demo","userProfileChanged","u"]`},
+		{&FriendRemarkSet{"u", "f", ""}, TopicState, `["demo","friendRemarkSet","u","f"]`},
+		{&AppPlanChanged{}, TopicState, `["demo","appPlanChanged"]`},
+		{&UserErased{"u"}, TopicState, `["demo","userErased","u"]`},
+	} {
+		if got := Key(Event{App: "demo", Body: test.body}); got != test.want {
+			t.Errorf("Key = %s, want %s", got, test.want)
+		}
+		if got := Topic(test.body); got != test.topic {
+			t.Errorf("Topic(%s) = %s, want %s", test.body.Kind(), got, test.topic)
+		}
+	}
+}
+
 func TestKeyWithID(t *testing.T) {
 	for _, c := range []struct{ key, id, want string }{
 		{`["demo","conversationPinned","ann","GROUPhike"]`, "e-8", `["demo","conversationPinned","ann","GROUPhike","e-8"]`},

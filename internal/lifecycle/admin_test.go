@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/lifecycle"
@@ -142,22 +143,6 @@ func TestConfigs_Validate(t *testing.T) {
 	}
 }
 
-func TestNewLogger(t *testing.T) {
-	var out strings.Builder
-	logger := lifecycle.NewLogger(lifecycle.LogConfig{Format: "json", Level: "warn"}, &out)
-	logger.Info("quiet")
-	logger.Warn("loud", "rows", 3, "took", 90*time.Second)
-	var line map[string]any
-	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["msg"] != "loud" || line["rows"] != 3.0 || line["took"] != "1m30s" {
-		t.Errorf("%v: %s", err, out.String())
-	}
-	out.Reset()
-	lifecycle.NewLogger(lifecycle.LogConfig{Format: "text", Level: "debug"}, &out).Debug("all")
-	if !strings.Contains(out.String(), "level=DEBUG msg=all") {
-		t.Errorf("%s", out.String())
-	}
-}
-
 // TestAdminConfig_Ready holds that a process is asked whether it is ready, and what comes of
 // each answer, and of none.
 func TestAdminConfig_Ready(t *testing.T) {
@@ -193,5 +178,34 @@ func TestAdminConfig_Ready(t *testing.T) {
 	}
 	if err := (lifecycle.AdminConfig{Addr: ":" + port}).Ready(t.Context(), io.Discard); err == nil {
 		t.Error("a process that is gone is ready")
+	}
+}
+
+func TestAdmin_ExportsItsChecks(t *testing.T) {
+	registry := lifecycle.NewRegistry()
+	admin := lifecycle.NewAdmin(lifecycle.AdminConfig{}, registry, slog.New(slog.DiscardHandler))
+	away, stuck := errors.New("away"), error(nil)
+	admin.AddLiveness("writer", func() error { return stuck })
+	admin.AddCheck("kafka", func(context.Context) error { return away })
+	admin.AddWarning("feed", func(context.Context) error { return errors.New("not whole") })
+	holds := func(want string) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "convoview_alive", "convoview_ready", "convoview_check_ok"); err != nil {
+			t.Error(err)
+		}
+	}
+	const help = `# HELP convoview_alive 1 while the process works, as /healthz says; 0: only another start can help.
+# TYPE convoview_alive gauge
+# HELP convoview_check_ok 1 when the check passes; /readyz has the reason when it does not. A failed check of feed, files or subscriptions does not keep a process from being ready.
+# TYPE convoview_check_ok gauge
+# HELP convoview_ready 1 when every check passes that must, as /readyz says.
+# TYPE convoview_ready gauge
+`
+	holds(help + "convoview_alive 1\nconvoview_check_ok{check=\"kafka\"} 0\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 0\n")
+	away, stuck = nil, errors.New("last moved 7m0s ago")
+	holds(help + "convoview_alive 0\nconvoview_check_ok{check=\"kafka\"} 1\nconvoview_check_ok{check=\"feed\"} 0\nconvoview_ready 1\n")
+	problems, err := testutil.GatherAndLint(registry, "convoview_alive", "convoview_ready", "convoview_check_ok", "convoview_build_info")
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
 	}
 }
