@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 

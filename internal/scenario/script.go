@@ -17,8 +17,8 @@ import (
 // Noon is what the clock of a scenario shows until a step moves it.
 var Noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 
-// DefaultApp is the app of events and questions that name none.
-const DefaultApp = "demo"
+// defaultApp is the app of events and questions that name none.
+const defaultApp = "demo"
 
 // Script is one scenario.
 type Script struct {
@@ -100,7 +100,7 @@ func parseStep(file *txtar.File, count *int) (Step, error) {
 }
 
 func parseQuestion(words []word, file *txtar.File) (*Question, error) {
-	q := &Question{Endpoint: words[0].text(), App: DefaultApp, Want: string(file.Data), file: file}
+	q := &Question{Endpoint: words[0].text(), App: defaultApp, Want: string(file.Data), file: file}
 	request := map[string]json.RawMessage{}
 	operands := map[string][]string{"list": {"userID"}, "unread": {"userID"}, "profile": {"userID", "conversationID"}}[q.Endpoint]
 	if operands == nil {
@@ -180,7 +180,7 @@ func parseEvent(line string, number int) (events.Event, error) {
 	if err != nil {
 		return events.Event{}, err
 	}
-	event := map[string]any{"id": fmt.Sprintf("e%d", number), "app": DefaultApp, "time": at.Format(time.RFC3339Nano)}
+	event := map[string]any{"id": fmt.Sprintf("e%d", number), "app": defaultApp, "time": at.Format(time.RFC3339Nano)}
 	var name string
 	body := map[string]json.RawMessage{}
 	for _, w := range words[1:] {

@@ -15,17 +15,17 @@ import (
 // where it is not to be looked for in node_modules.
 const LibraryEnv = "CONVOVIEW_LIBCHDB"
 
-// ErrLibraryMissing is returned when libchdb.so is in none of the places
-// where FindLibrary looks.
-var ErrLibraryMissing = errors.New("the ClickHouse engine (libchdb.so) is missing: run `npm ci` in the project's root (`make` does it), or set " + LibraryEnv)
+// errLibraryMissing is returned when libchdb.so is in none of the places
+// where findLibrary looks.
+var errLibraryMissing = errors.New("the ClickHouse engine (libchdb.so) is missing: run `npm ci` in the project's root (`make` does it), or set " + LibraryEnv)
 
-// FindLibrary returns the path of libchdb.so: the value of LibraryEnv, else
+// findLibrary returns the path of libchdb.so: the value of LibraryEnv, else
 // node_modules/@chdb/lib-…/libchdb.so in the working directory, the directory
 // of the executable, or the nearest parent of either that has it.
-func FindLibrary(getenv func(string) string) (string, error) {
+func findLibrary(getenv func(string) string) (string, error) {
 	if path := getenv(LibraryEnv); path != "" {
 		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("%w (%s=%s does not exist)", ErrLibraryMissing, LibraryEnv, path)
+			return "", fmt.Errorf("%w (%s=%s does not exist)", errLibraryMissing, LibraryEnv, path)
 		}
 		return path, nil
 	}
@@ -50,7 +50,7 @@ func FindLibrary(getenv func(string) string) (string, error) {
 			dir = parent
 		}
 	}
-	return "", ErrLibraryMissing
+	return "", errLibraryMissing
 }
 
 // libraryPackage is the npm package's name in Node's words for this platform.

@@ -22,7 +22,7 @@ import (
 
 // Config says where the engine keeps its data and where the front listens.
 type Config struct {
-	// Library is the path of libchdb.so; empty: FindLibrary looks for it.
+	// Library is the path of libchdb.so; empty: findLibrary looks for it.
 	Library string
 	// Path is the directory of the data, which exists.
 	Path string
@@ -59,7 +59,7 @@ type Server struct {
 // Start starts the engine and listens. A process has one Server at a time.
 func Start(ctx context.Context, config Config) (*Server, error) {
 	if config.Library == "" {
-		path, err := FindLibrary(os.Getenv)
+		path, err := findLibrary(os.Getenv)
 		if err != nil {
 			return nil, err
 		}
