@@ -32,6 +32,7 @@ type Follower struct {
 
 	receiver *Receiver // of Run alone
 	away     bool      // the connection is, as far as Run knows
+	back     time.Time // when it came, as far as Run knows
 
 	mu      sync.Mutex
 	topics  map[string]int32
@@ -117,6 +118,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	connections := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
 	defer f.nc.RemoveStatusListener(connections)
 	defer f.beat.Rest()
+	f.back = time.Now()
 	f.moved.Store(int64(time.Since(f.begun)))
 	for {
 		f.beat.Mark()
@@ -141,13 +143,16 @@ func (f *Follower) Run(ctx context.Context) error {
 }
 
 // connection takes note of what has become of the connection. Whatever it is, something may
-// have been lost; but to be away is one gap, however often it is tried to connect again.
+// have been lost; but to be away is one gap, however often it is tried to connect again, and
+// however many projectors have spoken meanwhile.
 func (f *Follower) connection(status nats.Status) {
 	f.handler.Lost()
 	if status != nats.CONNECTED && !f.away {
 		f.tellLoss("the connection to NATS was lost")
 	}
-	f.away = status != nats.CONNECTED
+	if f.away = status != nats.CONNECTED; !f.away {
+		f.back = time.Now()
+	}
 }
 
 // take applies one message.
@@ -158,7 +163,8 @@ func (f *Follower) take(m *nats.Msg, now time.Time) {
 		return
 	}
 	end := f.span(m, &a)
-	if lost := f.receiver.Take(strings.TrimPrefix(m.Subject, SubjectPrefix), &a, now); lost != "" {
+	lost := f.receiver.Take(strings.TrimPrefix(m.Subject, SubjectPrefix), &a, now)
+	if settled := !f.away && now.Sub(f.back) > f.config.Silence; lost != "" && settled { // by then all have spoken
 		f.tellLoss(lost)
 	}
 	end()

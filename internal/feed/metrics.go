@@ -39,7 +39,7 @@ func newMetrics(r prometheus.Registerer, whole func() error) *metrics {
 		}),
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "convoview_feed_gaps_total",
-			Help: "How often something was lost on the way, after which what is in memory is loaded anew.",
+			Help: "How often something was lost on the way, after which what is in memory is loaded anew. A connection that was away is one.",
 		}),
 		freshness: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "convoview_feed_freshness_seconds",
