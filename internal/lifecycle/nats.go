@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+	"golang.org/x/time/rate"
 )
 
 // NATSConfig is where the NATS servers are, and who we are to them: at most one of an
@@ -226,6 +227,7 @@ type NATS struct {
 // we are may be replaced.
 func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
 	closed, refused := make(chan struct{}), &refusals{said: map[string]error{}}
+	failures := rate.Sometimes{First: 10, Interval: refusedInterval} // who may not say something is told so of each message
 	nc, err := c.connect(name,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -244,7 +246,7 @@ func ConnectNATS(c *NATSConfig, name string, log *slog.Logger) (NATS, error) {
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			refused.note(err)
-			log.Error("nats failed", "error", err)
+			failures.Do(func() { log.Error("nats failed", "error", err) })
 		}),
 	)
 	if err != nil {

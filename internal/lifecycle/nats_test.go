@@ -436,6 +436,28 @@ func TestNATS_MayNotHear(t *testing.T) {
 	}
 }
 
+// TestNATS_MayNotSay has a server refuse all that is said, and say so of each: the log does not.
+func TestNATS_MayNotSay(t *testing.T) {
+	s := natsServer(t, &server.Options{Users: []*server.User{
+		{Username: "nobody", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{">"}}}},
+	}})
+	nc, log := connect(t, &lifecycle.NATSConfig{URL: fmt.Sprintf("nats://nobody:@%s", s.Addr())})
+	log.await(t, "nats connected", 1)
+	for range 2000 {
+		if err := nc.Publish("t", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.FlushTimeout(patience); err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	_ = nc.Component().Run(t.Context()) // until all that the server has said was heard
+	if n := strings.Count(log.String(), "Permissions Violation for Publish"); n < 1 || n > 100 {
+		t.Errorf("said %d times", n)
+	}
+}
+
 // TestNATS_ServerTakesNothing has a server that reads nothing any more: whoever publishes is
 // told so, and the connection is made anew, by which that server is left alone.
 func TestNATS_ServerTakesNothing(t *testing.T) {
