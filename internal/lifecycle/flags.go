@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -147,10 +148,28 @@ func (f *Flags) Configure(args []string, validate func() error) error {
 	if !check {
 		return nil
 	}
-	if _, err := fmt.Fprintln(f.output, ErrChecked); err != nil {
+	var b strings.Builder
+	for _, name := range f.strangers() {
+		fmt.Fprintf(&b, "%s belongs to no flag of %s\n", name, f.command())
+	}
+	fmt.Fprintln(&b, ErrChecked)
+	if _, err := io.WriteString(f.output, b.String()); err != nil {
 		return err
 	}
 	return ErrChecked
+}
+
+// strangers are the variables that begin as ours do, and are of no flag: misspelt, or another
+// command's, which has the environment in common with this one.
+func (f *Flags) strangers() (names []string) {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, EnvPrefix) && !slices.ContainsFunc(f.entries, func(e entry) bool { return e.env == name }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // command is the command's name without its arguments, which are in capitals.

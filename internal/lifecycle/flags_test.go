@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,24 @@ func TestFlags_Configure(t *testing.T) {
 	f := lifecycle.NewFlags("projector", "Projects.", func(string) string { return "" }, io.Discard)
 	if err := f.Configure([]string{"--nope"}, func() error { return wrong }); err == nil || errors.Is(err, wrong) {
 		t.Errorf("validated what could not be read: %v", err)
+	}
+}
+
+// TestFlags_Strangers has --check name variables that look like settings and belong to no flag.
+func TestFlags_Strangers(t *testing.T) {
+	for _, name := range []string{"CONVOVIEW_WORKERS", "CONVOVIEW_WORKER", "CONVOVIEW_CHECKS", "WORKER"} {
+		t.Setenv(name, "1")
+	}
+	var out strings.Builder
+	f := lifecycle.NewFlags("projector run", "Projects.", os.Getenv, &out)
+	workers := 0
+	f.Int(&workers, "workers", "How many.")
+	if err := f.Configure([]string{"--check"}, func() error { return nil }); !errors.Is(err, lifecycle.ErrChecked) {
+		t.Fatal(err)
+	}
+	const want = "CONVOVIEW_CHECKS belongs to no flag of projector run\nCONVOVIEW_WORKER belongs to no flag of projector run\nthe configuration is valid\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
