@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,28 @@ func TestAlerts_Fire(t *testing.T) {
 	}
 }
 
+// TestAlerts_ExpiredCertificate holds that a certificate is not said to expire in less than no time.
+func TestAlerts_ExpiredCertificate(t *testing.T) {
+	var rule rulefmt.Rule
+	for _, group := range alerts(t).Groups {
+		for _, r := range group.Rules {
+			if r.Alert == "ConvoviewCertificateExpires" {
+				rule = r
+			}
+		}
+	}
+	of := labels.FromStrings("file", "/own.pem")
+	for left, want := range map[float64]string{
+		3 * 3600: "the certificate in /own.pem expires soon: It expires in 3h 0m 0s.",
+		-3600:    "the certificate in /own.pem has expired: Connections that need it are refused.",
+	} {
+		got, err := expand(t, rule.Annotations["summary"]+": "+rule.Annotations["description"], of, promql.FPoint{F: left})
+		if err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("%v seconds before its end: got %q, %v, want %q", left, got, err, want)
+		}
+	}
+}
+
 func texts(list []labels.Labels) (all []string) {
 	for _, l := range list {
 		all = append(all, l.String())
@@ -135,7 +158,7 @@ func (s *storage) firing(t *testing.T, rule rulefmt.Rule, at, every time.Duratio
 			list = append(list, b.Labels())
 			last := series.Floats[len(series.Floats)-1]
 			for name, text := range rule.Annotations {
-				if err := expand(t, text, series.Metric, last); err != nil {
+				if _, err := expand(t, text, series.Metric, last); err != nil {
 					t.Errorf("%s: its %s: %v", rule.Alert, name, err)
 				}
 			}
@@ -146,10 +169,9 @@ func (s *storage) firing(t *testing.T, rule rulefmt.Rule, at, every time.Duratio
 
 // expand makes what an alert says of its annotation. A label that the alert does not have is
 // an error.
-func expand(t *testing.T, text string, of labels.Labels, at promql.FPoint) error {
+func expand(t *testing.T, text string, of labels.Labels, at promql.FPoint) (string, error) {
 	t.Helper()
 	const known = "{{$labels := .Labels}}{{$value := .Value}}" // as Prometheus has it
 	data := template.AlertTemplateData(of.Map(), nil, "", promql.Sample{T: at.T, F: at.F, Metric: of})
-	_, err := template.NewTemplateExpander(t.Context(), known+text, "annotation", data, model.Time(at.T), nil, nil, []string{"missingkey=error"}).Expand()
-	return err
+	return template.NewTemplateExpander(t.Context(), known+text, "annotation", data, model.Time(at.T), nil, nil, []string{"missingkey=error"}).Expand()
 }
