@@ -295,7 +295,7 @@ func (q *question) print(ctx context.Context, w io.Writer, asks *client.Client, 
 
 // terminalWidth is how many columns a table may take.
 func terminalWidth(w io.Writer) int {
-	if f, ok := w.(*os.File); ok && isTerminal(f) {
+	if f, ok := w.(*os.File); ok && lifecycle.IsTerminal(f) {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 			return min(width, math.MaxInt16)
 		}

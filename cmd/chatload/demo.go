@@ -15,6 +15,7 @@ import (
 
 	"github.com/convoview/convoview/client"
 	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/sandbox/stack"
 )
 
@@ -145,7 +146,7 @@ func play(ctx context.Context, g *generate.Generator, to sink, count int, rate f
 // watch shows the user's list until ctx ends, and gives the ID of its first conversation.
 // It calls begin when there is something to show.
 func watch(ctx context.Context, c *console, asks *client.Client, user string, s *stack.Stack, begin func()) (string, error) {
-	screen := isTerminal(c.stdout)
+	screen := lifecycle.IsTerminal(c.stdout)
 	every := demoFrame
 	if !screen {
 		every = demoSnapshot

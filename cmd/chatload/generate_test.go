@@ -15,6 +15,7 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/generate"
+	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/sandbox/sandboxtest"
 )
 
@@ -118,7 +119,7 @@ func TestGenerate_IntoKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	topic := sandboxtest.Topic(t, 3)
-	p := (&console{stderr: io.Discard}).newProgress("generate", 0)
+	p := (&console{stderr: lifecycle.NewScreen(io.Discard)}).newProgress("generate", 0)
 	to := &retopic{newKafkaSink(t.Context(), config.kafka, t.Logf, p.written), topic}
 	if err := to.close(generateEvents(t.Context(), config, to)); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 
 	"github.com/convoview/convoview/internal/lifecycle"
 )
@@ -17,7 +16,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
-	c := &console{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	c := &console{getenv: getenv, stdin: stdin, stdout: stdout, stderr: lifecycle.NewScreen(stderr)}
 	return c.commands().Run(ctx, args, getenv, stdout)
 }
 
@@ -48,13 +47,10 @@ type console struct {
 	getenv func(string) string
 	stdin  io.Reader
 	stdout io.Writer
-	stderr io.Writer
-	mu     sync.Mutex // of stderr
+	stderr *lifecycle.Screen
 }
 
 // notef says something on the way, on standard error.
 func (c *console) notef(format string, args ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	_, _ = fmt.Fprintf(c.stderr, format+"\n", args...)
 }

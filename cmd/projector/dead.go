@@ -123,14 +123,14 @@ func (m *moment) Set(text string) error {
 // scanning is what a command needs that reads all dead letters.
 type scanning struct {
 	*ingest.Letters
-	screen   *screen
+	screen   *lifecycle.Screen
 	interval time.Duration
 	tell     func(ingest.Scanned)
 	told     time.Time
 }
 
 func newScanning(c deadConfig) (*scanning, error) {
-	s := &scanning{screen: newScreen(os.Stderr), interval: c.interval, told: time.Now()}
+	s := &scanning{screen: lifecycle.NewScreen(os.Stderr), interval: c.interval, told: time.Now()}
 	log := lifecycle.NewLogger(c.log, s.screen)
 	letters, err := ingest.NewLetters(c.ingest, log)
 	if err != nil {
@@ -141,7 +141,7 @@ func newScanning(c deadConfig) (*scanning, error) {
 }
 
 func (s *scanning) close() {
-	s.screen.clear()
+	s.screen.Clear()
 	s.Close()
 }
 

@@ -65,7 +65,7 @@ func deadList(ctx context.Context, args []string, getenv func(string) string, st
 	codes := map[events.Code]int{}
 	at, err := s.Scan(ctx, config.filter(), func(letters []ingest.Letter) error {
 		if len(letters) > 0 {
-			s.screen.clear()
+			s.screen.Clear()
 		}
 		for i := range letters {
 			l := &letters[i]
@@ -85,7 +85,7 @@ func deadList(ctx context.Context, args []string, getenv func(string) string, st
 	if err != nil {
 		return fmt.Errorf("list dead letters: %w", err)
 	}
-	s.screen.clear()
+	s.screen.Clear()
 	if config.json {
 		err = lines.Encode(deadListed{at.Letters, at.Matching, codes, at.Lost})
 	} else {

@@ -60,7 +60,7 @@ func deadRedrive(ctx context.Context, args []string, getenv func(string) string,
 		DryRun: config.dryRun, Told: r.told, Progress: s.progress,
 	}
 	at, err := redrive.Run(ctx)
-	s.screen.clear()
+	s.screen.Clear()
 	if err != nil {
 		return fmt.Errorf("redrive dead letters: %w (%d were sent%s; run it again: sending twice changes nothing)", err, r.sum.Sent, r.last)
 	}
@@ -77,7 +77,7 @@ func deadRedrive(ctx context.Context, args []string, getenv func(string) string,
 // redriving tells what becomes of dead letters.
 type redriving struct {
 	config deadConfig
-	screen *screen
+	screen *lifecycle.Screen
 	out    *bufio.Writer
 	lines  *json.Encoder
 	sum    deadRedrove
@@ -87,7 +87,7 @@ type redriving struct {
 // told tells what has become of some, and counts them.
 func (r *redriving) told(outcomes []ingest.Outcome) error {
 	if len(outcomes) > 0 {
-		r.screen.clear()
+		r.screen.Clear()
 	}
 	for i := range outcomes {
 		o := &outcomes[i]

@@ -81,7 +81,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	}
 	limitMemory(config.rebuild.Ingest, getenv)
 
-	screen := newScreen(os.Stderr)
+	screen := lifecycle.NewScreen(os.Stderr)
 	log := lifecycle.NewLogger(config.log, screen)
 	registry := lifecycle.NewRegistry()
 	server, err := readmodel.Open(config.store)
@@ -113,7 +113,7 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 
 	begin := time.Now()
 	err = r.Run(running, events.NewDecoder(config.limits).Sharing(), registry, tellRebuild(screen, log))
-	screen.clear()
+	screen.Clear()
 	stop(nil)
 	switch failed := <-served; {
 	case failed != nil && errors.Is(context.Cause(running), failed): // which has ended the rebuild

@@ -32,8 +32,8 @@ var errDiffersFromTopics = errors.New("the generation differs from the topics")
 
 // sample holds conversations of a generation against the topics.
 func sample(ctx context.Context, config verifyConfig, server *readmodel.Server, number int, stdout io.Writer) error {
-	screen := newScreen(os.Stderr)
-	defer screen.clear()
+	screen := lifecycle.NewScreen(os.Stderr)
+	defer screen.Clear()
 	log := lifecycle.NewLogger(config.log, screen)
 	r, err := server.Registry(ctx)
 	if err != nil {
@@ -55,7 +55,7 @@ func sample(ctx context.Context, config verifyConfig, server *readmodel.Server, 
 	if err != nil {
 		return fmt.Errorf("hold generation %d against the topics: %w", number, err)
 	}
-	screen.clear()
+	screen.Clear()
 	last := sampled{number, found.Conversations, found.Replies, seed, len(found.Differences), found.Whole}
 	if config.json {
 		err = tellSampleJSON(stdout, found, last)

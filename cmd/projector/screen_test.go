@@ -10,12 +10,13 @@ import (
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/ingest"
+	"github.com/convoview/convoview/internal/lifecycle"
 	"github.com/convoview/convoview/internal/readmodel"
 	"github.com/convoview/convoview/internal/rebuild"
 )
 
 // logTo logs without the time.
-func logTo(s *screen) *slog.Logger {
+func logTo(s *lifecycle.Screen) *slog.Logger {
 	return slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -25,7 +26,7 @@ func logTo(s *screen) *slog.Logger {
 }
 
 // tell tells of a rebuild and of a comparison, and logs meanwhile.
-func tell(s *screen) {
+func tell(s *lifecycle.Screen) {
 	log := logTo(s)
 	log.Info("new generation")
 	rebuilding := tellRebuild(s, log)
@@ -33,21 +34,24 @@ func tell(s *screen) {
 	log.Info("meanwhile")
 	rebuilding(rebuild.Progress{Generation: 2, Done: 310, Total: 1000, Rate: 50})
 	rebuilding(rebuild.Progress{Generation: 2, Done: 1000, Total: 1000, Rate: 50})
-	s.clear()
-	s.clear()
+	s.Clear()
+	s.Clear()
 	log.Info("filled")
 	comparing := tellComparison(s, log)
 	comparing(readmodel.Compared{Table: "registers", Rows: 9, Ranges: 1, Of: 4, TablesLeft: 7, Differences: 2})
 	comparing(readmodel.Compared{Table: "plans", Rows: 1, Ranges: 1, Of: 1})
-	s.clear()
+	s.Clear()
 	tellScan(s, log)(ingest.Scanned{Done: 1, Total: 2, Letters: 1})
-	s.clear()
+	s.Clear()
 }
+
+// clearLine takes the last line away.
+const clearLine = "\r\x1b[K"
 
 // TestScreen_Terminal has one line that a bar is in, and nothing in it of what is logged.
 func TestScreen_Terminal(t *testing.T) {
 	var out strings.Builder
-	tell(newTerminal(&out, func() int { return 70 }))
+	tell(lifecycle.NewTerminal(&out, func() int { return 70 }))
 	waiting := "0% |          |  generation 2: 0 of 0 events, waiting for projectors "
 	want := []string{
 		"level=INFO msg=\"new generation\"\n" +
@@ -74,7 +78,7 @@ func TestScreen_File(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tell(newScreen(file))
+	tell(lifecycle.NewScreen(file))
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -34,8 +34,8 @@ func sweep(ctx context.Context, args []string, getenv func(string) string, stdou
 	if err := flags.Configure(args, func() error { return errors.Join(store.Validate(), logging.Validate()) }); err != nil {
 		return err
 	}
-	screen := newScreen(os.Stderr)
-	defer screen.clear()
+	screen := lifecycle.NewScreen(os.Stderr)
+	defer screen.Clear()
 	log := lifecycle.NewLogger(logging, screen)
 	server, err := readmodel.Open(store)
 	if err != nil {
@@ -62,7 +62,7 @@ func sweep(ctx context.Context, args []string, getenv func(string) string, stdou
 		all.Deleted += s.Deleted
 		all.Blanked += s.Blanked
 	}
-	screen.clear()
+	screen.Clear()
 	if asJSON {
 		lines := json.NewEncoder(stdout)
 		for _, s := range found {

@@ -134,8 +134,8 @@ func (c *comparison) equal() bool { return c.Whole && len(c.Differences) == 0 }
 
 // compare compares a generation with another one, and logs how far it is.
 func compare(ctx context.Context, config verifyConfig, server *readmodel.Server, number int) (*comparison, error) {
-	screen := newScreen(os.Stderr)
-	defer screen.clear()
+	screen := lifecycle.NewScreen(os.Stderr)
+	defer screen.Clear()
 	log := lifecycle.NewLogger(config.log, screen)
 	offsets, err := ingest.NewOffsets(config.ingest)
 	if err != nil {

@@ -1,6 +1,7 @@
 // Package lifecycle is what every command needs around its work: settings from
-// flags and environment, a logger, the start and stop of its components in
-// order, and the admin HTTP server (health, readiness, metrics, profiles).
+// flags and environment, a logger, a screen that shows how far it is, the start
+// and stop of its components in order, and the admin HTTP server (health,
+// readiness, metrics, profiles).
 //
 // A command is main, which calls [Main], and a run function, which does the
 // rest: declare [Flags], Configure, build the components by hand (constructors are
