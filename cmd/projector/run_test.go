@@ -60,6 +60,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "switch 2 --force --check", out: "the configuration is valid"},
 		{args: "switch 2 --check --nats-url=", errs: []string{"nats url"}},
 		{args: "switch", errs: []string{"expected the number of a generation"}},
+		{args: "switch --force 2", errs: []string{`unexpected argument "2": expected one GENERATION, before the flags (projector switch --help)`}},
 		{args: "switch second", errs: []string{`"second"`, "expected a number"}},
 		{args: "generations drop 1 --check --clickhouse-database a-b", errs: []string{`"a-b"`}},
 		{args: "generations drop 1 --check", out: "the configuration is valid"},

@@ -100,6 +100,9 @@ func (f *Flags) Parse(args []string) error {
 	}
 	if err == nil && f.set.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", f.set.Arg(0))
+		if operand, ok := strings.CutPrefix(f.set.Name(), f.command()+" "); ok {
+			err = fmt.Errorf("%w: expected one %s, before the flags", err, operand)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("%w (%s --help)", err, f.command())
