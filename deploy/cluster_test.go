@@ -41,6 +41,7 @@ type cluster struct {
 	budgets     []*policyv1.PodDisruptionBudget
 	monitors    []*monitoringv1.ServiceMonitor
 	targets     []target
+	cronJobs    []*batchv1.CronJob
 	topics      []topic
 	brokers     []broker
 	users       map[string][]acl
@@ -220,6 +221,7 @@ func (c *cluster) addTyped(manifest []byte) error {
 	case *batchv1.Job:
 		c.pods = append(c.pods, pod{"Job " + o.Name, o.Spec.Template})
 	case *batchv1.CronJob:
+		c.cronJobs = append(c.cronJobs, o)
 		c.pods = append(c.pods, pod{"CronJob " + o.Name, o.Spec.JobTemplate.Spec.Template})
 	case *policyv1.PodDisruptionBudget:
 		c.budgets = append(c.budgets, o)

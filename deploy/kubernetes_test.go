@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -85,6 +86,8 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"NATS for strangers", "production", edit{production + "networkpolicies.yaml", "        - namespaceSelector: {matchLabels: {convoview/backend: \"true\"}}\n", "        - namespaceSelector: {}\n"}, "a stranger reaches port 4222 of chart nats: true"},
 		{"NATS without routes", "production", edit{production + "networkpolicies.yaml", "  name: nats\n…port: 6222", "port: 6223"}, "chart nats does not reach itself at port 6222"},
 		{"a budget for a Job's pod", "small", edit{base + "operator.yaml", "          labels:\n            app.kubernetes.io/name: operator", "          labels:\n            app.kubernetes.io/name: projector"}, "PodDisruptionBudget projector selects the pod of CronJob operator"},
+		{"a verdict that is asked for again", "small", edit{base + "operator.yaml", "values: [1, 2]", "values: [1]"}, "CronJob operator runs again what has ended with status 2"},
+		{"a rebuild that ends with its node", "small", edit{base + "operator.yaml", "type: DisruptionTarget", "type: DisruptionTargets"}, "CronJob operator does not run again what was evicted"},
 		{"a migration before its servers", "small", edit{base + "migrate.yaml", "sync-wave: \"1\"", "sync-wave: \"-1\""}, "StatefulSet clickhouse is applied in wave 0: expected it before Job migrate"},
 		{"a service before the migration", "production", edit{base + "query.yaml", "sync-wave: \"2\"", "sync-wave: \"1\""}, "Deployment query is applied in wave 1: expected it after Job migrate"},
 		{"another role's account", "small", edit{base + "query.yaml", "value: convoview_query", "value: convoview_projector"}, "Deployment query connects to ClickHouse as convoview_projector: expected convoview_query"},
@@ -163,6 +166,7 @@ func (c *cluster) check(overlay string) (f faults) {
 	f = append(f, c.checkSecrets(overlay)...)
 	f = append(f, c.checkPolicies()...)
 	f = append(f, c.checkBudgets()...)
+	f = append(f, c.checkRepeats()...)
 	f = append(f, c.checkWaves()...)
 	f = append(f, c.checkClickHouse()...)
 	projector, _ := c.commandOf("projector")
@@ -242,6 +246,32 @@ func (c *cluster) checkOurs(p pod, container corev1.Container) (f faults) {
 	memory, faults := run.run(probes{alive: alive.Path, ready: ready.Path})
 	f = append(f, faults...)
 	return append(f, memoryFits(p.owner, container.Resources.Limits.Memory().Value(), memory)...)
+}
+
+// checkRepeats holds that a command that operators run is run again when its pod is taken away
+// (it is told to stop then, and says that it failed), and not when it has come to its end: what
+// has ended with 1 or 2 would do and say the same again.
+func (c *cluster) checkRepeats() (f faults) {
+	for _, job := range c.cronJobs {
+		var rules []batchv1.PodFailurePolicyRule
+		if policy := job.Spec.JobTemplate.Spec.PodFailurePolicy; policy != nil {
+			rules = policy.Rules
+		}
+		for _, status := range []int32{1, 2} {
+			if !slices.ContainsFunc(rules, func(r batchv1.PodFailurePolicyRule) bool {
+				return r.Action == batchv1.PodFailurePolicyActionFailJob && r.OnExitCodes != nil && slices.Contains(r.OnExitCodes.Values, status)
+			}) {
+				f.add("CronJob %s runs again what has ended with status %d", job.Name, status)
+			}
+		}
+		// The first rule that fits counts.
+		if len(rules) == 0 || rules[0].Action != batchv1.PodFailurePolicyActionIgnore || !slices.ContainsFunc(rules[0].OnPodConditions, func(p batchv1.PodFailurePolicyOnPodConditionsPattern) bool {
+			return p.Type == corev1.DisruptionTarget
+		}) {
+			f.add("CronJob %s does not run again what was evicted", job.Name)
+		}
+	}
+	return f
 }
 
 // isolated holds what no container here may do.
