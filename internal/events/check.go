@@ -1,6 +1,9 @@
 package events
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // checkBody checks each field of the body by its own rules, in the order of
 // its spec: first type and presence, then size, then content.
@@ -53,7 +56,7 @@ func (r *rawEvent) checkField(f *field, v *rawValue, limits *Limits) *Error {
 		return r.checkText(f, v.text)
 	case kindInt, kindUint32:
 		if v.num < f.min || v.num > f.max {
-			return r.invalid(f, fmt.Sprintf(`is "%d", expected %s`, v.num, f.expectedInt()))
+			return r.invalid(f, fmt.Sprintf("is %d, expected %s", v.num, f.expectedInt()))
 		}
 	case kindTime:
 		switch {
@@ -121,7 +124,7 @@ func (r *rawEvent) checkList(f *field, limits *Limits) *Error {
 	}
 	for i, n := range r.ints {
 		if n < f.min || n > f.max {
-			return r.invalidEntry(f, int64(i), fmt.Sprintf(`"%d"`, n))
+			return r.invalidEntry(f, int64(i), strconv.FormatInt(n, 10))
 		}
 	}
 	for i, pair := range r.pairs {

@@ -275,11 +275,17 @@ func unquoted(raw []byte) ([]byte, error) {
 	return jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw)
 }
 
-// shownJSON is a JSON value as an error shows it: strings without their own quotes.
+// shownJSON is a JSON value as an error shows it: 7 is no string, as "7" is.
 func shownJSON(raw []byte) string {
-	if raw[0] == '"' {
+	switch raw[0] {
+	case '"':
 		if s, err := unquoted(raw); err == nil {
 			return shown(s)
+		}
+	case '{', '[': // may have lines
+	default:
+		if len(raw) <= maxShownBytes {
+			return string(raw)
 		}
 	}
 	return shown(raw)

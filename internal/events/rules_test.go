@@ -218,7 +218,23 @@ func TestError_Reads(t *testing.T) {
 	for _, test := range []struct{ value, want string }{
 		{
 			eventJSON(`"conversationRead":{"userID":"u","conversationID":"C2Cv","sequence":-5}`),
-			`invalid_field: conversationRead.sequence is "-5", expected an integer from 0 to 9007199254740991`,
+			`invalid_field: conversationRead.sequence is -5, expected an integer from 0 to 9007199254740991`,
+		},
+		{
+			eventJSON(`"friendRemarkSet":{"userID":"u","friendID":"f","remark":7}`),
+			`invalid_field: friendRemarkSet.remark is 7, expected a string`,
+		},
+		{
+			eventJSON(`"conversationPinned":{"userID":"u","conversationID":"C2Cv","isPinned":"true"}`),
+			`invalid_field: conversationPinned.isPinned is "true", expected true or false`,
+		},
+		{
+			eventJSON(`"conversationMarked":{"userID":"u","conversationID":"C2Cv","markList":[true]}`),
+			`invalid_field: conversationMarked.markList[0] is true, expected an integer from 1 to 9007199254740991`,
+		},
+		{
+			eventJSON(`"friendRemarkSet":{"userID":"u","friendID":"f","remark":` + strings.Repeat("1", 65) + `}`),
+			`invalid_field: friendRemarkSet.remark is "` + strings.Repeat("1", 64) + `"…, expected a string`,
 		},
 		{
 			eventJSON(`"userErased":{"userID":"` + long + `"}`),
