@@ -108,7 +108,7 @@ func (r *rawEvent) checkText(f *field, s string) *Error {
 
 // checkList checks the length of the body's list and its entries.
 func (r *rawEvent) checkList(f *field, limits *Limits) *Error {
-	if n := len(r.texts) + len(r.ints); f.entries != nil && n > f.entries(limits) {
+	if n := len(r.texts) + len(r.ints) + len(r.nulls); f.entries != nil && n > f.entries(limits) {
 		return &Error{
 			Code: CodeTooLarge, Field: r.path(f),
 			Reason: fmt.Sprintf("has %d entries, expected at most %d", n, f.entries(limits)),
@@ -119,12 +119,12 @@ func (r *rawEvent) checkList(f *field, limits *Limits) *Error {
 		case f.limit != nil && len(s) > f.limit(limits):
 			return r.entryTooLarge(f, i, "", len(s), f.limit(limits))
 		case f.rule == ruleMention && s != "" && !ValidID(s), f.rule == ruleNotEmpty && s == "":
-			return r.invalidEntry(f, int64(i), shown(s))
+			return r.invalidEntry(f, r.place(i), shown(s))
 		}
 	}
 	for i, n := range r.ints {
 		if n < f.min || n > f.max {
-			return r.invalidEntry(f, int64(i), strconv.FormatInt(n, 10))
+			return r.invalidEntry(f, r.place(i), strconv.FormatInt(n, 10))
 		}
 	}
 	for i, pair := range r.pairs {
@@ -149,7 +149,7 @@ func (r *rawEvent) invalid(f *field, reason string) *Error {
 	return &Error{Code: CodeInvalidField, Field: r.path(f), Reason: reason}
 }
 
-func (r *rawEvent) invalidEntry(f *field, entry int64, value string) *Error {
+func (r *rawEvent) invalidEntry(f *field, entry int, value string) *Error {
 	return &Error{
 		Code:   CodeInvalidField,
 		Field:  fmt.Sprintf("%s[%d]", r.path(f), entry),
@@ -159,7 +159,7 @@ func (r *rawEvent) invalidEntry(f *field, entry int64, value string) *Error {
 
 func (r *rawEvent) wrongType(f *field, v *rawValue) *Error {
 	if v.num >= 0 {
-		return r.invalidEntry(f, v.num, v.text)
+		return r.invalidEntry(f, int(v.num), v.text)
 	}
 	return r.invalid(f, "is "+v.text+", expected "+f.expected())
 }
@@ -174,7 +174,7 @@ func (r *rawEvent) tooLarge(f *field, size, limit int) *Error {
 func (r *rawEvent) entryTooLarge(f *field, entry int, member string, size, limit int) *Error {
 	return &Error{
 		Code:   CodeTooLarge,
-		Field:  fmt.Sprintf("%s[%d]%s", r.path(f), entry, member),
+		Field:  fmt.Sprintf("%s[%d]%s", r.path(f), r.place(entry), member),
 		Reason: fmt.Sprintf("is %d bytes, expected at most %d", size, limit),
 	}
 }

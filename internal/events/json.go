@@ -211,6 +211,7 @@ func (r *rawEvent) readJSONList(dec *jsontext.Decoder, f *field) error {
 		}
 		switch {
 		case k == 'n':
+			r.nulls = append(r.nulls, int(i)) // less than the event's bytes
 			continue
 		case k == '"' && f.kind == kindTexts:
 			s, err := unquoted(raw)

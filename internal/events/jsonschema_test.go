@@ -451,7 +451,7 @@ func valuesFor(f *field) []string {
 	}
 	if f.entries != nil {
 		n := f.entries(&limits)
-		values = append(values, list(n, `"1"`), list(n+1, `"1"`), list(n, `1`), list(n+1, `1`))
+		values = append(values, list(n, `"1"`), list(n+1, `"1"`), list(n, `1`), list(n+1, `1`), list(n, `null`), list(n+1, `null`))
 	}
 	return values
 }

@@ -131,8 +131,8 @@ func TestDecode_LimitOfTheEvent(t *testing.T) {
 	wantError(t, record, CodeTooLarge, "")
 }
 
-// TestDecode_LimitsCountWhatWasSent holds that repeats count, and that a
-// payload is measured without its whitespace.
+// TestDecode_LimitsCountWhatWasSent holds that repeats and entries that are null count,
+// and that a payload is measured without its whitespace.
 func TestDecode_LimitsCountWhatWasSent(t *testing.T) {
 	repeated := func(n int) Record {
 		return jsonRecord(eventJSON(`"messageSent":{"from":"a","groupID":"g","messageID":"m","sequence":1,"type":"t","atUserList":["b"` +
@@ -140,6 +140,11 @@ func TestDecode_LimitsCountWhatWasSent(t *testing.T) {
 	}
 	mustDecode(t, repeated(500))
 	wantError(t, repeated(501), CodeTooLarge, "messageSent.atUserList")
+	marks := func(nulls int) Record {
+		return jsonRecord(eventJSON(`"conversationMarked":{"userID":"u","conversationID":"C2Cv","markList":[` + strings.Repeat(`null,`, nulls) + `1]}`))
+	}
+	mustDecode(t, marks(999))
+	wantError(t, marks(1000), CodeTooLarge, "conversationMarked.markList")
 
 	e := mustDecode(t, jsonRecord(eventJSON(`"messageSent":{"from":"a","groupID":"g","messageID":"m","sequence":1,"type":"t","payload":{`+
 		strings.Repeat(" ", 100*1024)+`}}`)))

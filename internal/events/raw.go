@@ -17,6 +17,9 @@ type rawEvent struct {
 	texts   []string
 	ints    []int64
 	pairs   []KeyValue
+	// nulls are the places of the list's entries that are null, ascending. They are in
+	// none of the above.
+	nulls []int
 
 	// spec is the body read last, of bodies known ones.
 	spec   *bodySpec
@@ -97,6 +100,17 @@ func (r *rawEvent) setWrongEntry(key fieldKey, entry int64, value string) {
 	if r.values[key].state != wrong {
 		r.setWrong(key, entry, value)
 	}
+}
+
+// place is where the list's entry i stood among those that were sent.
+func (r *rawEvent) place(i int) int {
+	for _, null := range r.nulls {
+		if null > i {
+			break
+		}
+		i++
+	}
+	return i
 }
 
 func (r *rawEvent) has(key fieldKey) bool      { return r.values[key].state == present }

@@ -119,6 +119,13 @@ func TestDecode_Rules(t *testing.T) {
 		{register("conversationMarked", `,"markList":4`), CodeInvalidField, "conversationMarked.markList"},
 		{register("conversationGroupsSet", `,"conversationGroupList":["a",""]`), CodeInvalidField, "conversationGroupsSet.conversationGroupList[1]"},
 		{register("conversationGroupsSet", `,"conversationGroupList":["a",1]`), CodeInvalidField, "conversationGroupsSet.conversationGroupList[1]"},
+		{register("conversationMarked", `,"markList":[null,1,null,null,0,null]`), CodeInvalidField, "conversationMarked.markList[4]"},
+		{register("conversationGroupsSet", `,"conversationGroupList":[null,""]`), CodeInvalidField, "conversationGroupsSet.conversationGroupList[1]"},
+		{register("conversationGroupsSet", `,"conversationGroupList":[null,"`+strings.Repeat("x", 4097)+`"]`), CodeTooLarge, "conversationGroupsSet.conversationGroupList[1]"},
+		{
+			`"groupProfileChanged":{"groupID":"g","groupCustomField":[{},null,{"value":"` + strings.Repeat("x", 4097) + `"}]}`,
+			CodeTooLarge, "groupProfileChanged.groupCustomField[2].value",
+		},
 		{register("conversationGroupsSet", `,"conversationGroupList":{}`), CodeInvalidField, "conversationGroupsSet.conversationGroupList"},
 		{sent(`"from":"a","groupID":"g","atUserList":"b"`), CodeInvalidField, "messageSent.atUserList"},
 		{`"groupProfileChanged":{"groupID":"g","groupCustomField":{"key":"k"}}`, CodeInvalidField, "groupProfileChanged.groupCustomField"},
