@@ -253,7 +253,7 @@ func (r *rawEvent) readKeyValue(dec *jsontext.Decoder, f *field, entry int64) er
 		case k == 'n':
 			return nil
 		case k != '"':
-			r.setWrongEntry(f.key, entry, shownJSON(raw))
+			r.setWrongEntry(f.key, entry, shown(`{"`+[...]string{"key", "value"}[i]+`":`+string(raw)+`}`))
 			return nil
 		}
 		s, err := unquoted(raw)

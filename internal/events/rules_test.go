@@ -240,6 +240,10 @@ func TestError_Reads(t *testing.T) {
 			`invalid_field: conversationMarked.markList[0] is true, expected an integer from 1 to 9007199254740991`,
 		},
 		{
+			eventJSON(`"groupProfileChanged":{"groupID":"g","groupCustomField":[{"key":"level","value":1}]}`),
+			`invalid_field: groupProfileChanged.groupCustomField[0] is "{\"value\":1}", expected an object with the strings key and value`,
+		},
+		{
 			eventJSON(`"friendRemarkSet":{"userID":"u","friendID":"f","remark":` + strings.Repeat("1", 65) + `}`),
 			`invalid_field: friendRemarkSet.remark is "` + strings.Repeat("1", 64) + `"…, expected a string`,
 		},
