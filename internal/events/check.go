@@ -139,7 +139,12 @@ func (r *rawEvent) checkList(f *field, limits *Limits) *Error {
 }
 
 // path is where the field is, for an error.
-func (r *rawEvent) path(f *field) string { return r.spec.name + "." + fieldNames[f.key] }
+func (r *rawEvent) path(f *field) string {
+	if f.key <= keyTime { // of the event itself
+		return fieldNames[f.key]
+	}
+	return r.spec.name + "." + fieldNames[f.key]
+}
 
 func (r *rawEvent) missing(f *field) *Error {
 	return &Error{Code: CodeMissingField, Field: r.path(f), Reason: "is missing, expected " + f.expected()}

@@ -132,6 +132,26 @@ func wireHeader() wire {
 	return wire{}.bytes(1, "e1").bytes(2, "demo").bytes(3, string(time))
 }
 
+// TestDecode_NamesWhatIsNoText holds that an error says which text is not in UTF-8.
+func TestDecode_NamesWhatIsNoText(t *testing.T) {
+	for _, test := range []struct {
+		value wire
+		want  string
+	}{
+		{wire{}.bytes(1, "\xff"), `id is "\xff"`},
+		{wireHeader().bytes(31, "").bytes(2, "\xff"), `app is "\xff"`},
+		{wireHeader().bytes(31, string(wire{}.bytes(2, "M\xfcller"))), `userProfileChanged.nick is "M\xfcller"`},
+		{wireHeader().bytes(10, string(wire{}.bytes(8, "\xff"))), `messageSent.payload is "\xff"`},
+		{wireHeader().bytes(24, string(wire{}.bytes(3, "a").bytes(3, "\xff"))), `conversationGroupsSet.conversationGroupList[1] is "\xff"`},
+		{wireHeader().bytes(31, string(wire{}.bytes(14, "").bytes(14, string(wire{}.bytes(2, "\xff"))))), `userProfileChanged.profileCustomField[1] is "\xff"`},
+	} {
+		want := "malformed: no valid Protobuf: " + test.want + ", expected valid UTF-8"
+		if _, err := NewDecoder(DefaultLimits()).Decode(protobufRecord(test.value)); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
 // TestDecode_Wire holds what only Protobuf can say.
 func TestDecode_Wire(t *testing.T) {
 	erased := string(wire{}.bytes(1, "u"))

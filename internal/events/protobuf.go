@@ -2,6 +2,7 @@ package events
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"unicode/utf8"
 
@@ -9,7 +10,6 @@ import (
 )
 
 var (
-	errUTF8 = errors.New("a string is not valid UTF-8")
 	errCut  = errors.New("a field is cut off")
 	errWire = errors.New("a field is not in the wire format")
 )
@@ -114,7 +114,7 @@ func (r *rawEvent) readWire(f *field, value []byte) error {
 	switch f.kind {
 	case kindText:
 		if !utf8.Valid(value) {
-			return errUTF8
+			return r.badUTF8(f, value)
 		}
 		r.setText(f, r.textFrom(value))
 	case kindInt, kindUint32, kindBool:
@@ -129,7 +129,7 @@ func (r *rawEvent) readWire(f *field, value []byte) error {
 		return r.readWireObject(f, value)
 	case kindTexts:
 		if !utf8.Valid(value) {
-			return errUTF8
+			return r.badUTF8(f, value)
 		}
 		r.values[f.key].state = present
 		r.texts = append(r.texts, r.textFrom(value))
@@ -168,9 +168,18 @@ func (r *rawEvent) readWireTime(f *field, b []byte) error {
 	})
 }
 
+// badUTF8 is the error of a text that is none.
+func (r *rawEvent) badUTF8(f *field, value []byte) error {
+	path := r.path(f)
+	if f.kind == kindTexts || f.kind == kindKeyValues {
+		path = fmt.Sprintf("%s[%d]", path, len(r.texts)+len(r.pairs))
+	}
+	return fmt.Errorf("%s is %s, expected valid UTF-8", path, shown(value))
+}
+
 func (r *rawEvent) readWireObject(f *field, value []byte) error {
 	if !utf8.Valid(value) {
-		return errUTF8
+		return r.badUTF8(f, value)
 	}
 	r.payload = nil
 	switch {
@@ -193,7 +202,7 @@ func (r *rawEvent) readWireKeyValue(f *field, b []byte) error {
 			return nil
 		}
 		if !utf8.Valid(value) {
-			return errUTF8
+			return r.badUTF8(f, value)
 		}
 		if num == 1 {
 			pair.Key = r.textFrom(value)
