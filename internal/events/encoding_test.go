@@ -152,6 +152,24 @@ func TestDecode_NamesWhatIsNoText(t *testing.T) {
 	}
 }
 
+// TestDecode_SaysWhereAPayloadIsWrong holds it for payloads of which what is shown is fine.
+func TestDecode_SaysWhereAPayloadIsWrong(t *testing.T) {
+	text := strings.Repeat("x", 100)
+	for _, test := range []struct{ payload, want string }{
+		{`[]`, `"[]"`},
+		{`{"text":"\ud800"}`, `"{\"text\":\"\\ud800\"}" (no valid JSON at byte 9: invalid surrogate pair `},
+		{`{"text":"` + text + `",}`, `"{\"text\":\"` + text[:55] + `"… (no valid JSON at byte 111: `},
+		{strings.Repeat(`{"":`, 20_000), `… (no valid JSON at byte 40000: exceeded max depth), expected a JSON object`},
+	} {
+		value := wireHeader().bytes(10, string(wire{}.bytes(1, "a").bytes(3, "g").bytes(5, "m").varint(6, 1).bytes(7, "t").bytes(8, test.payload)))
+		want := "invalid_field: messageSent.payload is "
+		_, err := NewDecoder(DefaultLimits()).Decode(protobufRecord(value))
+		if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), test.want) || !strings.HasSuffix(err.Error(), "expected a JSON object") {
+			t.Errorf("%v, want %s%s", err, want, test.want)
+		}
+	}
+}
+
 // TestDecode_Wire holds what only Protobuf can say.
 func TestDecode_Wire(t *testing.T) {
 	erased := string(wire{}.bytes(1, "u"))

@@ -54,7 +54,7 @@ func (r *rawEvent) putPayload(payload []byte) {
 		r.values[keyPayload].state = present
 		r.payload = payload
 	default:
-		r.setWrong(keyPayload, -1, shown(payload))
+		r.setBadPayload(keyPayload, payload)
 	}
 }
 

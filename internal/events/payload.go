@@ -2,10 +2,13 @@ package events
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -18,6 +21,17 @@ const maxPayloadDepth = 1000
 func validPayload(p []byte) bool {
 	v := jsontext.Value(p)
 	return v.Kind() == '{' && v.IsValid(jsontext.AllowDuplicateNames(true))
+}
+
+// setBadPayload keeps a payload that is not valid, and where, for the error: what is shown
+// of it may well be fine.
+func (r *rawEvent) setBadPayload(key fieldKey, p []byte) {
+	text := shown(p)
+	var syntax *jsontext.SyntacticError
+	if err := json.Unmarshal(p, new(jsontext.Value), jsontext.AllowDuplicateNames(true)); errors.As(err, &syntax) {
+		text += fmt.Sprintf(" (no valid JSON at byte %d: %v)", syntax.ByteOffset, syntax.Err)
+	}
+	r.setWrong(key, -1, shortened(text, maxReasonBytes))
 }
 
 // compact is valid JSON of a record's value without its whitespace.

@@ -189,7 +189,7 @@ func (r *rawEvent) readWireObject(f *field, value []byte) error {
 		r.values[f.key] = rawValue{state: present}
 		r.payload = r.compact(value)
 	default:
-		r.setWrong(f.key, -1, shown(value))
+		r.setBadPayload(f.key, value)
 	}
 	return nil
 }
