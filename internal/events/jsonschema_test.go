@@ -107,8 +107,8 @@ func eventSchema(t *testing.T) ordered {
 		{"$id", "https://github.com/convoview/convoview/schemas/json/event.json"},
 		{"title", "Event"},
 		{"description", "The value of a record on chat.messages or chat.state: an event with exactly one body. " +
-			"Generated from internal/events; docs/CONTRACT.md says what it means. Lengths count characters here and bytes of UTF-8 there, " +
-			"and of an integer in a string only the digits count; an integer has neither fraction nor exponent there: " +
+			"Generated from internal/events; docs/CONTRACT.md says what it means. Lengths count characters here and bytes of UTF-8 there; " +
+			"an integer has neither fraction nor exponent there: " +
 			"7.0, valid here, is a dead letter; that an event, a payload or a profile is not too large, " +
 			"and a time not out of range nor, where formats are not held, on a day that its month has not, is for the reader to find."},
 		{"type", "object"},
@@ -239,14 +239,33 @@ func textSchema(f *field, limits *Limits, notEmpty bool) (schema ordered) {
 	return schema
 }
 
-// integerSchema bounds a number, and of a decimal string the digits.
+// integerSchema bounds a number, written as one or as a decimal string.
 func integerSchema(f *field) ordered {
-	digits := len(strconv.FormatInt(f.max, 10))
-	pattern := fmt.Sprintf("^(-?0+|0*[0-9]{1,%d})$", digits)
-	if f.min > 0 {
-		pattern = fmt.Sprintf("^0*[1-9][0-9]{0,%d}$", digits-1)
+	pattern := "^0*(" + upTo(strconv.FormatInt(f.max, 10)) + ")$"
+	if f.min == 0 {
+		pattern = "^(-?0+|0*(" + upTo(strconv.FormatInt(f.max, 10)) + "))$"
 	}
 	return append(ordered{{"minimum", f.min}, {"maximum", f.max}}, like(pattern, unprintable)...)
+}
+
+// upTo is a pattern of the decimal numbers from 1 to limit: those of fewer digits, and
+// those that begin as the limit does and then have a lesser digit, or its last one.
+func upTo(limit string) string {
+	last := len(limit) - 1
+	numbers := []string{fmt.Sprintf("[1-9][0-9]{0,%d}", last-1)}
+	for i := range limit {
+		least, most, rest := byte('0'), limit[i]-1, fmt.Sprintf("[0-9]{%d}", last-i)
+		switch i {
+		case 0:
+			least = '1'
+		case last:
+			most, rest = limit[i], ""
+		}
+		if least <= most {
+			numbers = append(numbers, fmt.Sprintf("%s[%c-%c]%s", limit[:i], least, most, rest))
+		}
+	}
+	return strings.Join(numbers, "|")
 }
 
 // protoComments are the comments of the Protobuf schema by message and number of
@@ -439,6 +458,7 @@ func valuesFor(f *field) []string {
 		strconv.Itoa(math.MaxUint32), strconv.Itoa(math.MaxUint32 + 1), strconv.Itoa(MaxSequence), strconv.Itoa(MaxSequence + 1),
 		strconv.Itoa(math.MaxInt64), "9223372036854775808", `"9223372036854775807"`, `"100000000000000000000"`,
 		fmt.Sprint(f.min), fmt.Sprint(f.min - 1), fmt.Sprint(f.max), fmt.Sprintf(`"%d"`, f.max), fmt.Sprintf(`"%d"`, f.min),
+		fmt.Sprintf(`"%d"`, uint64(f.max)+1), fmt.Sprintf(`"%d"`, f.max-1), `"` + strings.Repeat("9", len(fmt.Sprint(f.max))) + `"`, fmt.Sprintf(`"00%d"`, f.max),
 		quoted(64), quoted(65), quoted(MaxIDBytes), quoted(MaxIDBytes + 1), quotedE(MaxIDBytes), "[" + quoted(MaxIDBytes) + "]", "[" + quoted(MaxIDBytes+1) + "]",
 	}
 	for _, value := range f.oneOf {
