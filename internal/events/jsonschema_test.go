@@ -70,7 +70,7 @@ const (
 	noControls          = `[^\x00-\x1f\x7f-\x9f]`
 	unprintable         = `[^ -~]`
 	patternApp          = `^[A-Za-z0-9_-]{1,64}$`
-	patternTime         = `^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]` + patternOfDay + `:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]` + patternOfDay + `)$`
+	patternTime         = `^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]` + patternOfDay + `:([0-5][0-9]|60)(\.[0-9]+)?([Zz]|[+-]` + patternOfDay + `)$`
 	patternOfDay        = `([01][0-9]|2[0-3]):[0-5][0-9]`
 	patternConversation = `^(C2C` + noControls + `{1,128}|GROUP` + noControls + `{1,128}|` + SystemConversationID + `)$`
 )
@@ -110,7 +110,7 @@ func eventSchema(t *testing.T) ordered {
 			"Generated from internal/events; docs/CONTRACT.md says what it means. Lengths count characters here and bytes of UTF-8 there; " +
 			"an integer has neither fraction nor exponent there: " +
 			"7.0, valid here, is a dead letter; that an event, a payload or a profile is not too large, " +
-			"and a time not out of range nor, where formats are not held, on a day that its month has not, is for the reader to find."},
+			"and a time not out of range nor, where formats are not held, on a day that its month has not or a leap second that never was, is for the reader to find."},
 		{"type", "object"},
 		{"required", []any{"id", "app", "time"}},
 		{"properties", names},
@@ -358,6 +358,7 @@ var unseen = map[string]string{
 	quotedE(DefaultLimits().TextBytes): "no more characters than there may be bytes",
 	quotedE(DefaultLimits().CloudCustomDataBytes): "no more characters than there may be bytes",
 	`"2026-02-30T03:00:00Z"`:                      "for who knows the months, and formats need not be held",
+	`"2026-11-23T03:00:60Z"`:                      "for who knows where a leap second can be, and formats need not be held",
 }
 
 func quotedE(n int) string { return `"` + strings.Repeat("é", n) + `"` }
@@ -453,7 +454,7 @@ func valuesFor(f *field) []string {
 		`"xC2Cx"`, `"C2C` + strings.Repeat("x", 128) + `"`, `"C2C` + strings.Repeat("x", 129) + `"`, `"demo"`, `"de.mo"`,
 		`"2026-11-23T03:00:00Z"`, `"2026-11-23t03:00:00.5z"`, `"2026-11-23T03:00:00+01:00"`, `"2026-11-23 03:00:00Z"`, `"2026-11-23T03:00:00"`, `"2026-11-23"`,
 		`"2026-02-30T03:00:00Z"`, `"2026-11-23T24:00:00Z"`, `"20261123T030000Z"`, `"2026-13-23T03:00:00Z"`, `"2026-00-23T03:00:00Z"`, `"2026-11-32T03:00:00Z"`, `"2026-11-00T03:00:00Z"`,
-		`"2026-11-23T03:60:00Z"`, `"2026-11-23T03:00:60Z"`, `"2026-11-22T23:59:59Z"`, `"2026-11-23T03:00:00+24:00"`, `"2026-11-23T03:00:00+23:59"`, `"2026-11-23T03:00:00-01:60"`,
+		`"2026-11-23T03:60:00Z"`, `"2026-11-23T03:00:60Z"`, `"2026-11-22T23:59:59Z"`, `"2016-12-31T23:59:60Z"`, `"2017-01-01T08:59:60+09:00"`, `"2026-11-23T03:00:00+24:00"`, `"2026-11-23T03:00:00+23:59"`, `"2026-11-23T03:00:00-01:60"`,
 		`"2026-11-23T03:00:00Z\n"`, `"demo\n"`, `"1\n"`, `"C2Cx\n"`, `"-0"`, `"-00"`, `-0`,
 		strconv.Itoa(math.MaxUint32), strconv.Itoa(math.MaxUint32 + 1), strconv.Itoa(MaxSequence), strconv.Itoa(MaxSequence + 1),
 		strconv.Itoa(math.MaxInt64), "9223372036854775808", `"9223372036854775807"`, `"100000000000000000000"`,
