@@ -158,6 +158,9 @@ func (c *Client) ask(ctx context.Context, to Endpoint, token string, encode enco
 			return reply, err
 		}
 		if !pause(ctx, wait/4+rand.N(wait*3/4+1)) {
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			}
 			return nil, err
 		}
 		wait = min(2*wait, maxWait)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +221,30 @@ func TestClient_ContextIsDone(t *testing.T) {
 	_, err := newClient(t, client.Config{App: s.app}).List(ctx, client.ListRequest{UserID: "ann"})
 	if !errors.Is(err, gone) {
 		t.Error(err)
+	}
+}
+
+// So it is when it is done while the client waits to ask again.
+func TestClient_ContextIsDoneInAWait(t *testing.T) {
+	s := play(t, []string{"list"}, refuse(503, "away", ""))
+	gone := errors.New("the user is gone")
+	for range 10 { // in some of them the client has the refusal before the context is done
+		ctx, cancel := context.WithCancelCause(t.Context())
+		nc := dial(t)
+		c, err := client.New(nc, client.Config{App: s.app, Wait: 10 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for nc.Stats().InMsgs == 0 {
+				runtime.Gosched()
+			}
+			_ = nc.Flush()
+			cancel(gone)
+		}()
+		if _, err := c.List(ctx, client.ListRequest{UserID: "ann"}); !errors.Is(err, gone) {
+			t.Error(err)
+		}
 	}
 }
 
