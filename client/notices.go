@@ -137,9 +137,13 @@ func (s *Subscription) Remove(whose ...Whose) error {
 	return errors.Join(errs...)
 }
 
-// Next waits for a notice. The error is ErrClosed or that of ctx.
+// Next waits for a notice. The error is ErrClosed, or that of ctx once it is done, however
+// many notices are there still.
 func (s *Subscription) Next(ctx context.Context) (Notice, error) {
 	for {
+		if ctx.Err() != nil {
+			return Notice{}, context.Cause(ctx)
+		}
 		select {
 		case status := <-s.status:
 			s.follow(status)

@@ -233,6 +233,20 @@ func TestSubscription_Ends(t *testing.T) {
 			}
 		}
 	})
+	t.Run("with the context though there are notices", func(t *testing.T) {
+		s, nc, c := hear(t, client.Config{}, client.OfUser("ann"))
+		want(t, s, "missed")
+		c.cry("user.ann", `{"userID":"ann"}`)
+		heardBy(t, nc, c)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for n, err := range s.Notices(ctx) {
+			if !errors.Is(err, context.Canceled) {
+				t.Fatal(n, err)
+			}
+		}
+		want(t, s, "ann") // it is kept for who asks again
+	})
 	t.Run("before it begins", func(t *testing.T) {
 		nc := dial(t)
 		nc.Close()
