@@ -156,6 +156,54 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
+// FuzzSince holds that, whatever a token says, the reply and what the token stands for
+// make the list.
+func FuzzSince(f *testing.F) {
+	a := newAsker(f, some())
+	q := listQuery(f, "demo", `{"userID":"ann"}`)
+	entry := func(id string) []byte {
+		h := hashOf([]byte(id))
+		return append(h[:], "another!"...)
+	}
+	f.Add(uint8(0), []byte(nil))
+	f.Add(uint8(255), entry("C2Cdan"))
+	f.Add(uint8(7), append(entry("C2Cben"), entry("C2Cdan")...))
+	f.Add(uint8(7), append(entry("C2Cnobody"), entry("C2Cben")...))
+	f.Add(uint8(3), []byte("seven b"))
+	f.Fuzz(func(t *testing.T, held uint8, more []byte) {
+		_, body := a.ask(t, "demo", "list", []byte(`{"userID":"ann"}`), 0)
+		list := parseList(t, body)
+		ids, items := list.ids(t), list.Data.ConversationList
+		token := append([]byte{syncFormat}, q.checksum(nil)...)
+		for i, id := range ids {
+			if held&(1<<i) != 0 {
+				h, of := hashOf([]byte(id)), hashOf(items[i])
+				token = append(append(token, h[:]...), of[:]...)
+			}
+		}
+		since := syncEncoding.EncodeToString(append(token, more...))
+		stands, _ := q.decodeSync(since)
+
+		_, body = a.ask(t, "demo", "list", []byte(`{"userID":"ann","since":"`+since+`"}`), 0)
+		page := parseList(t, body)
+		said := page.ids(t)
+		for i, id := range ids {
+			known := !page.Data.Reset && stands[hashOf([]byte(id))] == hashOf(items[i])
+			if known == slices.Contains(said, id) {
+				t.Errorf("%q: %s is said or the token stands for it, and not both: reset %t, said %q", since, id, page.Data.Reset, said)
+			}
+		}
+		for _, id := range page.Data.Removed {
+			if _, was := stands[hashOf([]byte(id))]; !was || slices.Contains(ids, id) || page.Data.Reset {
+				t.Errorf("%q: %s is removed, and was not in the token or is in the list", since, id)
+			}
+		}
+		if !slices.IsSortedFunc(said, func(x, y string) int { return cmp.Compare(slices.Index(ids, x), slices.Index(ids, y)) }) {
+			t.Errorf("%q: %q is not in the order of the list", since, said)
+		}
+	})
+}
+
 // FuzzEvent holds that whatever decodes can be shown: to everybody whom it
 // concerns, in list, profile and total.
 func FuzzEvent(f *testing.F) {
