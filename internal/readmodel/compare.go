@@ -212,9 +212,11 @@ func (s *Store) ranges(ctx context.Context, with *Store, c *compared, rowsPerRan
 	}
 	var bounds [][]string
 	if n := rows / rowsPerRange; n > 0 {
-		// A key in so many begins a range, whichever they are.
-		err := s.each(ctx, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s FROM %[2]s.%[4]s UNION ALL SELECT %[1]s FROM %[3]s.%[4]s) WHERE cityHash64(%[1]s) %% greatest(1, intDiv((SELECT uniq(%[1]s) FROM %[2]s.%[4]s), %[5]d)) = 0 ORDER BY %[1]s",
-			by, s.db, with.db, c.table, n), func(scan func(...any) error) error {
+		// A key in so many begins a range, whichever they are. One generation may have few of
+		// them, or none.
+		either := fmt.Sprintf("(SELECT %[1]s FROM %[2]s.%[4]s UNION ALL SELECT %[1]s FROM %[3]s.%[4]s)", by, s.db, with.db, c.table)
+		err := s.each(ctx, fmt.Sprintf("SELECT DISTINCT %[1]s FROM %[2]s WHERE cityHash64(%[1]s) %% greatest(1, intDiv((SELECT uniq(%[1]s) FROM %[2]s), %[3]d)) = 0 ORDER BY %[1]s",
+			by, either, n), func(scan func(...any) error) error {
 			texts := make([]string, c.divided)
 			dests := make([]any, c.divided)
 			for i := range texts {
