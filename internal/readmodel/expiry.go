@@ -59,7 +59,7 @@ func (s *Store) dropExpired(ctx context.Context, table, due, gone string) (rows 
 	}
 	var oldest uint64
 	query := fmt.Sprintf("SELECT countIf(%s), count() FROM %s.%s WHERE %s SETTINGS max_threads = 1", due, s.db, table, gone)
-	if err := s.conn.QueryRow(ctx, query).Scan(&oldest, &rows); err != nil || oldest == 0 {
+	if err := s.conn.QueryRow(naming(ctx), query).Scan(&oldest, &rows); err != nil || oldest == 0 {
 		return 0, err
 	}
 	settings := clickhouse.Settings{"mutations_sync": 0} // nobody waits for it

@@ -80,7 +80,7 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 	now := time.Now()
 	m := fold([]events.Event{{ID: "plan", App: "planned", Time: events.MicrosOf(now), Body: &events.AppPlanChanged{MaxConversations: 10, Retention: 3 * 86_400}}})
 	for _, app := range []string{"planned", "unplanned"} {
-		for i, days := range []int{0, 5, 12, 30} {
+		for i, days := range []int{0, 5, 10, 11, 30} { // expired for a week and not longer are those of ten
 			for _, c := range []events.Conversation{events.C2C("ann", "bob"), events.Group("g")} {
 				m.Merge(fold([]events.Event{sent(app, now.AddDate(0, 0, -days), c, "ann", uint64(i+1), fmt.Sprint(c.Type, days))}))
 			}
@@ -93,10 +93,10 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	drop := func() (rows uint64) {
+	drop := func(at time.Time) (rows uint64) {
 		t.Helper()
 		for range 2 { // the second one waits for the first
-			gone, err := dropped.DropExpired(t.Context(), now)
+			gone, err := dropped.DropExpired(t.Context(), at)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +104,7 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 		}
 		return rows
 	}
-	if rows := drop(); rows == 0 {
+	if rows := drop(now); rows == 0 {
 		t.Error("nothing is dropped")
 	}
 	left, err := dropped.Messages(t.Context(), []string{"planned", "unplanned"})
@@ -115,13 +115,13 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 	for k := range left {
 		days[fmt.Sprint(k.App, " ", k.Conversation.Type)]++
 	}
-	if diff := cmp.Diff(map[string]int{"planned C2C": 2, "planned GROUP": 4, "unplanned C2C": 4, "unplanned GROUP": 4}, days); diff != "" {
+	if diff := cmp.Diff(map[string]int{"planned C2C": 3, "planned GROUP": 5, "unplanned C2C": 5, "unplanned GROUP": 5}, days); diff != "" {
 		t.Errorf("days of messages (-want +left):\n%s", diff)
 	}
 	key := projection.Key{App: "planned", ConversationID: "GROUPg"}
 	states, err := dropped.States(t.Context(), []projection.Key{key})
-	if err != nil || states[key] == nil || len(states[key].Days) != 2 || !states[key].Recalled.Contains(4) {
-		t.Errorf("of the group there is %+v, %v, want two days and a recall", states[key], err)
+	if err != nil || states[key] == nil || len(states[key].Days) != 3 || !states[key].Recalled.Contains(4) {
+		t.Errorf("of the group there is %+v, %v, want three days and a recall", states[key], err)
 	}
 	compare := func() (found int) {
 		t.Helper()
@@ -141,11 +141,20 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 		t.Errorf("%d rows differ", found)
 	}
 	// One day that is expired and stays: it goes with the next that has been for long.
-	if err := dropped.Write(t.Context(), fold([]events.Event{sent("planned", now.AddDate(0, 0, -12), events.C2C("ann", "bob"), "ann", 9, "late")})); err != nil {
-		t.Fatal(err)
+	for _, store := range []*readmodel.Store{dropped, kept} {
+		if err := store.Write(t.Context(), fold([]events.Event{sent("planned", now.AddDate(0, 0, -17), events.C2C("ann", "bob"), "ann", 9, "late")})); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if rows := drop(); rows != 0 {
-		t.Errorf("%d rows are dropped for one of twelve days ago", rows)
+	if rows := drop(now); rows != 0 {
+		t.Errorf("%d rows are dropped for one that has been expired for two weeks and not longer", rows)
+	}
+	// The clock of who drops may be ahead of the clock of who compares.
+	if rows := drop(now.AddDate(0, 0, 1)); rows == 0 {
+		t.Error("nothing is dropped a day later")
+	}
+	if found := compare(); found > 0 {
+		t.Errorf("%d rows differ once some were dropped by a clock that is ahead", found)
 	}
 	if err := dropped.Write(t.Context(), fold([]events.Event{sent("planned", now.AddDate(0, 0, -5), events.C2C("ann", "bob"), "ann", 10, "later")})); err != nil {
 		t.Fatal(err)
@@ -159,5 +168,25 @@ func TestDropExpired_ByThePlan(t *testing.T) {
 	unswept, err := dropped.Unswept(t.Context(), dropped)
 	if err != nil || !slices.ContainsFunc(unswept, func(u readmodel.Unswept) bool { return u.Table == "edits" && u.Blanked > 0 }) {
 		t.Errorf("a sweep does not find what was made of ann's message: %v, %v", unswept, err)
+	}
+}
+
+// TestDropExpired_ManyApps has as many apps as one statement names, by the longest names there are.
+func TestDropExpired_ManyApps(t *testing.T) {
+	store, now := open(t), time.Now()
+	const apps = 1000
+	var list []events.Event
+	for i := range apps {
+		app := fmt.Sprintf("%064d", i)
+		list = append(list,
+			events.Event{ID: "plan", App: app, Time: events.MicrosOf(now), Body: &events.AppPlanChanged{MaxConversations: 10, Retention: 86_400}},
+			sent(app, now.AddDate(0, 0, -30), events.C2C("ann", "bob"), "ann", 1, "e"))
+	}
+	if err := store.Write(t.Context(), fold(list)); err != nil {
+		t.Fatal(err)
+	}
+	// Of each a message, and the day of both ends.
+	if rows, err := store.DropExpired(t.Context(), now); err != nil || rows != 3*apps {
+		t.Errorf("%d rows are dropped of %d apps, want %d, %.300v", rows, apps, 3*apps, err)
 	}
 }
