@@ -2,6 +2,7 @@ package feed
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -81,12 +82,23 @@ func namesOf(k projection.Kinds) (names []string) {
 	return names
 }
 
-// noticeOf is of what has changed of somebody.
-func noticeOf(of projection.Whose, change *projection.Change, now time.Time) Notice {
+// mostNamed is how many conversations a notice names: with the longest IDs it is then half
+// of what every NATS server takes.
+const mostNamed = 2000
+
+// noticesOf are of what has changed of somebody: one, unless it would name too many. Who
+// writes to everybody has as many conversations changed at once.
+func noticesOf(of projection.Whose, change *projection.Change, now time.Time) iter.Seq[Notice] {
 	slices.Sort(change.Conversations)
-	return Notice{
-		App: of.App, UserID: of.UserID, GroupID: of.GroupID, Time: now.UTC(),
-		ConversationIDList: slices.Compact(change.Conversations), Kinds: namesOf(change.Kinds),
+	left := slices.Compact(change.Conversations)
+	notice := Notice{App: of.App, UserID: of.UserID, GroupID: of.GroupID, Time: now.UTC(), Kinds: namesOf(change.Kinds)}
+	return func(yield func(Notice) bool) {
+		for more := true; more; more = len(left) > 0 {
+			named := min(len(left), mostNamed)
+			if notice.ConversationIDList, left = left[:named], left[named:]; !yield(notice) {
+				return
+			}
+		}
 	}
 }
 
@@ -132,7 +144,7 @@ type visible struct {
 	at      time.Time
 }
 
-// notices are published a while after what they are of was added: one for each user and group.
+// notices are published a while after what they are of was added.
 type notices struct {
 	nc    *nats.Conn
 	after func(func())
@@ -167,10 +179,11 @@ func (n *notices) tell() {
 	n.waiting[0] = visible{} // or it would be kept
 	n.waiting = n.waiting[1:]
 	for of, change := range first.changes {
-		notice := noticeOf(of, change, first.at)
-		n.buffer = notice.Append(n.buffer[:0])
-		if n.nc.Publish(notice.Subject(), n.buffer) != nil {
-			n.failed++
+		for notice := range noticesOf(of, change, first.at) {
+			n.buffer = notice.Append(n.buffer[:0])
+			if n.nc.Publish(notice.Subject(), n.buffer) != nil {
+				n.failed++
+			}
 		}
 	}
 }

@@ -113,6 +113,48 @@ func TestPublisher_Notices(t *testing.T) {
 	}
 }
 
+// TestPublisher_NoticesOfManyConversations holds that who writes to everybody is told of all
+// of it, although it is more than NATS takes at once.
+func TestPublisher_NoticesOfManyConversations(t *testing.T) {
+	s := startServer(t)
+	nc := connect(t, s)
+	sub, err := nc.SubscribeSync("convoview.v1.demo.changed.user.all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	model := projection.NewModel()
+	for i := range 5_000 {
+		peer := fmt.Sprintf("%04d%s", i, strings.Repeat(`"`, 124))
+		want = append(want, "C2C"+peer)
+		model.Fold(events.Event{ID: peer, App: "demo", Time: events.MicrosOf(time.Now()), Body: &events.MessageSent{
+			Conversation: events.C2C("all", peer), From: "all", MessageID: peer, Sequence: 1, Type: events.TypeText,
+		}})
+	}
+	p := feed.NewPublisher(nc)
+	if err := errors.Join(p.Announce(t.Context(), changesOf(model), nil, nil, nil), p.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for len(got) < len(want) {
+		m, err := sub.NextMsg(30 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n feed.Notice
+		if err := json.Unmarshal(m.Data, &n); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, n.ConversationIDList...)
+		if n.UserID != "all" || !slices.Equal(n.Kinds, []string{"message"}) {
+			t.Errorf("%d bytes of %s, kinds %v", len(m.Data), n.UserID, n.Kinds)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestNotice_JSON holds that a notice is written as its tags have it.
 func TestNotice_JSON(t *testing.T) {
 	for _, n := range []feed.Notice{
