@@ -214,6 +214,47 @@ func askHTTP(t *testing.T, query string) (a answer) {
 	return a
 }
 
+// TestViews_ShowTextsAsTheyCame has in every text the bytes that values are made of: the
+// separator of fields, and what stands for it.
+func TestViews_ShowTextsAsTheyCame(t *testing.T) {
+	store := open(t)
+	const odd = "\x00a\x01\x00\x01\x01\x02\x00\x00"
+	now := time.Now().Add(-time.Minute)
+	of := events.ConversationOf{UserID: "ann", ConversationID: "GROUPg"}
+	sent := func(c events.Conversation, from, kind string) *events.MessageSent {
+		return &events.MessageSent{
+			Conversation: c, From: from, MessageID: odd, Sequence: 1, Type: kind, Payload: []byte(`{}`),
+			MessageForShow: odd, Nick: odd, Avatar: odd, NameCard: odd, CloudCustomData: odd,
+		}
+	}
+	var list []events.Event
+	for i, body := range []events.Body{
+		&events.GroupMemberChanged{GroupID: "g", UserID: "ann", Status: events.StatusJoined, NameCard: odd, JoinSequence: 0},
+		&events.GroupProfileChanged{
+			GroupID: "g", Name: odd, Avatar: odd, Introduction: odd, Notification: odd, JoinOption: odd, InviteOption: odd,
+			Type: "Public", OwnerID: "bob", MemberCount: 3, GroupCustomField: []events.KeyValue{{}, {Key: odd, Value: odd}},
+		},
+		&events.UserProfileChanged{
+			UserID: "bob", Nick: odd, Avatar: odd, Gender: odd, Location: odd, SelfSignature: odd, AllowType: odd, AdminForbidType: odd,
+			Level: 7, ProfileCustomField: []events.KeyValue{{Key: odd, Value: odd}, {}},
+		},
+		&events.ConversationGroupsSet{ConversationOf: of, ConversationGroupList: []string{odd, odd + "b", "c"}},
+		sent(events.Group("g"), "bob", odd),
+		sent(events.C2C("ann", "bob"), "bob", events.TypeText),
+		&events.MessageModified{Conversation: events.C2C("ann", "bob"), Sequence: 1, Version: 1, HasMessageForShow: true, MessageForShow: "b" + odd},
+		sent(events.C2C("ann", "cat"), "cat", events.TypeText),
+		&events.MessageModified{
+			Conversation: events.C2C("ann", "cat"), Sequence: 1, Version: 1, Payload: []byte(`{"text":"\u0000"}`), PayloadText: "c" + odd,
+		},
+	} {
+		list = append(list, events.Event{ID: strconv.Itoa(i), App: "demo", Time: events.MicrosOf(now), Body: body})
+	}
+	if err := store.Write(t.Context(), fold(list)); err != nil {
+		t.Fatal(err)
+	}
+	check(t, t, sandboxtest.ClickHouse(t), store.Registers(), "app = 'demo'", list)
+}
+
 // TestViews_ShowNobodyWhoWasSwept has in the place of users what stands there after a sweep.
 func TestViews_ShowNobodyWhoWasSwept(t *testing.T) {
 	store := open(t)
