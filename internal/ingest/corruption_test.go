@@ -298,13 +298,19 @@ func TestFetch_EveryFlippedBitOfAFirstOffset(t *testing.T) {
 	}
 }
 
-// A connection that is new may lead to a log that has lost its end and has another one.
+// A connection that is new may lead to a log that has lost its end and has another one. Its
+// leader shows nothing of it before the mark that it knew as a follower has moved on.
 func TestFetch_AnotherLog(t *testing.T) {
 	h := newEmbedded(t, 1)
 	s := &shelf{most: 10}
+	var hidden atomic.Int32 // fetches that show nothing
 	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		h.cluster.KeepControl()
-		return s.fetch(r.(*kmsg.FetchRequest)), nil, true
+		req := r.(*kmsg.FetchRequest)
+		if hidden.Add(-1) >= 0 {
+			return fetchResponse(req, 12, nil), nil, true
+		}
+		return s.fetch(req), nil, true
 	})
 	c := newCluster(h.config())
 	defer c.close()
@@ -323,25 +329,33 @@ func TestFetch_AnotherLog(t *testing.T) {
 		{"other records", 10, [][]byte{batchOf(10, 12, 3, nil), batchOf(13, 15, 3, producedBy(7, 0))}, errAnother},
 		{"other batches", 10, [][]byte{batchOf(10, 13, 3, nil), batchOf(14, 15, 2, nil)}, errAnother},
 	} {
-		f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
-		read := func(from int64) (n int, err error) {
-			_, err = f.fetch(h.ctx, from, func(kafka.Message) error { n++; return nil })
-			return n, err
+		for nothing := range int32(4) {
+			f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
+			read := func(from int64) (n int, err error) {
+				_, err = f.fetch(h.ctx, from, func(kafka.Message) error { n++; return nil })
+				return n, err
+			}
+			hidden.Store(0)
+			s.put(10, 16, last)
+			if n, err := read(13); n != 3 || err != nil {
+				t.Fatalf("%s: %d records, %v", test.name, n, err)
+			}
+			f.close()
+			s.put(test.start, 18, append(test.log, batchOf(16, 17, 2, nil))...)
+			hidden.Store(nothing)
+			n, err := 0, error(nil)
+			for tries := int32(0); n == 0 && err == nil && tries <= nothing; tries++ {
+				n, err = read(16)
+			}
+			want := 2
+			if test.want != nil {
+				want = 0
+			}
+			if n != want || !errors.Is(err, test.want) {
+				t.Errorf("%s, after nothing %d times: %d records, %v; want %d, %v", test.name, nothing, n, err, want, test.want)
+			}
+			f.close()
 		}
-		s.put(10, 16, last)
-		if n, err := read(13); n != 3 || err != nil {
-			t.Fatalf("%s: %d records, %v", test.name, n, err)
-		}
-		f.close()
-		s.put(test.start, 18, append(test.log, batchOf(16, 17, 2, nil))...)
-		want := 2
-		if test.want != nil {
-			want = 0
-		}
-		if n, err := read(16); n != want || !errors.Is(err, test.want) {
-			t.Errorf("%s: %d records, %v; want %d, %v", test.name, n, err, want, test.want)
-		}
-		f.close()
 	}
 }
 

@@ -100,9 +100,9 @@
 // committed at once, so that it is said once.
 //
 // A topic that was made anew or has lost its end may be longer than before when
-// it is looked at again. So the first fetch over a new connection begins with the
-// batch that was read last, which must be what it was. An owner that has read
-// nothing yet cannot know.
+// it is looked at again. So what is fetched over a new connection begins, until
+// anything comes, with the batch that was read last, which must be what it was. An
+// owner that has read nothing yet cannot know.
 //
 // # Files
 //

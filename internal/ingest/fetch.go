@@ -29,9 +29,10 @@ type fetcher struct {
 	// to begin behind some, too.
 	holes bool
 	// before is the batch read last, which ended at the offset end. A connection that is new
-	// may lead to another log.
+	// may lead to another log, until looked says that what lies there was seen.
 	before *batchHeader
 	end    int64
+	looked bool
 }
 
 // fetched is the outcome of one fetch. It is valid, as far as it goes, after an error, too.
@@ -52,7 +53,7 @@ type fetched struct {
 func (f *fetcher) fetch(ctx context.Context, offset int64, handle func(kafka.Message) error) (fetched, error) {
 	result := fetched{next: offset}
 	err := errElsewhere
-	if known := f.before != nil && f.end == offset; !f.holes && (f.conn != nil || !known) {
+	if known := f.before != nil && f.end == offset; !f.holes && (f.conn != nil && f.looked || !known) {
 		err = f.ask(ctx, &result, offset, false, handle)
 	}
 	if errors.Is(err, errElsewhere) && offset > 0 {
@@ -142,10 +143,13 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 // finish ends a fetch whose records are all handled.
 func (f *fetcher) finish(result *fetched) error {
 	r := &f.tap.response
+	// A leader that is new may have no more than it knows to be on other replicas, and then
+	// gives nothing where there will be something, which says nothing.
+	f.looked = f.looked || r.parsed.at > 0 || r.asked == r.offset && r.sure
 	switch {
 	case r.doubt != nil:
 		return r.doubt
-	case r.asked < r.offset && r.next == r.offset && r.corrupt == nil:
+	case r.asked < r.offset && r.next == r.offset && r.corrupt == nil && f.looked:
 		f.holes = false
 		return errElsewhere
 	case r.next == r.offset && r.corrupt == nil && min(r.stable, r.highWater) > r.offset:
@@ -198,6 +202,7 @@ func (f *fetcher) offsets(ctx context.Context) (first, last int64, err error) {
 // connect makes sure of a connection that ctx, until stop is called, can interrupt.
 func (f *fetcher) connect(ctx context.Context) (stop func(), err error) {
 	if f.conn == nil {
+		f.looked = false
 		if f.conn, f.tap, err = f.cluster.dialLeader(ctx, f.Partition); err != nil {
 			f.conn = nil
 			return nil, err
