@@ -239,6 +239,44 @@ func (h *harness) left(topic string, from, to int64) (n int) {
 	}
 }
 
+// Whoever has a quota reads no more than that, which is no failure.
+func TestApache_Quota(t *testing.T) {
+	h := newHarness(t, 1)
+	config := h.config()
+	config.ClientID = group
+	config.FetchMaxBytes = 5000
+	quota := func(ops kafka.AlterClientQuotaOps) {
+		t.Helper()
+		ops.Key = "consumer_byte_rate"
+		res, err := h.client.AlterClientQuotas(h.ctx, &kafka.AlterClientQuotasRequest{Entries: []kafka.AlterClientQuotaEntry{{
+			Entities: []kafka.AlterClientQuotaEntity{{EntityType: "client-id", EntityName: config.ClientID}},
+			Ops:      []kafka.AlterClientQuotaOps{ops},
+		}}})
+		if err == nil {
+			err = res.Entries[0].Error
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	quota(kafka.AlterClientQuotaOps{Value: 4500})
+	defer quota(kafka.AlterClientQuotaOps{Remove: true})
+	for range 10 {
+		h.produce(messagesTopic, 0, h.messages(20)...)
+	}
+	c := newCluster(config)
+	defer c.close()
+	f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
+	defer f.close()
+	for next := int64(0); next < 200; {
+		result, err := f.fetch(h.ctx, next, func(kafka.Message) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = result.next
+	}
+}
+
 // A topic that is deleted and made anew while it is read is read from its beginning.
 func TestApache_TopicMadeAnew(t *testing.T) {
 	h := newHarness(t, 1)

@@ -25,6 +25,8 @@ type response struct {
 	before *batchHeader
 	// seen says that filter has looked at the response.
 	seen bool
+	// throttled is for how long a broker wants to be left alone that has given nothing else.
+	throttled time.Duration
 	// highWater is the end of the partition, stable that of what no open
 	// transaction holds back.
 	highWater, stable int64
@@ -112,6 +114,7 @@ var (
 	errElsewhere = errors.New("it begins elsewhere")
 	// errAnother: it is not the log that was read before.
 	errAnother   = errors.New("another batch is where the last one was read")
+	errThrottled = errors.New("our quota of the broker is used up")
 	errCutOff    = errors.New("it is longer than the response")
 	errOldFormat = errors.New("records of message format 0 or 1, which ended with Kafka 0.11, are not supported: copy the topic into a new one")
 )
@@ -195,13 +198,17 @@ func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 		return nil, fmt.Errorf("fetch response of version %d, expected 5 to 10: brokers before Kafka 1.0 are not supported", version)
 	}
 	c := cursor{b: frame, at: 8}
-	c.take(4) // throttle time
+	throttle := time.Duration(c.int32()) * time.Millisecond
 	code := int16(0)
 	if version >= 7 {
 		code = c.int16()
 		c.take(4) // session
 	}
 	topics := c.int32()
+	if code == 0 && topics == 0 && throttle > 0 && !c.short {
+		r.seen, r.throttled = true, throttle
+		return r.nothing(frame[:c.at-4]), nil
+	}
 	if code != 0 || topics == 0 {
 		r.seen = true
 		return frame, nil // kafka-go tells
@@ -239,6 +246,24 @@ func (r *response) filter(frame []byte, version int16) ([]byte, error) {
 	binary.BigEndian.PutUint32(frame[sizeAt:], 0)
 	binary.BigEndian.PutUint32(frame, uint32(begin-4))
 	return frame[:begin], nil
+}
+
+// nothing makes a response that found nothing of the beginning of one that does not even have
+// the topic, as brokers give to who has had more than their quota allows.
+func (r *response) nothing(frame []byte) []byte {
+	b := binary.BigEndian
+	frame = b.AppendUint32(frame, 1)               // topic
+	frame = b.AppendUint16(frame, 0)               // its name, which kafka-go does not read
+	frame = b.AppendUint32(frame, 1)               // partition
+	frame = b.AppendUint32(frame, 0)               // its ID, which kafka-go does not read
+	frame = b.AppendUint16(frame, 0)               // no error
+	frame = b.AppendUint64(frame, uint64(r.asked)) // the high-water mark
+	frame = b.AppendUint64(frame, uint64(r.asked)) // the last stable offset
+	frame = b.AppendUint64(frame, 0)               // the first offset
+	frame = b.AppendUint32(frame, 0)               // aborted transactions
+	frame = b.AppendUint32(frame, 0)               // bytes of batches
+	b.PutUint32(frame, uint32(len(frame)-4))
+	return frame
 }
 
 // parse reads the batch at a place of the response, once: its checksum is what reading costs most.

@@ -245,6 +245,24 @@ func TestResponse_Filter(t *testing.T) {
 	}
 }
 
+// TestResponse_Throttled has a broker with a quota answer without the topic that was asked for.
+func TestResponse_Throttled(t *testing.T) {
+	for version := int16(5); version <= 10; version++ {
+		res := kmsg.NewPtrFetchResponse()
+		res.SetVersion(version)
+		res.ThrottleMillis = 1500
+		body := res.AppendTo(make([]byte, 8))
+		binary.BigEndian.PutUint32(body, uint32(len(body)-4))
+		var r response
+		r.reset(13, 12, true)
+		frame, err := r.filter(body, version)
+		if err != nil || r.throttled != 1500*time.Millisecond {
+			t.Fatalf("version %d: %v, %+v", version, err, r)
+		}
+		checkEmpty(t, frame, version, 12)
+	}
+}
+
 func changed(b []byte, change func([]byte)) []byte {
 	b = slices.Clone(b)
 	change(b)

@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/pause"
 )
 
 // fetcher reads one partition from its leader over a connection of its own.
@@ -74,16 +75,26 @@ func (f *fetcher) fetch(ctx context.Context, offset int64, handle func(kafka.Mes
 }
 
 // ask makes one fetch of what is wanted from result.next on, asking for an offset; see response.
+// It makes it again when the broker has not answered, by its quota.
 func (f *fetcher) ask(ctx context.Context, result *fetched, offset int64, sure bool, handle func(kafka.Message) error) error {
-	stop, err := f.connect(ctx)
-	if err != nil {
-		return err
+	for {
+		stop, err := f.connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = f.read(result, offset, sure, handle)
+		throttled := errors.Is(err, errThrottled)
+		if err != nil && !throttled && !errors.Is(err, errElsewhere) {
+			f.close()
+		}
+		stop()
+		if !throttled {
+			return err
+		}
+		if err := pause.For(ctx, f.tap.response.throttled); err != nil {
+			return err
+		}
 	}
-	defer stop()
-	if err = f.read(result, offset, sure, handle); err != nil && !errors.Is(err, errElsewhere) {
-		f.close()
-	}
-	return err
 }
 
 func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kafka.Message) error) error {
@@ -110,6 +121,8 @@ func (f *fetcher) read(result *fetched, offset int64, sure bool, handle func(kaf
 	switch s := f.suspect; {
 	case err == nil && !r.seen:
 		return errors.New("kafka-go read a response that was not looked at")
+	case err == nil && r.throttled > 0:
+		return errThrottled
 	case err == nil:
 	case s != nil && s.from == r.offset && s.next >= 0 && (errors.Is(err, kafka.Unknown) || errors.Is(err, kafka.InvalidMessage)):
 		f.suspect, result.lost, result.next = nil, s, s.next // the leader itself cannot read it

@@ -267,6 +267,40 @@ func TestFetch_EmptiedBatches(t *testing.T) {
 	r.mustStop()
 }
 
+// A broker gives a client whose quota is used up nothing but a time for which it reads no
+// more from it. That is no failure.
+func TestFetch_Quota(t *testing.T) {
+	h := newEmbedded(t, 1)
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	const throttle = 20 * time.Millisecond
+	fetches, answered := 0, time.Time{}
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		if req.Topics[0].Topic != messagesTopic {
+			return nil, nil, false
+		}
+		if fetches++; fetches%2 == 0 {
+			if waited := time.Since(answered); waited < throttle {
+				t.Errorf("asked again after %v, want %v or more", waited, throttle)
+			}
+			return nil, nil, false
+		}
+		res := req.ResponseKind().(*kmsg.FetchResponse)
+		res.ThrottleMillis, answered = int32(throttle.Milliseconds()), time.Now()
+		return res, nil, true
+	})
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	h.awaitAll()
+	h.checkModel()
+	if n := h.logs.count(againLine); n > 0 {
+		t.Errorf("%d failed fetches", n)
+	}
+	r.mustStop()
+}
+
 // The tap sees plaintext under TLS, too, and every response passes through it.
 func TestFetch_TLS(t *testing.T) {
 	ca := tlstest.NewCA(t)
