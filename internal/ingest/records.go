@@ -2,11 +2,13 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
 )
@@ -57,20 +59,36 @@ func (b recordBatch) each(handle func(kafka.Message) error) error {
 // unpacked are the buffers of batches. A partition that waits holds none.
 var unpacked = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
+// unzstd unpacks zstd into the room that it is given. One that reads would make room for the
+// window that a batch names, which is 128 MiB of level 22, whatever is in the batch.
+var unzstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true)) // which are right
+
 // unpack unpacks the records of a batch.
-func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) error {
+func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) (err error) {
 	codec := c.Codec()
-	if codec == nil {
+	switch {
+	case codec == nil:
 		return fmt.Errorf("its compression is %d, expected at most %d", c, compress.Zstd)
+	case c == compress.Zstd:
+		var b []byte
+		for room := max(4*len(packed), 1<<16); ; room *= 4 {
+			buffer.Grow(min(room, maxUnpackedBytes+1))
+			b, err = unzstd.DecodeAll(packed, buffer.AvailableBuffer())
+			if !errors.Is(err, zstd.ErrDecoderSizeExceeded) || buffer.Available() > maxUnpackedBytes {
+				break
+			}
+		}
+		*buffer = *bytes.NewBuffer(b)
+	default:
+		r := codec.NewReader(bytes.NewReader(packed))
+		_, err = buffer.ReadFrom(io.LimitReader(r, maxUnpackedBytes+1))
+		_ = r.Close() // of what was in memory
 	}
-	r := codec.NewReader(bytes.NewReader(packed))
-	n, err := buffer.ReadFrom(io.LimitReader(r, maxUnpackedBytes+1))
-	_ = r.Close() // of what was in memory
+	if buffer.Len() > maxUnpackedBytes || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return fmt.Errorf("it unpacks to more than %d bytes", maxUnpackedBytes)
+	}
 	if err != nil {
 		return fmt.Errorf("unpack it by %s: %w", codec.Name(), err)
-	}
-	if n > maxUnpackedBytes {
-		return fmt.Errorf("it unpacks to more than %d bytes", maxUnpackedBytes)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +165,20 @@ func TestRecords_UnpackedBytes(t *testing.T) {
 		if err := unpack(&buffer, c, pack(t, c, whole)); err == nil || err.Error() != "it unpacks to more than 67108864 bytes" {
 			t.Errorf("%v: error %v", c, err)
 		}
+	}
+}
+
+// TestRecords_Window has a batch of a few bytes say that whoever reads it piece by piece needs
+// half a gigabyte.
+func TestRecords_Window(t *testing.T) {
+	packed := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, (29 - 10) << 3, 5<<3 | 1, 0, 0, 'h', 'e', 'l', 'l', 'o'}
+	var buffer bytes.Buffer
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := unpack(&buffer, compress.Zstd, packed)
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; err != nil || buffer.String() != "hello" || taken > maxUnpackedBytes {
+		t.Errorf("%q took %d bytes: %v", buffer.String(), taken, err)
 	}
 }
 
