@@ -142,6 +142,37 @@ func TestConsumer_FirstJoinFails(t *testing.T) {
 	r.mustStop()
 }
 
+// TestConsumer_CoordinatorErrors has the coordinator refuse each request of the group's
+// protocol with each error, some of which no coordinator gives there: whatever it is, the
+// consumer is a member again, and reads, writes and commits.
+func TestConsumer_CoordinatorErrors(t *testing.T) {
+	h := newEmbedded(t, 1, kfake.GroupMinSessionTimeout(time.Millisecond))
+	config := h.config()
+	// kafka-go may come back as a new member; the group waits for the old one.
+	config.SessionTimeout = 300 * time.Millisecond
+	r := h.run(config, h.sink)
+	h.awaitMembers(1, 2)
+	for _, key := range []kmsg.Key{kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.OffsetFetch, kmsg.Heartbeat, kmsg.OffsetCommit} {
+		for _, refusal := range []*kerr.Error{
+			kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.MemberIDRequired,
+			kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator, kerr.RequestTimedOut,
+			kerr.GroupAuthorizationFailed, kerr.StaleMemberEpoch, kerr.UnknownServerError,
+		} {
+			fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: refusal})
+			if key != kmsg.Heartbeat && key != kmsg.OffsetCommit { // what is asked when a generation begins
+				h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.RebalanceInProgress})
+			}
+			h.produce(messagesTopic, 0, h.messages(2)...)
+			if err := fault.Wait(h.ctx, 1); err != nil {
+				t.Fatalf("%s is not refused with %s: %v", key.Name(), refusal.Message, err)
+			}
+			h.awaitAll()
+		}
+	}
+	h.checkModel()
+	r.mustStop()
+}
+
 func TestConsumer_PartitionsAreAdded(t *testing.T) {
 	h := newHarness(t, 1)
 	first, second := h.run(h.config(), h.sink), h.run(h.config(), h.sink)
