@@ -192,6 +192,29 @@ func TestFetch_CorruptedBatchThatTheLeaderCannotRead(t *testing.T) {
 	r.mustStop()
 }
 
+// What was seen corrupted at another offset, before reading was moved, says nothing of
+// what a broker fails to read here.
+func TestFetch_CorruptedBatchElsewhere(t *testing.T) {
+	h := newEmbedded(t, 1)
+	h.produce(messagesTopic, 0, h.messages(3)...)
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		res := fetchResponse(r.(*kmsg.FetchRequest), -1, nil)
+		res.Topics[0].Partitions[0].ErrorCode = kerr.UnknownServerError.Code
+		return res, nil, true
+	})
+	c := newCluster(h.config())
+	defer c.close()
+	f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}, suspect: &corruption{from: 100, next: 110}}
+	defer f.close()
+	nothing := func(kafka.Message) error { return nil }
+	if result, err := f.fetch(h.ctx, 0, nothing); !errors.Is(err, kafka.Unknown) || result != (fetched{}) {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if result, err := f.fetch(h.ctx, 0, nothing); err != nil || result != (fetched{next: 3}) {
+		t.Errorf("%+v, %v", result, err)
+	}
+}
+
 // shelf is a log as a leader has it. It knows where some of the batches are, finds the others
 // by what they claim, and gives some at a time.
 type shelf struct {

@@ -236,6 +236,37 @@ func TestDeadLetters_MetAgain(t *testing.T) {
 	}
 }
 
+// What is said to be written is on all replicas: its offset is committed then.
+func TestConsumer_DeadLettersAreOnAllReplicas(t *testing.T) {
+	h := newEmbedded(t, 1)
+	var acks []int16
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
+		acks = append(acks, r.(*kmsg.ProduceRequest).Acks)
+		return true
+	}})
+	h.produce(messagesTopic, 0, bad("k", "{"))
+	r := h.run(h.config(), h.sink)
+	h.awaitAll()
+	r.mustStop()
+	if len(acks) == 0 || slices.Min(acks) != -1 || slices.Max(acks) != -1 {
+		t.Errorf("acknowledgements %v are asked for, want -1, of all", acks)
+	}
+}
+
+// A dead letter of a generation that has ended is not written: who owns its partition now
+// meets it again.
+func TestDeadLetters_OfAnEndedGeneration(t *testing.T) {
+	d := newDeadLetters(newCluster(DefaultConfig()), &status{}, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry(), "test", nil), func() {})
+	over, current := &session{done: make(chan struct{})}, &session{done: make(chan struct{})}
+	for _, s := range []*session{over, current} {
+		d.add(t.Context(), newDeadLetter(newPartition("t", kafka.PartitionAssignment{}, s), kafka.Message{}, &events.Error{}))
+	}
+	over.end()
+	if got := d.next(t.Context()); len(got) != 1 || got[0].partition.session != current || len(d.queue) != 1 {
+		t.Errorf("%d are to be written, and %d wait, want the one of the current generation", len(got), len(d.queue))
+	}
+}
+
 // One dead letter that cannot be written must not keep back others.
 func TestConsumer_RefusedDeadLetter(t *testing.T) {
 	h := newEmbedded(t, 2)

@@ -550,9 +550,14 @@ func TestJudge(t *testing.T) {
 		{kafka.IllegalGeneration, fenced},
 		{fmt.Errorf("commit: %w", kafka.UnknownMemberId), fenced},
 		{kafka.RebalanceInProgress, fenced},
+		{kafka.FencedInstanceID, fenced},
 		{kafka.OffsetOutOfRange, outOfRange},
 		{kafka.MessageSizeTooLarge, refused},
+		{kafka.RecordListTooLarge, refused},
+		{kafka.InvalidRecord, refused},
+		{kafka.InvalidTimestamp, refused},
 		{kafka.TopicAuthorizationFailed, forbidden},
+		{kafka.ClusterAuthorizationFailed, forbidden},
 		{kafka.NotCoordinatorForGroup, tryAgain},
 		{kafka.GroupLoadInProgress, tryAgain},
 		{kafka.Unknown, tryAgain},
@@ -562,6 +567,27 @@ func TestJudge(t *testing.T) {
 		if got := judge(c.err); got != c.want {
 			t.Errorf("judge(%v) = %v, want %v", c.err, got, c.want)
 		}
+	}
+}
+
+// TestOffsets_WithoutAnAnswer has the leader of a partition not say where it ends: that is
+// an error, and no partition without records.
+func TestOffsets_WithoutAnAnswer(t *testing.T) {
+	h := newEmbedded(t, 2)
+	h.produce(messagesTopic, 1, h.messages(3)...)
+	offsets, err := NewOffsets(h.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offsets.Close()
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: messagesTopic, Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: 2})
+	for _, ask := range []func(context.Context) (map[events.Partition]int64, error){offsets.Ends, offsets.Starts} {
+		if got, err := ask(h.ctx); err == nil || !strings.HasSuffix(err.Error(), "ask for an offset of chat.messages/1: there is no answer") {
+			t.Errorf("got %v, %v", got, err)
+		}
+	}
+	if got, err := offsets.Ends(h.ctx); err != nil || got[events.Partition{Topic: messagesTopic, ID: 1}] != 3 {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 
