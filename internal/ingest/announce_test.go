@@ -157,6 +157,42 @@ func TestConsumer_Announces(t *testing.T) {
 	}
 }
 
+// announcer is what is told of ranges.
+type announcer func(ranges []events.Range)
+
+func (a announcer) Announce(_ context.Context, _ projection.Changes, _ [][]events.Record, ranges []events.Range, _ map[string]int) error {
+	a(ranges)
+	return nil
+}
+
+// Who follows is told, once, that reading was moved: offsets of before mean nothing then,
+// and who waits for one of the new topic would be told that it is there.
+func TestConsumer_AnnouncesThatReadingWasMoved(t *testing.T) {
+	h := newHarness(t, 1)
+	h.produce(messagesTopic, 0, h.messages(10)...)
+	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 99}, stateTopic: {0: 0}}); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var moved []events.Range
+	r := h.runAnnouncing(announcer(func(ranges []events.Range) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range ranges {
+			if r.Moved {
+				moved = append(moved, r)
+			}
+		}
+	}))
+	h.awaitAll()
+	h.produce(messagesTopic, 0, h.messages(5)...)
+	h.awaitAll()
+	r.mustStop()
+	if len(moved) != 1 || moved[0].Partition.Topic != messagesTopic || moved[0].From != 0 {
+		t.Errorf("told of %+v, want that %s/0 goes on at 0", moved, messagesTopic)
+	}
+}
+
 // Nobody waits for those who are told.
 func TestConsumer_AnnouncerFails(t *testing.T) {
 	h := newHarness(t, 1)

@@ -245,6 +245,32 @@ func TestResponse_Filter(t *testing.T) {
 	}
 }
 
+// TestBatchHeader_Is tells a batch that the cleaner has changed from another one.
+func TestBatchHeader_Is(t *testing.T) {
+	was := batchHeader{first: 13, last: 15, records: 2, crc: 7}
+	marked := batchHeader{first: 13, last: 15, records: 2, crc: 8, horizon: true}
+	for _, c := range []struct {
+		name     string
+		was, now batchHeader
+		want     bool
+	}{
+		{"the same", was, was, true},
+		{"marked", was, marked, true},
+		{"marked, and then fewer", marked, batchHeader{first: 13, last: 15, records: 1, crc: 9, horizon: true}, true},
+		{"emptied", was, batchHeader{first: 13, last: 15, crc: 9}, true},
+		{"others", was, batchHeader{first: 13, last: 15, records: 2, crc: 9}, false},
+		{"more", was, batchHeader{first: 13, last: 15, records: 3, crc: 9}, false},
+		{"others than what was marked", marked, batchHeader{first: 13, last: 15, records: 2, crc: 9, horizon: true}, false},
+		{"not marked any more", marked, was, false},
+		{"another end", was, batchHeader{first: 13, last: 16, records: 1, crc: 7}, false},
+		{"another beginning", was, batchHeader{first: 12, last: 15, records: 1, crc: 7}, false},
+	} {
+		if got := c.now.is(c.was); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 // TestResponse_Throttled has a broker with a quota answer without the topic that was asked for.
 func TestResponse_Throttled(t *testing.T) {
 	for version := int16(5); version <= 10; version++ {

@@ -350,6 +350,18 @@ func TestRedrive_Keeps(t *testing.T) {
 	}
 }
 
+// TestRedrive_NoLongerAhead sends an event again whose time was ahead when its letter was
+// written, and is not now.
+func TestRedrive_NoLongerAhead(t *testing.T) {
+	h := newEmbedded(t, 1)
+	letter := deadAt(time.Now().Add(-time.Hour), stateTopic, events.CodeTimeOutOfRange)
+	letter.Value = kafka.NewBytes(fmt.Appendf(nil, `{"id":"x","app":"demo","time":%q,"appPlanChanged":{}}`, time.Now().Add(-30*time.Minute).UTC().Format(time.RFC3339)))
+	h.produce(deadTopic, 0, letter)
+	if got := h.redrive(); len(got) != 1 || !got[0].Sent {
+		t.Errorf("got %q", said(got))
+	}
+}
+
 // TestRedrive_KafkaAway tries again, tells what was sent when it gives up, and ends right
 // when it is run again.
 func TestRedrive_KafkaAway(t *testing.T) {
