@@ -153,6 +153,10 @@ func TestResponse_Filter(t *testing.T) {
 		{name: "corrupted at the end", offset: 10, end: 14, in: [][]byte{a, flipped}, keep: [][]byte{a}, next: 13, records: 3, corrupt: true, after: 14},
 		{name: "corrupted, and another follows", offset: 13, end: 30, in: [][]byte{flipped, batchOf(20, 20, 1, nil)}, next: 13, corrupt: true, after: 20},
 		{
+			name: "corrupted, and what follows is beyond the end", offset: 13, end: 15, next: 13, corrupt: true, after: 14,
+			in: [][]byte{flipped, batchOf(1<<40, 1<<40, 1, nil)},
+		},
+		{
 			name: "an end not to be believed", offset: 13, end: 14, next: 13, corrupt: true, after: -1,
 			in: [][]byte{changed(b, func(b []byte) { binary.BigEndian.PutUint32(b[batchLastOffsetDelta:], 1<<20) })},
 		},

@@ -192,6 +192,61 @@ func TestFetch_CorruptedBatchThatTheLeaderCannotRead(t *testing.T) {
 	r.mustStop()
 }
 
+// A batch that came corrupted is not given up when it is not seen once more: a leader that
+// has changed may have a sound one.
+func TestFetch_CorruptedBatchNotSeenAgain(t *testing.T) {
+	h := newEmbedded(t, 1)
+	sound := batchOf(0, 1, 2, nil)
+	bad := changed(sound, func(b []byte) { b[batchCRC] ^= 1 })
+	var answers []func(*kmsg.FetchRequest) *kmsg.FetchResponse
+	gives := func(end int64, batch []byte) func(*kmsg.FetchRequest) *kmsg.FetchResponse {
+		return func(req *kmsg.FetchRequest) *kmsg.FetchResponse { return fetchResponse(req, end, batch) }
+	}
+	refuses := func(req *kmsg.FetchRequest) *kmsg.FetchResponse {
+		res := fetchResponse(req, -1, nil)
+		res.Topics[0].Partitions[0].ErrorCode = kerr.NotLeaderForPartition.Code
+		return res
+	}
+	h.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		h.cluster.KeepControl()
+		answer := answers[0]
+		answers = answers[1:]
+		return answer(r.(*kmsg.FetchRequest)), nil, true
+	})
+	c := newCluster(h.config())
+	defer c.close()
+	for _, test := range []struct {
+		name   string
+		second func(*kmsg.FetchRequest) *kmsg.FetchResponse
+		fails  bool
+		third  []byte
+		read   int
+		lost   bool
+	}{
+		{"refused, and then sound", refuses, true, sound, 2, false},
+		{"refused, and then corrupted again", refuses, true, bad, 0, true},
+		{"nothing, and then sound", gives(0, nil), false, sound, 2, false},
+		{"nothing, and then corrupted again", gives(0, nil), false, bad, 0, true},
+	} {
+		answers = append(answers, gives(2, bad), test.second, gives(2, test.third))
+		f := &fetcher{cluster: c, Partition: events.Partition{Topic: messagesTopic}}
+		read := 0
+		fetch := func() (fetched, error) {
+			return f.fetch(h.ctx, 0, func(kafka.Message) error { read++; return nil })
+		}
+		if result, err := fetch(); err == nil || result != (fetched{}) {
+			t.Errorf("%s: first %+v, %v", test.name, result, err)
+		}
+		if result, err := fetch(); (err != nil) != test.fails || result != (fetched{}) {
+			t.Errorf("%s: then %+v, %v", test.name, result, err)
+		}
+		if result, err := fetch(); err != nil || result.next != 2 || read != test.read || (result.lost != nil) != test.lost {
+			t.Errorf("%s: at last %+v, %v, %d records", test.name, result, err, read)
+		}
+		f.close()
+	}
+}
+
 // What was seen corrupted at another offset, before reading was moved, says nothing of
 // what a broker fails to read here.
 func TestFetch_CorruptedBatchElsewhere(t *testing.T) {

@@ -446,6 +446,21 @@ func TestConsumer_DeadLettersAreBounded(t *testing.T) {
 	r.mustStop()
 }
 
+// What lies before a dead letter that has to wait does not wait for it.
+func TestConsumer_DeadLettersHoldUpNothingBefore(t *testing.T) {
+	h := newEmbedded(t, 1)
+	away := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadTopic, Err: kerr.NotEnoughReplicas, Count: -1})
+	h.produce(messagesTopic, 0, slices.Concat([]kafka.Record{bad("k", "waits")}, h.messages(3), []kafka.Record{bad("k", "finds no room")}, h.messages(1))...)
+	config := h.config()
+	config.MaxDeadLetterBytes = 1 // one of them
+	r := h.run(config, h.sink)
+	h.sink.await(h, 3)
+	away.Remove()
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
 // A decoder's error of another kind must not stop the partition either.
 func TestConsumer_UnexpectedDecoderError(t *testing.T) {
 	h := newHarness(t, 1)

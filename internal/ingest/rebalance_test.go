@@ -309,13 +309,13 @@ func TestConsumer_StopWhileTheSinkIsAway(t *testing.T) {
 }
 
 // Memory: with the sink stuck, owners stop reading at the bounds, be it of
-// events or of the rows that few events with many mentions make.
+// events, of their bytes or of the rows that few events with many mentions make.
 func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
 	t.Run("events", func(t *testing.T) {
 		h := newHarness(t, 3)
 		config := h.config()
 		config.MaxBatchEvents, config.MaxPieceEvents = 40, 10
-		events, _ := boundedWhileStuck(h, config, h.messages)
+		events := boundedWhileStuck(h, config, h.messages).events
 		if most := 40 + boundedPartitions*10; events < 40 || events > most {
 			t.Errorf("%d events wait for the sink, want 40 and at most a piece of each partition more (%d)", events, most)
 		}
@@ -325,15 +325,24 @@ func TestConsumer_BoundedWhileTheSinkIsStuck(t *testing.T) {
 		h := newHarness(t, 3)
 		config := h.config()
 		config.MaxBatchRows, config.MaxPieceRows = 1000, 200
-		_, rows := boundedWhileStuck(h, config, func(n int) []kafka.Record {
+		rows := boundedWhileStuck(h, config, func(n int) []kafka.Record {
 			records := make([]kafka.Record, n)
 			for i := range records {
 				records[i] = h.mentioning(mentions)
 			}
 			return records
-		})
+		}).rows
 		if most := 1000 + boundedPartitions*(200+mentions+10); rows < 1000 || rows > most {
 			t.Errorf("%d rows wait for the sink, want 1000 and at most a piece and a message of each partition more (%d)", rows, most)
+		}
+	})
+	t.Run("bytes", func(t *testing.T) {
+		h := newHarness(t, 3)
+		config := h.config()
+		config.MaxBatchBytes, config.MaxPieceBytes = 20_000, 2000
+		bytes := boundedWhileStuck(h, config, h.messages).bytes
+		if most := 20_000 + boundedPartitions*(2000+1000); bytes < 20_000 || bytes > most {
+			t.Errorf("%d bytes wait for the sink, want 20000 and at most a piece and a message of each partition more (%d)", bytes, most)
 		}
 	})
 }
@@ -344,7 +353,7 @@ const boundedPartitions = 6
 
 // boundedWhileStuck gives what waits once every owner has stopped for want of
 // room; then it lets the sink go on and checks that all is projected.
-func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Record) (events, rows int) {
+func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Record) (held amount) {
 	h.Helper()
 	entered, release := h.sink.holdFirst()
 	r := h.run(config, h.sink)
@@ -357,7 +366,7 @@ func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Re
 	for {
 		r.accumulator.mu.Lock()
 		waiting, changed := r.accumulator.waiting, r.accumulator.changed
-		events, rows = r.accumulator.held.events, r.accumulator.held.rows
+		held = r.accumulator.held
 		r.accumulator.mu.Unlock()
 		if waiting == boundedPartitions {
 			break
@@ -368,7 +377,7 @@ func boundedWhileStuck(h *harness, config Config, records func(n int) []kafka.Re
 	h.awaitAll()
 	h.checkModel()
 	r.mustStop()
-	return events, rows
+	return held
 }
 
 func TestBalancer(t *testing.T) {
