@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -228,6 +230,25 @@ func TestKeeper_TellsNothingOfWhatIsSomebodyElses(t *testing.T) {
 	r.mustStop()
 	if len(sink.told) == 0 {
 		t.Error("never told of its own partitions")
+	}
+}
+
+// TestKeeper_NobodyOwnsWhatIsNotKnown asks no coordinator while it is not known where any
+// partition begins, so nothing says that they are still this process's.
+func TestKeeper_NobodyOwnsWhatIsNotKnown(t *testing.T) {
+	c, err := New(DefaultConfig(), newMemorySink(), events.NewDecoder(events.DefaultLimits()), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{done: make(chan struct{}), commit: func(map[string]map[int]int64) error { return nil }}
+	p := newPartition("t", kafka.PartitionAssignment{Offset: kafka.FirstOffset}, s)
+	s.partitions = []*partition{p}
+	if c.writer.owned(s) == nil {
+		t.Error("owned, although nobody was asked")
+	}
+	p.reset(0)
+	if err := c.writer.owned(s); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -570,6 +570,56 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestOffsets_CommittedIsNotKnown has the coordinator not say what is committed of a
+// partition: that is an error, and not nothing.
+func TestOffsets_CommittedIsNotKnown(t *testing.T) {
+	h := newEmbedded(t, 1)
+	if err := h.commitAs(map[string]map[int]int64{messagesTopic: {0: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	offsets, err := NewOffsets(h.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offsets.Close()
+	h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: messagesTopic, Err: kerr.UnstableOffsetCommit})
+	if got, err := offsets.Committed(h.ctx); !errors.Is(err, kafka.UnstableOffsetCommit) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := offsets.Committed(h.ctx); err != nil || got[events.Partition{Topic: messagesTopic}] != 7 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// TestConsumer_Changed has the group's leader spread partitions anew when there are others,
+// and not when nobody says how many there are.
+func TestConsumer_Changed(t *testing.T) {
+	config := DefaultConfig()
+	config.Topics = []string{"a", "b"}
+	c, err := New(config, newMemorySink(), events.NewDecoder(events.DefaultLimits()), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, three := kafka.Topic{Partitions: make([]kafka.Partition, 2)}, kafka.Topic{Partitions: make([]kafka.Partition, 3)}
+	for _, test := range []struct {
+		name   string
+		b      kafka.Topic
+		spread map[string]int
+		want   string
+	}{
+		{"as many", two, map[string]int{"a": 2, "b": 2}, ""},
+		{"more", three, map[string]int{"a": 2, "b": 2}, "b"},
+		{"gone", kafka.Topic{Error: kafka.UnknownTopicOrPartition}, map[string]int{"a": 2, "b": 2}, "b"},
+		{"not known", kafka.Topic{Error: kafka.LeaderNotAvailable}, map[string]int{"a": 2, "b": 2}, ""},
+		{"there again", two, map[string]int{"a": 2}, "b"},
+		{"another leads", three, nil, ""},
+	} {
+		if got := c.changed(map[string]kafka.Topic{"a": two, "b": test.b}, test.spread); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
 // TestOffsets_WithoutAnAnswer has the leader of a partition not say where it ends: that is
 // an error, and no partition without records.
 func TestOffsets_WithoutAnAnswer(t *testing.T) {
