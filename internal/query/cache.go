@@ -177,8 +177,10 @@ func (c *cache) leave(k projection.UserKey, e *entry[inbox]) {
 		c.letGo(k.App, r)
 		in.forget(r)
 	}
-	c.apps.drop(k.App)
-	in.app = nil
+	if in.app != nil { // else the table gave it up before it was entered
+		c.apps.drop(k.App)
+		in.app = nil
+	}
 }
 
 // letGo drops what a row holds.

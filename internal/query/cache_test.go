@@ -366,3 +366,15 @@ func live() int {
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
+
+// TestCache_LetsGoOfWhatNobodyHasEntered has the table give up an inbox before whoever has put
+// it there has entered it: what others hold stays.
+func TestCache_LetsGoOfWhatNobodyHasEntered(t *testing.T) {
+	c := New(DefaultConfig(), nil, Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry()).cache()
+	c.enter(projection.UserKey{App: "demo", UserID: "ann"})
+	k, e := projection.UserKey{App: "demo", UserID: "ben"}, &entry[inbox]{value: inbox{holders: 1}}
+	c.leave(k, e)
+	if n := heldBy(c.apps); n != 1 {
+		t.Errorf("%d apps are held, want ann's", n)
+	}
+}
