@@ -45,6 +45,7 @@ var (
 	errStoreAway  = refusal(codeUnavailable, "the store is not available, ask again later")
 	errStoreLate  = refusal(codeTimeout, "the store did not answer in time")
 	errInternal   = refusal(codeInternal, "internal error, see the worker's log")
+	errTakesLess  = refusal(codeUnavailable, "the reply is larger than the NATS server takes that the worker is connected to by now, ask again")
 	errOverloaded = refusal(codeOverloaded, "overloaded: too many requests are waiting, ask again later")
 )
 

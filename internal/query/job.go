@@ -146,6 +146,9 @@ func (w *Worker) decoded(j *job) (*query, error) {
 
 // respond counts the reply, data or an error, and sends it.
 func (w *Worker) respond(j *job, data []byte, err error) {
+	if err == nil && int64(len(data)) > w.nc.MaxPayload() { // it was made for another server
+		err = errTakesLess
+	}
 	reply := &nats.Msg{Subject: j.reply, Data: data}
 	took := time.Since(j.arrived)
 	var said *replyError

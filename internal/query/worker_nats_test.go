@@ -164,8 +164,59 @@ func TestWorker_AnotherServerTakesLess(t *testing.T) {
 		}
 	}
 
+	takesLess(t, s, o, nc)
+	code, body := f.ask("list", `{"userID":"ann"}`)
+	if page := parseList(t, []byte(body)); code != "0" || len(page.Data.ConversationList) != 2 || page.NextCursor == "" {
+		t.Errorf("got %s, %d bytes: expected a page of what the server takes now", code, len(body))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWorker_AnotherServerTakesLessByThen has a reply become too large while its request is in hand.
+func TestWorker_AnotherServerTakesLessByThen(t *testing.T) {
+	o := &server.Options{MaxPayload: 2 << 20}
+	s := startServerWith(t, o)
+	nc := connect(t, s)
+	m := newMemory()
+	for i := range 3 {
+		m.fold(ago(time.Hour), c2c(fmt.Sprint("peer", i), "ann", 1, strings.Repeat("x", 200<<10)))
+	}
+	f := &fixture{memory: m, t: t, client: connect(t, s)}
+	w := New(DefaultConfig(), nc, Only(m), f.now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	f.awaitService()
+	g := newGate(m)
+	reply := f.send("list", `{"userID":"ann"}`)
+	<-g.came
+	takesLess(t, s, o, nc)
+	close(g.open)
+	select {
+	case m := <-reply:
+		if want := `{"code":503,"message":"the reply is larger than the NATS server takes that the worker is connected to by now, ask again"}`; codeOf(m) != "503" || string(m.Data) != want {
+			t.Errorf("got %s, %d bytes", codeOf(m), len(m.Data))
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no reply")
+	}
+	if code, body := f.ask("list", `{"userID":"ann"}`); code != "0" || parseList(t, []byte(body)).NextCursor == "" {
+		t.Errorf("asked again: got %s, %d bytes: expected a page of what the server takes now", code, len(body))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// takesLess has the server of a worker's connection take no more than it must.
+func takesLess(t *testing.T, s *server.Server, o *server.Options, nc *nats.Conn) {
+	t.Helper()
 	less := o.Clone()
-	less.MaxPayload = 1 << 20
+	less.MaxPayload = minPayload
 	if err := s.ReloadOptions(less); err != nil {
 		t.Fatal(err)
 	}
@@ -176,14 +227,6 @@ func TestWorker_AnotherServerTakesLess(t *testing.T) {
 	<-back
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
-	}
-	code, body := f.ask("list", `{"userID":"ann"}`)
-	if page := parseList(t, []byte(body)); code != "0" || len(page.Data.ConversationList) != 2 || page.NextCursor == "" {
-		t.Errorf("got %s, %d bytes: expected a page of what the server takes now", code, len(body))
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
 	}
 }
 
