@@ -140,11 +140,16 @@ func (w *Worker) fail(generation int) (wait time.Duration) {
 // looked: a ClickHouse that is slow at the start would never be asked for anything.
 const lookTimeout = 5 * time.Second
 
+// wanted gives the generation that is to be read.
+func (w *Worker) wanted(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return w.generations.Current(ctx)
+}
+
 // look finds out which generation is read, and turns to it.
 func (w *Worker) look(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	number, err := w.generations.Current(looking)
+	number, err := w.wanted(ctx)
 	if err != nil {
 		if ctx.Err() == nil && w.cache().generation == 0 {
 			w.log.Warn("cannot find out which generation is read; trying again", "error", err)
@@ -192,6 +197,12 @@ func (w *Worker) turn(ctx context.Context, number int) {
 			wait := w.fail(number)
 			log.Error("cannot load the generation that is to be read; trying again", "error", err, "retry_in", wait)
 		}
+		return
+	}
+	if wanted, err := w.wanted(ctx); err == nil && wanted != number { // loading takes long enough for a rollback
+		w.discard(next)
+		before.bound(w.cfg.CacheBytes)
+		log.Info("another generation is to be read by now", "wanted", wanted)
 		return
 	}
 	w.read(next)

@@ -131,6 +131,27 @@ func TestGeneration_IsReadOnlyOnceItIsLoaded(t *testing.T) {
 	}
 }
 
+// TestGeneration_RolledBackWhileItIsLoaded never reads a generation that is not to be read any
+// more once it is loaded: it may be dropped by then.
+func TestGeneration_RolledBackWhileItIsLoaded(t *testing.T) {
+	f, m := startModel(t)
+	f.list(`{"userID":"zoe"}`)
+	g := newGate(m.stores[2])
+	m.current.Store(2)
+	<-g.came
+	newGate(m.stores[1]) // to turn back would take for ever
+	m.current.Store(1)
+	close(g.open)
+	f.await("only one of them hears of changes", func() bool { return len(f.worker.hear()) == 1 })
+	if n := f.worker.cache().generation; n != 1 {
+		t.Errorf("generation %d is read", n)
+	}
+	f.await("it has the whole bound again", func() bool {
+		return f.worker.cache().maxBytes.Load() == usable(DefaultConfig().CacheBytes)
+	})
+	m.stores[1].intercept(nil)
+}
+
 // TestGeneration_SwitchIsHeard turns at once when a switch is told of, and looks once
 // at a time, however often that happens.
 func TestGeneration_SwitchIsHeard(t *testing.T) {
