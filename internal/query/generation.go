@@ -189,7 +189,7 @@ func (w *Worker) turn(ctx context.Context, number int) {
 	for e := range before.table.Hottest() {
 		users = append(users, e.Key)
 	}
-	warm, err := w.warm(ctx, next, users)
+	warm, err := w.warm(ctx, func() *cache { return next }, users)
 	if err != nil {
 		w.discard(next)
 		before.bound(w.cfg.CacheBytes)

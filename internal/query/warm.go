@@ -32,8 +32,7 @@ func (w *Worker) warmUp(ctx context.Context) {
 			return
 		}
 	}
-	c := w.cache()
-	users, err := c.loads.recent(ctx, w.cfg.WarmUpUsers)
+	users, err := w.cache().loads.recent(ctx, w.cfg.WarmUpUsers)
 	if ctx.Err() != nil {
 		return
 	}
@@ -41,7 +40,7 @@ func (w *Worker) warmUp(ctx context.Context) {
 		w.log.Warn("nothing is warmed up", "error", err)
 		return
 	}
-	warm, err := w.warm(ctx, c, users)
+	warm, err := w.warm(ctx, w.cache, users)
 	switch log := w.log.With(slog.Int("of", len(users)), slog.Int("users", warm), slog.Duration("took", time.Since(begin))); {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -53,13 +52,15 @@ func (w *Worker) warmUp(ctx context.Context) {
 	}
 }
 
-// warm has the lists of users in a cache's memory, those of one cohort at a time, as
-// far as there is room. It gives of how many, and up when the store fails.
-func (w *Worker) warm(ctx context.Context, c *cache, users []projection.UserKey) (warm int, err error) {
-	w.metrics.warmUpLeft.Set(float64(len(users)))
-	defer w.metrics.warmUpLeft.Set(0)
+// warm has the lists of users in memory, those of one cohort at a time, as far as there is
+// room: in that of the cache that into gives by then. It gives of how many, and up when
+// the store fails.
+func (w *Worker) warm(ctx context.Context, into func() *cache, users []projection.UserKey) (warm int, err error) {
+	w.metrics.warmUpLeft.Add(float64(len(users))) // a start and a switch may each have some
+	defer func() { w.metrics.warmUpLeft.Sub(float64(len(users) - warm)) }()
 	told := time.Now()
 	for cohort := range slices.Chunk(users, w.cfg.BatchInboxes) {
+		c := into()
 		c.table.CleanUp() // else what it weighs lags behind
 		if float64(c.bytes()) > warmFull*float64(c.maxBytes.Load()) {
 			break

@@ -8,8 +8,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/projection"
@@ -94,6 +97,35 @@ func TestWarmUp_DoesNotHoldUpAStop(t *testing.T) {
 	f := startFollowing(t, chats(1), never{}, func(c *Config) { c.WarmUpUsers = 10 })
 	if err := f.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWarmUp_GoesOnInTheGenerationThatIsRead has another generation be read while lists are
+// warmed up: nothing more is loaded into the memory of the one before.
+func TestWarmUp_GoesOnInTheGenerationThatIsRead(t *testing.T) {
+	stores := []*memory{newMemory(), chats(3), chats(3)}
+	g := newGate(stores[1])
+	var current atomic.Int64
+	current.Store(1)
+	f := startGenerations(t, stores[1], Generations{
+		Current: func(context.Context) (int, error) { return int(current.Load()), nil },
+		Store:   func(number int) Store { return stores[number] },
+		LeftOut: nothingLeftOut,
+	}, always{}, func(c *Config) { c.WarmUpUsers, c.BatchInboxes, c.GenerationInterval = 3, 1, time.Millisecond })
+	<-g.came // who is to be warmed up
+	g.open <- struct{}{}
+	<-g.came // the first one's list
+	current.Store(2)
+	f.reads(2)
+	close(g.open)
+	f.said(`msg="warmed up"`)
+	for _, user := range []string{"user-000", "user-001"} {
+		if !f.inMemory(user) {
+			t.Errorf("%s is not in memory", user)
+		}
+	}
+	if left := testutil.ToFloat64(f.worker.metrics.warmUpLeft); left != 0 {
+		t.Errorf("%v users are left", left)
 	}
 }
 
