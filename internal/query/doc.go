@@ -49,7 +49,7 @@
 // A value is relied on when it was loaded after the last loss of the feed, the
 // feed is whole and it is not too old; else it is loaded again. Without a feed
 // everything is loaded for every request. Profiles are always loaded,
-// besides what concerns their whole app.
+// besides what concerns their whole app while lists of it are in memory.
 //
 // # Loading
 //

@@ -70,6 +70,13 @@ func (q *query) loadProfile(ctx context.Context) (*profiled, error) {
 // appFor gives what concerns all conversations of a query's app. It is from memory while lists
 // are: an app may have erased more users than are to be loaded for each profile.
 func (c *cache) appFor(ctx context.Context, q *query) (projection.App, error) {
+	if _, held := c.apps.find(q.app); !held { // to put it there would have all memory looked through for whom it has erased
+		found, err := c.loads.apps.get(ctx, []string{q.app})
+		if err != nil || found[q.app] == nil {
+			return projection.App{}, err
+		}
+		return *found[q.app], nil
+	}
 	e := c.apps.hold(q.app)
 	defer c.apps.drop(q.app)
 	if err := c.apps.refresh(ctx, c.demand(q.begin), []string{q.app}, []*entry[projection.App]{e}); err != nil {

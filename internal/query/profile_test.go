@@ -147,3 +147,24 @@ func TestProfile_LoadsItsAppOnce(t *testing.T) {
 		t.Errorf("after a loss: got %s %s and %d loads of the app, want 1", code, body, loads.Load())
 	}
 }
+
+// TestProfile_OfAnAppThatIsNotInMemory holds that a profile has nobody look through memory for
+// whom its app has erased: where nothing of the app is, that would come to all of it each time.
+func TestProfile_OfAnAppThatIsNotInMemory(t *testing.T) {
+	m := some()
+	m.fold(ago(time.Minute), &events.UserErased{UserID: "ben"})
+	f := startFollowing(t, m, always{})
+	c := f.worker.cache()
+	c.groups.mu.Lock() // who looks does not get past this
+	for peer, want := range map[string]string{"cid": "0", "ben": "404"} {
+		if code, body := f.ask("profile", `{"userID":"ann","conversationID":"C2C`+peer+`"}`); code != want {
+			t.Errorf("of %s: got %s %s", peer, code, body)
+		}
+	}
+	c.forgetter.mu.Lock()
+	if c.forgetter.running {
+		t.Error("memory is looked through")
+	}
+	c.forgetter.mu.Unlock()
+	c.groups.mu.Unlock()
+}
