@@ -168,7 +168,11 @@ func (c *cache) enter(k projection.UserKey) *entry[inbox] {
 func (c *cache) leave(k projection.UserKey, e *entry[inbox]) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	in := &e.value
+	c.left(k, &e.value)
+}
+
+// left does so with an inbox that is locked.
+func (c *cache) left(k projection.UserKey, in *inbox) {
 	in.holders--
 	if in.holders > 0 {
 		return

@@ -58,6 +58,7 @@ type progress struct {
 	cache    *cache // of the generation that it is answered from
 	demand   demand
 	inbox    *entry[inbox] // list and unread: held until the answer
+	lacked   int           // list: how often something was lacking of what it shows
 	profiled *profiled     // profile
 }
 

@@ -59,6 +59,10 @@
 // A crowd, whose users have too many conversations together to be loaded at once,
 // is taken apart: what is loaded takes some times what is kept of it.
 //
+// A list may change faster than what it shows is loaded, so that something else is
+// lacking each time. Then its request goes on with the list as it is at that moment, in
+// rows and groups of its own, of which no load is ever too late.
+//
 // Loading goes through batchers, which make one call of what many requests ask
 // for at the same moment: a point query costs milliseconds however small it
 // is, and a hundred users in one query little more than one. A request joins

@@ -13,6 +13,7 @@ import (
 // the rules say of them.
 type inbox struct {
 	rows []*row // ascending by conversation ID
+	all  []*row // of a frozen one that names what is gone: those that there were; only their IDs are looked at
 	app  *entry[projection.App]
 
 	// What follows is made from the rows when a request needs it.

@@ -49,7 +49,7 @@ func (v *view) list(from *cursor, maxBytes int, to *bytes.Buffer) ([]byte, *miss
 	c := changes{list: list, synced: q.syncs() || from != nil && from.synced}
 	if c.synced { // it takes the items of all
 		if lacks, whole := v.show(list); lacks != nil || !whole {
-			return nil, lacks, nil
+			return nil, v.lacked(list, lacks), nil
 		}
 		if c = v.changes(list, from); c.reset {
 			from = nil
@@ -59,7 +59,7 @@ func (v *view) list(from *cursor, maxBytes int, to *bytes.Buffer) ([]byte, *miss
 	page := rest[:min(limit, len(rest))]
 	if !c.synced {
 		if lacks, whole := v.show(page); lacks != nil || !whole {
-			return nil, lacks, nil
+			return nil, v.lacked(list, lacks), nil
 		}
 	}
 	last := len(page) == len(rest)

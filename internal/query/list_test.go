@@ -1,10 +1,14 @@
 package query
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -389,4 +393,95 @@ func TestList_ManyConversationIDs(t *testing.T) {
 	if diff := cmp.Diff(ids, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// TestList_ThatNeverRests has something else be lacking of a user's list whenever what was
+// lacking is loaded: it is answered as it was at one moment since it was asked for.
+func TestList_ThatNeverRests(t *testing.T) {
+	for _, c := range []struct {
+		name, loads string
+		next        func(i uint64) []events.Body
+	}{
+		{"one stranger after the other writes", "users", func(i uint64) []events.Body {
+			return []events.Body{c2c(fmt.Sprintf("stranger-%03d", i), "ann", 1, fmt.Sprint(i))}
+		}},
+		{"all that is said in a group is modified", "edits", func(i uint64) []events.Body {
+			return []events.Body{
+				group("cid", "g1", 100+i, "first"),
+				&events.MessageModified{Conversation: events.Group("g1"), Sequence: 100 + i, Version: 1, HasMessageForShow: true, MessageForShow: fmt.Sprint(i)},
+			}
+		}},
+	} {
+		for _, fields := range []string{``, `,"sync":true`, `,"limit":3`, `,"sync":true,"since":"token"`} {
+			t.Run(c.name+fields, func(t *testing.T) {
+				m := some()
+				f := startFollowing(t, m, always{})
+				token := f.list(`{"userID":"ann","sync":true}`).SyncToken
+				request := `{"userID":"ann"` + strings.Replace(fields, "token", token, 1) + `}`
+				gone := &events.ConversationDeleted{ConversationOf: of("ann", "C2Ccid"), ThroughSequence: 1}
+				m.fold(ago(2*time.Minute), gone)
+				f.worker.Apply(modelOf(ago(2*time.Minute), gone), nil)
+				var happened atomic.Uint64
+				happen := func() {
+					i := happened.Add(1)
+					at, bodies := ago(time.Minute-time.Duration(i)*time.Second), c.next(i)
+					m.fold(at, bodies...)
+					f.worker.Apply(modelOf(at, bodies...), nil)
+				}
+				m.intercept(func(_ context.Context, name string) error {
+					if name == c.loads {
+						happen()
+					}
+					if happened.Load() > 50 {
+						return errors.New("it is loaded again and again")
+					}
+					return nil
+				})
+				happen()
+				code, body := f.ask("list", request)
+				m.intercept(nil)
+				if code != "0" {
+					t.Fatalf("got %s %s", code, body)
+				}
+				// The latest that it shows says at what moment it is, and all else is as it was then.
+				shown := uint64(0)
+				for _, item := range parseList(t, []byte(body)).Data.ConversationList {
+					var says struct {
+						LastMessage struct{ MessageForShow string }
+					}
+					if err := json.Unmarshal(item, &says); err != nil {
+						t.Fatal(err)
+					}
+					if i, err := strconv.ParseUint(says.LastMessage.MessageForShow, 10, 64); err == nil {
+						shown = max(shown, i)
+					}
+				}
+				if shown == 0 {
+					t.Fatalf("it shows nothing of what happens: %s", body)
+				}
+				then := some()
+				then.fold(ago(2*time.Minute), gone)
+				for i := range shown {
+					then.fold(ago(time.Minute-time.Duration(i+1)*time.Second), c.next(i+1)...)
+				}
+				if want := startFollowing(t, then, always{}).mustList(request); body != want {
+					t.Errorf("want %s\ngot  %s", want, body)
+				}
+				all := f.worker.cache()
+				all.table.InvalidateAll()
+				f.await("nothing is held", func() bool {
+					return heldBy(all.apps)+heldBy(all.groups)+heldBy(all.people)+heldBy(all.edits)+heldBy(all.senders)+int(all.shared.Load()) == 0
+				})
+			})
+		}
+	}
+}
+
+func (f *fixture) mustList(request string) string {
+	f.t.Helper()
+	code, body := f.ask("list", request)
+	if code != "0" {
+		f.t.Fatalf("list %s: %s %s", request, code, body)
+	}
+	return body
 }

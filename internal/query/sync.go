@@ -129,7 +129,11 @@ func (v *view) compared(list []*row, from *cursor) (c changes, ok bool) {
 // named are the conversations of the user whose IDs have these hashes, listed or not.
 func (v *view) named(hashes map[itemHash]itemHash) []string {
 	var ids []string
-	for _, r := range v.inbox.rows { // ascending
+	rows := v.inbox.rows // ascending
+	if v.inbox.all != nil {
+		rows = v.inbox.all
+	}
+	for _, r := range rows {
 		if _, ok := hashes[hashOf([]byte(r.id))]; ok {
 			ids = append(ids, r.id)
 		}
