@@ -260,6 +260,49 @@ func TestCache_ForgetsOldSenders(t *testing.T) {
 	}
 }
 
+// TestCache_BoundsWhatIsShared has users show groups that take much more than their inboxes.
+func TestCache_BoundsWhatIsShared(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.CacheBytes = 1 << 20
+	m := newMemory()
+	for i := range 100 {
+		user, g := fmt.Sprintf("user-%03d", i), fmt.Sprintf("g-%03d", i)
+		said := group("cid", g, 1, "hi")
+		said.CloudCustomData = strings.Repeat("x", 8<<10)
+		m.fold(ago(time.Hour), joined(user, g, 0), said)
+	}
+	w := New(cfg, nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	for i := range 100 {
+		q := &query{app: "demo", userID: fmt.Sprintf("user-%03d", i), now: events.MicrosOf(now), begin: time.Now()}
+		if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := w.cache()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.table.CleanUp()
+		if got, most := c.bytes(), uint64(c.maxBytes.Load()); got <= most && got > most/4 {
+			return
+		} else if time.Now().After(end) {
+			t.Fatalf("%d bytes are in memory, want at most %d and much of that", got, most)
+		}
+	}
+}
+
+// TestMergeApp_LeavesTheSetAlone holds that rules which are being asked look at a set that
+// nobody writes to.
+func TestMergeApp_LeavesTheSetAlone(t *testing.T) {
+	a := projection.App{Erased: map[string]struct{}{"ann": {}}}
+	before := a
+	if !mergeApp(&a, &projection.App{Erased: map[string]struct{}{"ben": {}}}) || len(a.Erased) != 2 {
+		t.Errorf("erased are %v, want ann and ben", a.Erased)
+	}
+	if len(before.Erased) != 1 {
+		t.Errorf("the set before has become %v", before.Erased)
+	}
+}
+
 // modelOf is what a projector announces of events.
 func modelOf(at events.Micros, bodies ...events.Body) *projection.Model {
 	m := newMemory()

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -268,6 +269,26 @@ func TestDemand_And(t *testing.T) {
 					t.Fatalf("loaded at %d in epoch %d until %d: meets %v and %v together, and not each",
 						s.loaded.Load(), s.epoch.Load(), s.until.Load(), one, other)
 				}
+			}
+		}
+	}
+}
+
+// TestAdvance_MeetsEveryDemand has one cohort of requests of which each asks for something else.
+func TestAdvance_MeetsEveryDemand(t *testing.T) {
+	lacking := func(d demand) *attempt {
+		return &attempt{query: &query{progress: progress{demand: d}}, answer: func(*query, int, *bytes.Buffer) ([]byte, *missing, error) {
+			return nil, &missing{}, nil
+		}}
+	}
+	for _, c := range []struct{ one, other, want demand }{
+		{demand{begin: 1, epoch: 1}, demand{begin: 2, epoch: 1}, demand{begin: 2, epoch: 1}},
+		{demand{begin: 1, epoch: 1}, demand{begin: 2, epoch: 2}, demand{begin: 2, epoch: 2}},
+		{demand{begin: 1, epoch: 1}, demand{begin: 2}, demand{begin: 2}},
+	} {
+		for _, cohort := range [][]*attempt{{lacking(c.one), lacking(c.other)}, {lacking(c.other), lacking(c.one)}} {
+			if _, all, d := advance(cohort); d != c.want || len(all) != 2 {
+				t.Errorf("%v and %v: %v of %d, want %v", c.one, c.other, d, len(all), c.want)
 			}
 		}
 	}

@@ -34,6 +34,12 @@ func nothingLeftOut(context.Context, int) (map[string]struct{}, error) { return 
 // zoe has been written to by ann and by ben.
 func startModel(t *testing.T, change ...func(*Config)) (*fixture, *model) {
 	t.Helper()
+	return startModelFollowing(t, always{}, change...)
+}
+
+// startModelFollowing does so with a feed.
+func startModelFollowing(t *testing.T, feed Feed, change ...func(*Config)) (*fixture, *model) {
+	t.Helper()
 	m := &model{}
 	for i, from := range []string{"nobody", "ann", "ben"} {
 		m.stores[i] = newMemory()
@@ -49,7 +55,7 @@ func startModel(t *testing.T, change ...func(*Config)) (*fixture, *model) {
 			}
 			return m.leftOut[number], nil
 		},
-	}, always{}, append(change, func(c *Config) { c.GenerationInterval = time.Millisecond })...), m
+	}, feed, append(change, func(c *Config) { c.GenerationInterval = time.Millisecond })...), m
 }
 
 // reads waits until the worker reads a generation.
@@ -102,8 +108,15 @@ func TestGeneration_WhoeverIsInMemoryStays(t *testing.T) {
 		t.Errorf("before it has loaded: %v", got)
 	}
 	f.worker.Apply(modelOf(ago(time.Minute), c2c("cid", "zoe", 2, "more")), nil)
+	bound := DefaultConfig().CacheBytes
+	for _, c := range f.worker.hear() {
+		if most := c.maxBytes.Load(); most != usable(bound/2) {
+			t.Errorf("generation %d may take %d bytes while two are in memory, want half of the bound", c.generation, most)
+		}
+	}
 	close(g.open)
 	f.reads(2)
+	f.await("it has the whole bound", func() bool { return f.worker.cache().maxBytes.Load() == usable(bound) })
 	m.stores[2].intercept(func(_ context.Context, name string) error { return fmt.Errorf("%s are asked for", name) })
 	if got := strings.Join(f.list(`{"userID":"zoe"}`).ids(t), " "); got != "C2Ccid C2Cben" {
 		t.Errorf("afterwards: %s", got)
@@ -182,6 +195,60 @@ func TestGeneration_SwitchIsHeard(t *testing.T) {
 	}
 }
 
+// TestGeneration_LostWhileItIsLoaded relies on nothing that was loaded before a loss, of a
+// generation that was not read yet.
+func TestGeneration_LostWhileItIsLoaded(t *testing.T) {
+	f, m := startModel(t)
+	f.list(`{"userID":"zoe"}`)
+	g := newGate(m.stores[2])
+	m.current.Store(2)
+	for range 2 { // the inbox and its app
+		<-g.came
+	}
+	f.worker.Lost()
+	close(g.open)
+	f.reads(2)
+	m.stores[2].fold(ago(time.Minute), c2c("cid", "zoe", 1, "not heard of"))
+	if got := strings.Join(f.list(`{"userID":"zoe"}`).ids(t), " "); got != "C2Ccid C2Cben" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestGeneration_AfterAcrossASwitch has a request wait for offsets while another generation is
+// turned to: what it has waited for is not heard of in the one before.
+func TestGeneration_AfterAcrossASwitch(t *testing.T) {
+	offsets := later{closed: make(chan struct{})}
+	f, m := startModelFollowing(t, offsets)
+	f.list(`{"userID":"zoe"}`)
+	waits := f.send("list", `{"userID":"zoe","after":[{"topic":"t","partition":0,"offset":1}]}`)
+	f.await("it waits", func() bool { return f.worker.waiting.taken.Load() == 1 })
+	m.current.Store(2)
+	f.reads(2)
+	event := c2c("cid", "zoe", 1, "applied by then")
+	m.stores[2].fold(ago(time.Minute), event)
+	f.worker.Apply(modelOf(ago(time.Minute), event), nil)
+	close(offsets.closed)
+	if reply := <-waits; codeOf(reply) != "0" || !strings.Contains(string(reply.Data), "C2Ccid") {
+		t.Errorf("it lacks what it has waited for: %s", reply.Data)
+	}
+}
+
+// TestGeneration_OfAListThatIsTooLarge turns to a generation although somebody's list cannot be
+// answered.
+func TestGeneration_OfAListThatIsTooLarge(t *testing.T) {
+	f, m := startModel(t)
+	for _, store := range m.stores {
+		for _, peer := range []string{"ann", "ben"} {
+			store.fold(ago(time.Minute), &events.ConversationDraftSet{ConversationOf: of("zoe", "C2C"+peer), DraftText: strings.Repeat("x", minPayload)})
+		}
+	}
+	if code, body := f.ask("list", `{"userID":"zoe"}`); code != "413" {
+		t.Fatalf("got %s %s", code, body)
+	}
+	m.current.Store(2)
+	f.reads(2)
+}
+
 // TestGeneration_FailedTurnIsPutOff tries again, after longer and longer waits, to load
 // a generation that cannot be loaded, and at once when a switch is told of.
 func TestGeneration_FailedTurnIsPutOff(t *testing.T) {
@@ -227,6 +294,9 @@ func TestGeneration_FailedTurnIsPutOff(t *testing.T) {
 		attempts(2, 3*time.Minute)
 		if n := attempts(2, 2*time.Hour); n < 2*60*4/5 || n > 2*60*6/4 {
 			t.Errorf("%d attempts in 2 hours, want one a minute", n)
+		}
+		if most := w.cache().maxBytes.Load(); most != usable(DefaultConfig().CacheBytes) {
+			t.Errorf("%d bytes may be in memory between two attempts, want the whole bound", most)
 		}
 		current.Store(3)
 		if n := attempts(3, 1500*time.Millisecond); n != 1 {

@@ -436,3 +436,54 @@ func TestWorker_Beats(t *testing.T) {
 		t.Errorf("something is expected of a worker that has stopped: %v", err)
 	}
 }
+
+// TestWorker_OverloadInBytesThatWait bounds the bytes of what waits for the store by themselves.
+func TestWorker_OverloadInBytesThatWait(t *testing.T) {
+	m := some()
+	g := newGate(m)
+	f := start(t, m, func(c *Config) { c.MaxRequestBytes, c.MaxQueuedBytes = 40, 60 })
+	ask := func(bytes int) string {
+		const blank = `{"userID":"ann"}`
+		return blank + strings.Repeat(" ", bytes-len(blank))
+	}
+	waits := []<-chan *nats.Msg{f.send("unread", ask(40)), f.send("unread", ask(20))}
+	f.await("60 bytes wait", func() bool { return f.worker.waiting.held.Load() == 60 })
+	f.refuses("unread", ask(16), "429", "overloaded: too many requests are waiting, ask again later")
+	close(g.open)
+	for i, reply := range waits {
+		if got := codeOf(<-reply); got != "0" {
+			t.Errorf("request %d: %s", i, got)
+		}
+	}
+}
+
+// TestWorker_DeadlineOfWhatWaits counts the time from when a request came, wherever it was since.
+func TestWorker_DeadlineOfWhatWaits(t *testing.T) {
+	w := New(DefaultConfig(), nil, Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	j := &job{query: &query{timeout: time.Minute}, arrived: time.Now().Add(-time.Minute)}
+	_, err := w.supply(t.Context(), j, &missing{alone: func(ctx context.Context) error { return context.Cause(ctx) }}, nil)
+	if late := (*replyError)(nil); !errors.As(err, &late) || late.Code != codeTimeout {
+		t.Errorf("got %v, want 504", err)
+	}
+}
+
+// TestWorker_AfterIsAsIfAskedThen has a request wait for offsets, while another one has what
+// both show loaded too early for the first.
+func TestWorker_AfterIsAsIfAskedThen(t *testing.T) {
+	m := some()
+	offsets := unsure{later{closed: make(chan struct{})}}
+	f := startFollowing(t, m, offsets)
+	waits := f.send("list", `{"userID":"ann","after":[{"topic":"t","partition":0,"offset":1}]}`)
+	f.await("it waits", func() bool { return f.worker.waiting.taken.Load() == 1 })
+	f.list(`{"userID":"ann"}`)
+	m.fold(ago(time.Minute), c2c("new", "ann", 1, "applied by then"))
+	close(offsets.closed)
+	if reply := <-waits; codeOf(reply) != "0" || !strings.Contains(string(reply.Data), "C2Cnew") {
+		t.Errorf("it lacks what it has waited for: %s", reply.Data)
+	}
+}
+
+// unsure is a feed that does not hear of everything, but of offsets later.
+type unsure struct{ later }
+
+func (unsure) Check() error { return errors.New("not whole") }
