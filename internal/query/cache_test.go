@@ -214,6 +214,8 @@ func TestCache_SendersOfNewMentions(t *testing.T) {
 			[]said{{56 * time.Minute, group("dan", "g1", 9, "ann?", "ann")}},
 			"senders", "old",
 		},
+		{"that mentions nobody", nil, []said{{54 * time.Minute, group("eve", "g1", 13, "hm")}}, "", "eve"},
+		{"of the sequence of that one, and earlier", nil, []said{{55 * time.Minute, group("dan", "g1", 13, "ann?", "ann")}}, "senders", "eve"},
 	} {
 		for _, s := range c.unheard {
 			m.fold(ago(s.ago), s.body)
@@ -237,6 +239,27 @@ func TestCache_SendersOfNewMentions(t *testing.T) {
 		if loads != c.loads || !strings.Contains(got, `"groupAtInfoList":[{"from":"`+c.sender+`"`) && c.loads == "" {
 			t.Errorf("%s: loads %q, want %q and the sender %s in %s", c.name, loads, c.loads, c.sender, got)
 		}
+	}
+}
+
+// TestCache_HoldsNoLargePayloads hears of a message with a payload that no list shows: what is
+// counted of a group does not count it.
+func TestCache_HoldsNoLargePayloads(t *testing.T) {
+	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+	if _, err := w.answered(t.Context(), w.list, q, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	large := group("cid", "g1", 10, "large")
+	large.Payload = []byte(`"` + strings.Repeat("x", projection.InlinePayloadBytes) + `"`)
+	w.Apply(modelOf(ago(time.Minute), large), nil)
+	g, held := w.cache().groups.find(projection.GroupKey{App: "demo", GroupID: "g1"})
+	if !held {
+		t.Fatal("the group is not in memory")
+	}
+	if value, _ := g.read(); value.state.Head.Sequence != 10 || value.state.Head.LargePayload != "" {
+		t.Errorf("of message %d are %d bytes in memory", value.state.Head.Sequence, len(value.state.Head.LargePayload))
 	}
 }
 

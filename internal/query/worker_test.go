@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/convoview/convoview/internal/beat"
+	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/feed"
 	"github.com/convoview/convoview/internal/projection"
 )
 
@@ -480,6 +482,27 @@ func TestWorker_AfterIsAsIfAskedThen(t *testing.T) {
 	close(offsets.closed)
 	if reply := <-waits; codeOf(reply) != "0" || !strings.Contains(string(reply.Data), "C2Cnew") {
 		t.Errorf("it lacks what it has waited for: %s", reply.Data)
+	}
+}
+
+// TestWorker_AfterWhatThereIsNot is refused at once, whatever else is to be waited for.
+func TestWorker_AfterWhatThereIsNot(t *testing.T) {
+	f := startFollowing(t, some(), single{later{closed: make(chan struct{})}})
+	f.refuses("list", `{"userID":"ann","after":[{"topic":"t","partition":0,"offset":1},{"topic":"t","partition":1,"offset":1}]}`,
+		"400", `after[1] topic "t", partition 1: expected a partition of a topic that is projected`)
+}
+
+// single is a feed of one partition, of which only the first offset's past is applied.
+type single struct{ later }
+
+func (s single) Await(ctx context.Context, p events.Partition, offset int64) error {
+	switch {
+	case p.ID != 0:
+		return feed.ErrUnknownPartition
+	case offset < 0:
+		return nil
+	default:
+		return s.later.Await(ctx, p, offset)
 	}
 }
 
