@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/convoview/convoview/internal/beat"
@@ -186,10 +187,15 @@ func TestPublisher_SplitsInTime(t *testing.T) {
 	typed := []events.Header{{Key: events.HeaderContentType, Value: []byte(events.ContentTypeProtobuf)}}
 	ranges := append(at("t", 1<<60, 1<<61), at(strings.Repeat("u", 50), 1<<60, 1<<61)...)
 	value := make([]byte, most)
-	for less := range 250 {
-		records := []events.Record{{Value: value[:most/2], Headers: typed}, {Value: value[:most/2-less], Headers: typed}}
-		if err := p.Announce(t.Context(), nil, [][]events.Record{records}, ranges, map[string]int{"t": 1000}); err != nil {
-			t.Fatalf("%d bytes less than NATS takes: %v", less, err)
+	traced := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled,
+	}))
+	for _, ctx := range []context.Context{t.Context(), traced} {
+		for less := range 250 {
+			records := []events.Record{{Value: value[:most/2], Headers: typed}, {Value: value[:most/2-less], Headers: typed}}
+			if err := p.Announce(ctx, nil, [][]events.Record{records}, ranges, map[string]int{"t": 1000}); err != nil {
+				t.Fatalf("%d bytes less than NATS takes: %v", less, err)
+			}
 		}
 	}
 }
@@ -269,7 +275,8 @@ func TestFollower_LostConnection(t *testing.T) {
 	if err := s.DisconnectClientByID(id); err != nil {
 		t.Fatal(err)
 	}
-	m.await(t, "the loss", func() bool { return m.lost > 1 })
+	// What came before it listened, what was loaded before, and what was loaded while it was away.
+	m.await(t, "both losses", func() bool { return m.lost > 2 })
 }
 
 // TestFollower_AbsenceIsOneGap has NATS away while somebody takes connections in its place and

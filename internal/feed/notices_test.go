@@ -38,6 +38,9 @@ func TestPublisher_Notices(t *testing.T) {
 		{"a C2C message, on both ends", []events.Body{sent(events.C2C("ann", "bob"), "bob")}, []string{
 			"user.ann C2Cbob message", "user.bob C2Cann message",
 		}},
+		{"a group's message and profile, merged", []events.Body{sent(events.Group("hi ke"), "bob"), &events.GroupProfileChanged{GroupID: "hi ke"}}, []string{
+			"group.hi%20ke GROUPhi ke message,profile",
+		}},
 		{"a system message", []events.Body{sent(events.System("ann"), "")}, []string{"user.ann @TIM#SYSTEM message"}},
 		{"a group's message, once", []events.Body{sent(events.Group("hi ke"), "bob", "ann", "carol")}, []string{
 			"group.hi%20ke GROUPhi ke message",
