@@ -3,6 +3,7 @@ package client_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -59,6 +60,22 @@ func TestClient_Sync(t *testing.T) {
 				t.Errorf("got %q and token %s, want %q", got, l.SyncToken, want)
 			}
 		})
+	}
+}
+
+// What has changed and stays in its place is as it is now.
+func TestClient_SyncChangesInPlace(t *testing.T) {
+	item := func(unread int) answer {
+		return say(fmt.Sprintf(`{"code":0,"data":{"conversationList":[{"conversationID":"a","unreadCount":%d,`+
+			`"lastMessage":{"messageID":"m","lastSequence":9,"lastTime":9}}]},"syncToken":"t"}`, unread))
+	}
+	s := play(t, []string{"list"}, item(1), item(0))
+	c, l := newClient(t, client.Config{App: s.app}), &client.LocalList{UserID: "ann"}
+	for _, unread := range []uint64{1, 0} {
+		changes, err := c.Sync(t.Context(), l)
+		if err != nil || len(changes.Changed) != 1 || len(l.Conversations) != 1 || l.Conversations[0].UnreadCount != unread {
+			t.Errorf("got %+v and %+v, %v, want %d unread", changes, l.Conversations, err, unread)
+		}
 	}
 }
 
