@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +32,45 @@ func TestSwitch_Again(t *testing.T) {
 		if err := run(t.Context(), args, func(string) string { return "" }, &out); err != nil || out.String() != "generation 1 is read already\n" {
 			t.Errorf("switch 1 %s: got %q, %v", flags, out.String(), err)
 		}
+	}
+}
+
+// TestSwitch_AfterAnother has somebody switch while a switch compares, which then is told so:
+// what it has compared with is not read any more.
+func TestSwitch_AfterAnother(t *testing.T) {
+	o := newOperator(t)
+	o.mustRun("migrate")
+	for _, generation := range []int{2, 3} {
+		_, err := o.server.Add(t.Context(), readmodel.Options{})
+		if err = errors.Join(err, o.server.Filled(t.Context(), generation)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "switch", "2")
+	cmd.Env = o.env
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewScanner(stderr)
+	for said.Scan() && !strings.Contains(said.Text(), "waiting until projectors have written") {
+	}
+	if err := o.server.Switch(t.Context(), 3, "another"); err != nil {
+		t.Fatal(err)
+	}
+	o.project()
+	last := ""
+	for said.Scan() {
+		last = said.Text()
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(last, "somebody else has just switched") {
+		t.Errorf("got %v: %s", err, last)
+	}
+	if current, err := o.server.Current(t.Context()); err != nil || current != 3 {
+		t.Errorf("generation %d is read, want 3: %v", current, err)
 	}
 }
 

@@ -267,7 +267,7 @@ func switchTo(ctx context.Context, args []string, getenv func(string) string, st
 				number, found.theirs, found.Differences[0].Table, found.Differences[0].Key, number)
 		}
 	}
-	if err := server.Switch(ctx, number, operator()); err != nil {
+	if err := server.SwitchAfter(ctx, r, number, operator()); err != nil {
 		return err
 	}
 	tellSwitch(&nats, lifecycle.NewLogger(config.log, os.Stderr))

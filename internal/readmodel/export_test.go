@@ -129,11 +129,6 @@ func (s *Server) AddSwitch(ctx context.Context, number, generation int) error {
 	return s.addSwitch(ctx, number, change{Generation: generation})
 }
 
-// SwitchAfter switches to a generation after a look at the registry.
-func (s *Server) SwitchAfter(ctx context.Context, r Registry, generation int) error {
-	return s.switchTo(ctx, r, change{Generation: generation, At: time.Now().UTC(), By: "ann"})
-}
-
 // MakeTables makes those of a generation, whatever the registry says of it.
 func (s *Server) MakeTables(ctx context.Context, generation int) error {
 	return s.Generation(generation).migrate(ctx)

@@ -202,7 +202,7 @@ func TestRegistry_SwitchThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Generations[1].State = readmodel.Filled
-	if err := s.SwitchAfter(t.Context(), r, 2); err == nil || strings.Contains(err.Error(), "somebody else") {
+	if err := s.SwitchAfter(t.Context(), r, 2, "ann"); err == nil || strings.Contains(err.Error(), "somebody else") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestRegistry_SwitchToWhatIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "generation 2: somebody has dropped it meanwhile, so generation 1 is read again"
-	if err := s.SwitchAfter(t.Context(), before, 2); err == nil || err.Error() != want {
+	if err := s.SwitchAfter(t.Context(), before, 2, "ann"); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if got := states(t, s); got != "filled read, dropped before" {

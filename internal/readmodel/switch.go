@@ -44,6 +44,12 @@ func (s *Server) Switch(ctx context.Context, generation int, by string) error {
 	if err != nil {
 		return err
 	}
+	return s.SwitchAfter(ctx, r, generation, by)
+}
+
+// SwitchAfter does so unless somebody has switched since a look at the registry: whoever
+// compares first has compared with what was read then.
+func (s *Server) SwitchAfter(ctx context.Context, r Registry, generation int, by string) error {
 	return s.switchTo(ctx, r, change{Generation: generation, At: time.Now().UTC(), By: by})
 }
 
