@@ -323,6 +323,10 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 			MessageForShow: "dave said so", Payload: []byte(`{"text":"dave said so"}`), AtUsers: []string{"ann", user}, Nick: "dave's friend",
 		}),
 		event("modified", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 8, Version: 1, Payload: []byte(`{"text":"dave"}`), From: user}),
+		// A sequence that the producer has given to two messages.
+		event("said too", &events.MessageSent{Conversation: events.Group("hike"), From: "ann", MessageID: "m", Sequence: 9, Type: events.TypeText}),
+		event("taken", &events.MessageSent{Conversation: events.Group("hike"), From: user, MessageID: "m", Sequence: 9, Type: events.TypeText}),
+		event("modified too", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 9, Version: 1, Payload: []byte(`{"text":"ann"}`)}),
 		event("unsent", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 98, Version: 1, Payload: []byte(`{"text":"of a message that is gone"}`), From: user}),
 		event("unsent in system", &events.MessageModified{Conversation: events.System("ann"), Sequence: 98, Version: 1, HasCloudCustomData: true, CloudCustomData: "dave's", From: user}),
 		event("unsent by ann", &events.MessageModified{Conversation: events.Group("hike"), Sequence: 99, Version: 1, Payload: []byte(`{"text":"ann's"}`), From: "ann"}),
@@ -344,16 +348,16 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 	gone := func(c events.Conversation) bool {
 		return c.Type != events.TypeGroup && is(c.A) || c.Type == events.TypeC2C && is(c.B)
 	}
-	ofUser, sent := map[projection.EditKey]bool{}, map[projection.EditKey]bool{}
+	ofUser, ofOthers := map[projection.EditKey]bool{}, map[projection.EditKey]bool{}
 	for k, m := range want.Messages {
-		sent[projection.EditKey{App: k.App, Conversation: k.Conversation, Sequence: k.Sequence}] = true
+		edits := projection.EditKey{App: k.App, Conversation: k.Conversation, Sequence: k.Sequence}
+		ofUser[edits], ofOthers[edits] = ofUser[edits] || is(m.From), ofOthers[edits] || !is(m.From)
 		switch {
 		case gone(k.Conversation):
 			delete(want.Messages, k)
 			continue
 		case is(m.From):
 			m.From, m.Text = projection.ErasedUser, ""
-			ofUser[projection.EditKey{App: k.App, Conversation: k.Conversation, Sequence: k.Sequence}] = true
 		}
 		m.AtUsers = slices.DeleteFunc(m.AtUsers, is)
 	}
@@ -371,7 +375,7 @@ func keepsWhatOthersSaid(t *testing.T, open func(testing.TB) *readmodel.Store) {
 		switch {
 		case gone(k.Conversation):
 			delete(want.Edits, k)
-		case ofUser[k], !sent[k] && is(e.Modification.From):
+		case !ofOthers[k] && (ofUser[k] || is(e.Modification.From)):
 			*e = e.Without()
 		default:
 			if is(e.Recall.Value.Revoker) {
