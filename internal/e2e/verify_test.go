@@ -191,6 +191,8 @@ func TestVerify_ByReplies(t *testing.T) {
 		&events.ConversationPinned{ConversationOf: events.ConversationOf{UserID: "ann", ConversationID: "C2Cbob"}, IsPinned: true},
 		&events.ConversationRead{ConversationOf: events.ConversationOf{UserID: "eve", ConversationID: "GROUPhi 'ke"}, Sequence: 2},
 	)
+	// Of another app nobody has said how long it shows messages.
+	chat = append(chat, events.Event{ID: "unplanned", App: "unplanned", Time: at(time.Hour), Body: text(events.C2C("fay", "guy"), "guy", 1)})
 	s.send(chat...)
 	s.settle()
 	if err := s.rebuild(func(rebuild.Progress) bool { return false }); err != nil {
@@ -224,6 +226,8 @@ func TestVerify_ByReplies(t *testing.T) {
 		{"INSERT INTO {db}.sequences SELECT 'demo', '', 'GROUPhi ''ke', today(), 'counted', bitmapBuild([toUInt64(50)])", "member GROUPhi 'ke unreadCount", 0},
 		{"ALTER TABLE {db}.edits DELETE WHERE a = 'ann' SETTINGS mutations_sync = 2", "ann C2Cbob lastMessage.revokeReason lastMessage.revoker", 0},
 		{"INSERT INTO {db}.messages (app, type, a, b, day, sequence, time, id, sender) SELECT app, type, a, b, day, sequence, time + 1, id, 'mallory' FROM {db}.messages WHERE type = 'GROUP' AND sequence = 1", "member GROUPhi 'ke groupAtInfoList", 0},
+		{"INSERT INTO {db}.sequences SELECT 'demo', '', 'GROUPhi ''ke', '1970-01-01', 'recalled', bitmapBuild([toUInt64(1)])", "member GROUPhi 'ke groupAtInfoList unreadCount", 0},
+		{"INSERT INTO {db}.sequences SELECT 'unplanned', 'fay', 'C2Cguy', today(), 'counted', bitmapBuild([toUInt64(50)])", "fay C2Cguy unreadCount", 0},
 		{"INSERT INTO {db}.user_profiles SELECT app, user_id, (profile.1, profile.2, 'x' || profile.3) FROM {db}.user_profiles WHERE user_id = 'bob'", "ann C2Cbob userProfile.nick", 0},
 		{"INSERT INTO {db}.group_profiles SELECT app, group_id, (profile.1, profile.2, 'x' || profile.3) FROM {db}.group_profiles WHERE startsWith(group_id, 'hi')", "member GROUPhi 'ke groupProfile.name", 0},
 		{greatest("register = 'head' AND owner = 'ann' AND conversation_id = 'C2Cbob'", "(g.1, g.2 + 1, g.3, g.4)"), "ann C2Cbob order", 0},
