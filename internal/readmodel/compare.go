@@ -194,7 +194,7 @@ func (s *Store) unexpired(ctx context.Context, with *Store, at time.Time) (strin
 // plans gives the plans of all apps that have one.
 func (s *Store) plans(ctx context.Context) (map[string]*projection.Plan, error) {
 	m := projection.NewModel()
-	err := plansTable.load(ctx, s, plansTable.selectQuery(s.db, true, ""), true, func(r *planRow) error {
+	err := plansTable.load(ctx, s, plansTable.selectQuery(s.db, true, "", nil), true, nil, func(r *planRow) error {
 		plan := r.Plan
 		m.Merge(&projection.Model{Plans: map[string]*projection.Plan{r.App: &plan}})
 		return nil

@@ -195,3 +195,18 @@ func TestKey_Where(t *testing.T) {
 		})
 	}
 }
+
+// TestKey_Known holds that only what all rows have is not read with each.
+func TestKey_Known(t *testing.T) {
+	one, other := projection.UserKey{App: "a", UserID: "u"}, projection.UserKey{App: "b", UserID: "u"}
+	for name, c := range map[string]struct{ want, got known }{
+		"one user":      {known{"app": "a", "owner": "u"}, ownerKey.known([]projection.UserKey{one})},
+		"two of an app": {known{"app": "a"}, ownerKey.known([]projection.UserKey{one, {App: "a", UserID: "v"}})},
+		"two apps":      {nil, ownerKey.known([]projection.UserKey{one, other})},
+		"conversation":  {known{"app": "a"}, conversationKey.known([]projection.Key{{App: "a", Owner: "u"}})},
+	} {
+		if diff := cmp.Diff(c.want, c.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -16,6 +16,7 @@ type key[K any] struct {
 	names, types string // of the columns after app
 	app          func(K) string
 	put          func(*keyList, K) // all but the app
+	text         func(K) string    // of the one column after app, if there is but one
 
 	// In a cluster a row's shard is that of its app and of one column, in the table whose
 	// name ends in face; "": whose name does not end in anything.
@@ -29,8 +30,9 @@ var (
 	appKey   = key[string]{app: func(app string) string { return app }}
 	ownerKey = key[projection.UserKey]{
 		names: "owner", types: "String", face: byOwner,
-		app: func(k projection.UserKey) string { return k.App },
-		put: func(l *keyList, k projection.UserKey) { l.text(k.UserID) },
+		app:  func(k projection.UserKey) string { return k.App },
+		put:  func(l *keyList, k projection.UserKey) { l.text(k.UserID) },
+		text: func(k projection.UserKey) string { return k.UserID },
 	}
 	userKey         = key[projection.UserKey]{names: "user_id", types: "String", app: ownerKey.app, put: ownerKey.put}
 	conversationKey = key[projection.Key]{
@@ -75,6 +77,19 @@ var (
 func (c key[K]) placed(face, place string, at func(K) string) key[K] {
 	c.face, c.place, c.at = face, place, at
 	return c
+}
+
+// known are the columns of which the rows of all keys have one value: mostly they are of one app.
+func (c *key[K]) known(keys []K) known {
+	app := c.app(keys[0])
+	if slices.ContainsFunc(keys, func(k K) bool { return c.app(k) != app }) {
+		return nil
+	}
+	are := known{"app": app}
+	if len(keys) == 1 && c.text != nil {
+		are[c.names] = c.text(keys[0])
+	}
+	return are
 }
 
 // where is the condition that a row has one of keys, and its parameters. Those

@@ -243,5 +243,6 @@ func load[R, K any](ctx context.Context, s *Store, t *table[R], by *key[K], keys
 		clickhouse.WithParameters(parameters),
 		clickhouse.WithSettings(clickhouse.Settings{"max_threads": threads}),
 	)
-	return t.load(ctx, s, t.selectQuery(s.db, full, s.form.face(by.face))+" WHERE "+condition, full, visit)
+	are := by.known(keys)
+	return t.load(ctx, s, t.selectQuery(s.db, full, s.form.face(by.face), are)+" WHERE "+condition, full, are, visit)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -162,15 +163,25 @@ func (b *insertion[R]) close() {
 	b.rows, b.release, b.batch, b.columns = 0, nil, nil, nil
 }
 
+// known are columns of which all rows that are read have one value, by their names: it need
+// not come with each of them.
+type known map[string]string
+
+// reads are the columns that are selected.
+func (t *table[R]) reads(full bool, are known) []column[R] {
+	return slices.DeleteFunc(slices.Clone(t.columns), func(c column[R]) bool {
+		_, is := are[c.name]
+		return is || c.expr == "" || c.full && !full
+	})
+}
+
 // selectQuery reads all rows, through the table whose name ends in face.
-func (t *table[R]) selectQuery(db string, full bool, face string) string {
+func (t *table[R]) selectQuery(db string, full bool, face string, are known) string {
 	var exprs []string
-	for _, c := range t.columns {
-		switch {
-		case c.expr == "" || c.full && !full:
-		case c.short != "" && !full:
+	for _, c := range t.reads(full, are) {
+		if c.short != "" && !full {
 			exprs = append(exprs, c.short)
-		default:
+		} else {
 			exprs = append(exprs, c.expr)
 		}
 	}
@@ -179,7 +190,7 @@ func (t *table[R]) selectQuery(db string, full bool, face string) string {
 
 // load reads rows and gives each to visit. The row is reused between calls, but for what its
 // pointers and slices lead to.
-func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, visit func(*R) error) error {
+func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, are known, visit func(*R) error) error {
 	release, err := s.slot(ctx)
 	if err != nil {
 		return err
@@ -195,9 +206,12 @@ func (t *table[R]) load(ctx context.Context, s *Store, query string, full bool, 
 
 	var row R
 	var dests []any
+	for _, c := range t.reads(full, are) {
+		dests = append(dests, c.dest(&row))
+	}
 	for _, c := range t.columns {
-		if c.expr != "" && (full || !c.full) {
-			dests = append(dests, c.dest(&row))
+		if value, is := are[c.name]; is {
+			*c.dest(&row).(*string) = value
 		}
 	}
 	for rows.Next() {
