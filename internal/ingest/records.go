@@ -59,26 +59,26 @@ func (b recordBatch) each(handle func(kafka.Message) error) error {
 // unpacked are the buffers of batches. A partition that waits holds none.
 var unpacked = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// unzstd unpacks zstd into the room that it is given. One that reads would make room for the
-// window that a batch names, which is 128 MiB of level 22, whatever is in the batch.
+// maxWindow is the greatest window of zstd that room is made for, in bytes: what level 19 has.
+const maxWindow = 8 << 20
+
+// unzstd unpacks zstd into the room that it is given, and needs no window.
 var unzstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true)) // which are right
 
 // unpack unpacks the records of a batch.
 func unpack(buffer *bytes.Buffer, c compress.Compression, packed []byte) (err error) {
 	codec := c.Codec()
+	var frame zstd.Header
 	switch {
 	case codec == nil:
 		return fmt.Errorf("its compression is %d, expected at most %d", c, compress.Zstd)
-	case c == compress.Zstd:
+	case c == compress.Zstd && frame.Decode(packed) == nil && frame.WindowSize > maxWindow:
+		// Whoever reads it piece by piece makes room for the window that it names, 128 MiB at
+		// level 22, whatever is in it.
+		buffer.Grow(maxUnpackedBytes + 1)
 		var b []byte
-		for room := max(4*len(packed), 1<<16); ; room *= 4 {
-			buffer.Grow(min(room, maxUnpackedBytes+1))
-			b, err = unzstd.DecodeAll(packed, buffer.AvailableBuffer())
-			if !errors.Is(err, zstd.ErrDecoderSizeExceeded) || buffer.Available() > maxUnpackedBytes {
-				break
-			}
-		}
-		*buffer = *bytes.NewBuffer(b)
+		b, err = unzstd.DecodeAll(packed, buffer.AvailableBuffer())
+		_, _ = buffer.Write(b) // which never fails
 	default:
 		r := codec.NewReader(bytes.NewReader(packed))
 		_, err = buffer.ReadFrom(io.LimitReader(r, maxUnpackedBytes+1))
