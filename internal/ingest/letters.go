@@ -134,8 +134,8 @@ type Scanned struct {
 	Lost int64
 }
 
-// Letters reads the dead-letter topic, and sends what is in it again. A broker that is
-// away is tried again until nothing has succeeded for StallTimeout.
+// Letters reads the dead-letter topic, and sends what is in it again. Once it has begun, a
+// broker that is away is tried again until nothing has succeeded for StallTimeout.
 type Letters struct {
 	cluster *cluster
 	logger  *slog.Logger
