@@ -17,10 +17,10 @@ import (
 
 // sweptAll is the last line of the JSON.
 type sweptAll struct {
-	ErasedUsers uint64 `json:"erased_users"`
+	ErasedUsers uint64 `json:"erasedUsers"`
 	Deleted     uint64 `json:"deleted"`
 	Blanked     uint64 `json:"blanked"`
-	DryRun      bool   `json:"dry_run"`
+	DryRun      bool   `json:"dryRun"`
 }
 
 func sweep(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {

@@ -36,11 +36,11 @@ func TestSweep(t *testing.T) {
 		{"--dry-run", "\n1           user_profiles   1               0\n"},
 		{"--dry-run", "\n1 rows have something of 1 erased users\n"},
 		{"--dry-run --json", `{"generation":1,"table":"user_profiles","deleted":1,"blanked":0}` + "\n"},
-		{"--dry-run --json", `{"erased_users":1,"deleted":1,"blanked":0,"dry_run":true}` + "\n"},
+		{"--dry-run --json", `{"erasedUsers":1,"deleted":1,"blanked":0,"dryRun":true}` + "\n"},
 		{"", "\n1           user_profiles   1             0\n"},
 		{"", "\nswept; what was found of 1 erased users is gone; it took "},
 		{"--dry-run", "\nno row has anything of 1 erased users\n"},
-		{"--json", `{"erased_users":1,"deleted":0,"blanked":0,"dry_run":false}` + "\n"},
+		{"--json", `{"erasedUsers":1,"deleted":0,"blanked":0,"dryRun":false}` + "\n"},
 	} {
 		if c.want == "\nswept; what was found of 1 erased users is gone; it took " { // was run by the one before
 			if err := server.Generation(1).Write(t.Context(), m); err != nil {
