@@ -29,8 +29,8 @@ import (
 var schedules = flag.Int("schedules", 10_000, "how many schedules of projector, feed and requests to play")
 
 // TestCoherence plays schedules, each drawn from its seed: projectors write,
-// announce, crash and repeat; the feed loses, delays, repeats and reorders;
-// requests load while all that happens. Whenever the feed has caught up, every
+// announce, crash and repeat; the feed loses, delays, repeats and reorders; messages
+// expire; requests load while all that happens. Whenever the feed has caught up, every
 // reply is what folding everything visible gives.
 func TestCoherence(t *testing.T) {
 	for seed := range uint64(*schedules) {
@@ -88,6 +88,7 @@ type world struct {
 	receiver *feed.Receiver
 	worker   *Worker
 	silent   bool               // as Feed
+	now      events.Micros      // when every request is made
 	clients  map[string]*client // by user ID
 
 	mu    sync.Mutex
@@ -130,6 +131,7 @@ func newWorld(seed uint64, p protocol) *world {
 		log:      drawnEvents.Example(int(seed)),
 		store:    newMemory(),
 		name:     "p0",
+		now:      projectiontest.Now,
 		clients:  map[string]*client{},
 	}
 	cfg := DefaultConfig()
@@ -239,6 +241,8 @@ func (w *world) happen() {
 		w.silent = !w.silent
 	case n < 19:
 		time.Sleep(time.Minute) // entries age
+	default: // messages expire
+		w.now += events.Micros(time.Duration(w.rng.IntN(30)) * time.Hour / time.Microsecond)
 	}
 }
 
@@ -338,7 +342,7 @@ func (w *world) ask(t *testing.T, user string, others bool) (list, total []byte)
 	time.Sleep(time.Millisecond) // no two requests come at the same moment
 	done := false
 	go func() {
-		q := &query{app: projectiontest.Apps[0], userID: user, now: projectiontest.Now, begin: time.Now()}
+		q := &query{app: projectiontest.Apps[0], userID: user, now: w.now, begin: time.Now()}
 		var err error
 		if list, err = w.worker.answered(context.Background(), w.worker.list, q, 1<<20); err != nil {
 			t.Error(err)
@@ -364,7 +368,7 @@ func (w *world) ask(t *testing.T, user string, others bool) (list, total []byte)
 
 // compare asks for everybody's list and total.
 func (w *world) compare(t *testing.T) string {
-	visible := bruteforce.New(w.log[:w.visible], projectiontest.Now)
+	visible := bruteforce.New(w.log[:w.visible], w.now)
 	app := projectiontest.Apps[0]
 	for _, user := range projectiontest.Users {
 		list, total := w.ask(t, user, false)
@@ -460,7 +464,7 @@ func (w *world) blind(t *testing.T, q *query) {
 // page asks for a page of a list while nothing else happens.
 func (w *world) page(t *testing.T, q *query) (page listBody) {
 	time.Sleep(time.Millisecond)
-	q.now, q.begin = projectiontest.Now, time.Now()
+	q.now, q.begin = w.now, time.Now()
 	var body []byte
 	go func() {
 		var err error
