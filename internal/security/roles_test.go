@@ -44,7 +44,7 @@ func TestRoles(t *testing.T) {
 	w.exec(admin, "INSERT INTO "+database+".generations (generation, state) SELECT 2, 'dropped'", 0) // and its tables stay
 	w.erase("demo", "bob")
 	w.awaitShown("demo", `"conversationList":[]`)
-	if said := w.mustRun(w.settings("projector", "operator"), "projector", "sweep", "--json"); !strings.Contains(said, `{"generation":2,`) || !strings.Contains(said, `"erased_users":1`) {
+	if said := w.mustRun(w.settings("projector", "operator"), "projector", "sweep", "--json"); !strings.Contains(said, `{"generation":2,`) || !strings.Contains(said, `"erasedUsers":1`) {
 		t.Errorf("it has swept %s", said)
 	}
 
