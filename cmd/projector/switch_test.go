@@ -56,7 +56,9 @@ func TestSwitch_AfterAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := bufio.NewScanner(stderr)
-	for said.Scan() && !strings.Contains(said.Text(), "waiting until projectors have written") {
+	waits := false
+	for !waits && said.Scan() {
+		waits = strings.Contains(said.Text(), "waiting until projectors have written")
 	}
 	if err := o.server.Switch(t.Context(), 3, "another"); err != nil {
 		t.Fatal(err)
