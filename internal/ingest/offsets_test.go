@@ -407,30 +407,6 @@ func TestConsumer_StallEndsWithTheLog(t *testing.T) {
 	r.mustStop()
 }
 
-func TestWatchdog(t *testing.T) {
-	w := watchdog{timeout: 30 * time.Second}
-	for i, step := range []struct {
-		took             time.Duration
-		progress, behind bool
-		want             bool
-	}{
-		{10 * time.Second, true, true, false},
-		{29 * time.Second, false, true, false},
-		{time.Second, true, true, false}, // progress starts it anew
-		{20 * time.Second, false, true, false},
-		{20 * time.Second, false, true, true},
-		{20 * time.Second, false, true, false}, // and so does an alarm
-		{20 * time.Second, false, true, true},
-		{20 * time.Second, false, true, false},
-		{20 * time.Second, false, false, false}, // at the end: a quiet topic
-		{20 * time.Second, false, true, false},
-	} {
-		if got := w.observe(step.took, step.progress, step.behind); got != step.want {
-			t.Errorf("step %d: %v, want %v", i, got, step.want)
-		}
-	}
-}
-
 func TestConsumer_WaitsForTopics(t *testing.T) {
 	h := newHarness(t, 0)
 	h.createTopic(messagesTopic, 1, nil)
@@ -542,34 +518,6 @@ func TestPartition_Positions(t *testing.T) {
 	check("begun before that", 3, true)
 }
 
-func TestJudge(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want verdict
-	}{
-		{kafka.IllegalGeneration, fenced},
-		{fmt.Errorf("commit: %w", kafka.UnknownMemberId), fenced},
-		{kafka.RebalanceInProgress, fenced},
-		{kafka.FencedInstanceID, fenced},
-		{kafka.OffsetOutOfRange, outOfRange},
-		{kafka.MessageSizeTooLarge, refused},
-		{kafka.RecordListTooLarge, refused},
-		{kafka.InvalidRecord, refused},
-		{kafka.InvalidTimestamp, refused},
-		{kafka.TopicAuthorizationFailed, forbidden},
-		{kafka.ClusterAuthorizationFailed, forbidden},
-		{kafka.NotCoordinatorForGroup, tryAgain},
-		{kafka.GroupLoadInProgress, tryAgain},
-		{kafka.Unknown, tryAgain},
-		{errSink, tryAgain},
-		{nil, tryAgain},
-	} {
-		if got := judge(c.err); got != c.want {
-			t.Errorf("judge(%v) = %v, want %v", c.err, got, c.want)
-		}
-	}
-}
-
 // TestOffsets_CommittedIsNotKnown has the coordinator not say what is committed of a
 // partition: that is an error, and not nothing.
 func TestOffsets_CommittedIsNotKnown(t *testing.T) {
@@ -638,34 +586,5 @@ func TestOffsets_WithoutAnAnswer(t *testing.T) {
 	}
 	if got, err := offsets.Ends(h.ctx); err != nil || got[events.Partition{Topic: messagesTopic, ID: 1}] != 3 {
 		t.Errorf("got %v, %v", got, err)
-	}
-}
-
-func TestConfig_Validate(t *testing.T) {
-	if err := DefaultConfig().Validate(); err != nil {
-		t.Errorf("the default is invalid: %v", err)
-	}
-	c := DefaultConfig()
-	c.Brokers, c.GroupID, c.DeadTopic = []string{"kafka:9092", "kafka"}, "", c.Topics[0]
-	c.MaxBatchBytes, c.StopTimeout, c.HeartbeatInterval = 0, 0, 5*time.Second
-	c.StartAt = map[events.Partition]int64{{Topic: "t", ID: 3}: -1}
-	err := c.Validate()
-	for _, want := range []string{`kafka brokers "kafka": expected host:port (--kafka-brokers)`, "kafka group", "chat.messages", "batch bytes 0", "stop timeout 0s", "offset -1 to start t/3", "heartbeat interval 5s"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v does not name %q", err, want)
-		}
-	}
-	c = DefaultConfig()
-	c.Brokers = nil
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "kafka brokers are missing: expected host:port (--kafka-brokers)") {
-		t.Errorf("no brokers: got %v", err)
-	}
-}
-
-// The pod's grace period is 30 s: see deploy/k8s.
-func TestDefaultConfig_StopsWithinTheGracePeriod(t *testing.T) {
-	const gracePeriod = 30 * time.Second
-	if c := DefaultConfig(); c.StopTimeout >= gracePeriod {
-		t.Errorf("stop timeout %v, want below %v", c.StopTimeout, gracePeriod)
 	}
 }

@@ -26,7 +26,7 @@ type batcher[K comparable, V any] struct {
 	linger   func() time.Duration // that a call goes on when nobody waits for it any more; nil: none
 
 	mu      sync.Mutex
-	running map[*batch[K, V]]*time.Timer // until those are cancelled that nobody waits for
+	running map[*batch[K, V]]*time.Timer // with what cancels one that nobody waits for any more; else nil
 	waiting []*batch[K, V]               // not started, first in, first out
 	places  map[K]*batch[K, V]           // where each key of the waiting batches is
 }

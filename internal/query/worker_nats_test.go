@@ -144,56 +144,27 @@ func TestWorker_RefusesAServerWithoutHeaders(t *testing.T) {
 
 // TestWorker_AnotherServerTakesLess has a list in memory as it was sent when more could be.
 func TestWorker_AnotherServerTakesLess(t *testing.T) {
-	o := &server.Options{MaxPayload: 2 << 20}
-	s := startServerWith(t, o)
-	nc := connect(t, s)
-	m := newMemory()
-	for i := range 3 {
-		m.fold(ago(time.Hour), c2c(fmt.Sprint("peer", i), "ann", 1, strings.Repeat("x", 200<<10)))
-	}
-	f := &fixture{memory: m, t: t, client: connect(t, s)}
-	w := New(DefaultConfig(), nc, Only(m), f.now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	w.Follow(always{})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	f.awaitService()
+	f, takesLess := startLarge(t, always{})
 	for range 2 * settledAfter { // until it is kept
 		if code, body := f.ask("list", `{"userID":"ann"}`); code != "0" || len(parseList(t, []byte(body)).Data.ConversationList) != 3 {
 			t.Fatal(code, len(body))
 		}
 	}
 
-	takesLess(t, s, o, nc)
+	takesLess()
 	code, body := f.ask("list", `{"userID":"ann"}`)
 	if page := parseList(t, []byte(body)); code != "0" || len(page.Data.ConversationList) != 2 || page.NextCursor == "" {
 		t.Errorf("got %s, %d bytes: expected a page of what the server takes now", code, len(body))
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
 	}
 }
 
 // TestWorker_AnotherServerTakesLessByThen has a reply become too large while its request is in hand.
 func TestWorker_AnotherServerTakesLessByThen(t *testing.T) {
-	o := &server.Options{MaxPayload: 2 << 20}
-	s := startServerWith(t, o)
-	nc := connect(t, s)
-	m := newMemory()
-	for i := range 3 {
-		m.fold(ago(time.Hour), c2c(fmt.Sprint("peer", i), "ann", 1, strings.Repeat("x", 200<<10)))
-	}
-	f := &fixture{memory: m, t: t, client: connect(t, s)}
-	w := New(DefaultConfig(), nc, Only(m), f.now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	f.awaitService()
-	g := newGate(m)
+	f, takesLess := startLarge(t, nil)
+	g := newGate(f.memory)
 	reply := f.send("list", `{"userID":"ann"}`)
 	<-g.came
-	takesLess(t, s, o, nc)
+	takesLess()
 	close(g.open)
 	select {
 	case m := <-reply:
@@ -206,27 +177,46 @@ func TestWorker_AnotherServerTakesLessByThen(t *testing.T) {
 	if code, body := f.ask("list", `{"userID":"ann"}`); code != "0" || parseList(t, []byte(body)).NextCursor == "" {
 		t.Errorf("asked again: got %s, %d bytes: expected a page of what the server takes now", code, len(body))
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
 }
 
-// takesLess has the server of a worker's connection take no more than it must.
-func takesLess(t *testing.T, s *server.Server, o *server.Options, nc *nats.Conn) {
+// startLarge starts a worker at a server that takes more than it must, and has a list that is
+// as large. takesLess has the server take no more than it must, and the worker connect again.
+func startLarge(t *testing.T, feed Feed) (f *fixture, takesLess func()) {
 	t.Helper()
-	less := o.Clone()
-	less.MaxPayload = minPayload
-	if err := s.ReloadOptions(less); err != nil {
-		t.Fatal(err)
+	o := &server.Options{MaxPayload: 2 << 20}
+	s := startServerWith(t, o)
+	nc := connect(t, s)
+	f = &fixture{memory: newMemory(), t: t, client: connect(t, s)}
+	for i := range 3 {
+		f.fold(ago(time.Hour), c2c(fmt.Sprint("peer", i), "ann", 1, strings.Repeat("x", 200<<10)))
 	}
-	back := nc.StatusChanged(nats.CONNECTED)
-	if err := nc.ForceReconnect(); err != nil {
-		t.Fatal(err)
-	}
-	<-back
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
+	f.worker = New(DefaultConfig(), nc, Only(f.memory), f.now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	f.worker.Follow(feed)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.worker.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	f.awaitService()
+	return f, func() {
+		t.Helper()
+		less := o.Clone()
+		less.MaxPayload = minPayload
+		if err := s.ReloadOptions(less); err != nil {
+			t.Fatal(err)
+		}
+		back := nc.StatusChanged(nats.CONNECTED)
+		if err := nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		<-back
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
