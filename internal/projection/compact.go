@@ -163,12 +163,30 @@ func (s *State) AppendCompact(dst []byte) []byte {
 
 // DecodeCompact sets s to what AppendCompact has written. Its texts are parts of compact.
 func (s *State) DecodeCompact(compact string) error {
+	return s.decodeCompact(compact, func() *Head { return new(Head) }, func() *Settings { return new(Settings) })
+}
+
+// CompactDecoder decodes one compact form after the other into the same memory.
+type CompactDecoder struct {
+	state    State
+	head     Head
+	settings Settings
+}
+
+// Decode gives a state that holds until the next one is decoded. Its texts are parts of compact.
+func (d *CompactDecoder) Decode(compact string) (*State, error) {
+	err := d.state.decodeCompact(compact,
+		func() *Head { d.head = Head{}; return &d.head },
+		func() *Settings { d.settings = Settings{}; return &d.settings })
+	return &d.state, err
+}
+
+func (s *State) decodeCompact(compact string, newHead func() *Head, newSettings func() *Settings) error {
 	*s = State{}
 	r := compactReader{src: compact}
 	mask := r.number()
-	var own Settings
 	if mask&hasHead != 0 {
-		h := &Head{}
+		h := newHead()
 		s.Head = h
 		h.Sequence = r.number()
 		h.Time = r.time()
@@ -208,35 +226,9 @@ func (s *State) DecodeCompact(compact string) error {
 	if mask&hasFloors != 0 {
 		s.Deleted, s.Cleared = r.number(), r.number()
 	}
-	if mask&hasPinned != 0 {
-		own.Pinned = Register[bool]{r.version(), r.flag()}
-	}
-	if mask&hasMarks != 0 {
-		own.Marks.Version = r.version()
-		own.Marks.Value = make([]uint64, r.count())
-		for i := range own.Marks.Value {
-			own.Marks.Value[i] = r.number()
-		}
-	}
-	if mask&hasGroups != 0 {
-		own.Groups.Version = r.version()
-		own.Groups.Value = make([]string, r.count())
-		for i := range own.Groups.Value {
-			own.Groups.Value[i] = r.text()
-		}
-	}
-	for _, t := range own.textRegisters() {
-		if mask&t.bit != 0 {
-			*t.Register = Register[string]{r.version(), r.text()}
-		}
-	}
-	if mask&hasMember != 0 {
-		own.Member = Register[Member]{r.version(), Member{
-			Status: r.text(), Role: r.text(), NameCard: r.text(), JoinSequence: r.number(), JoinTime: r.time(),
-		}}
-	}
 	if mask&areSet != 0 {
-		s.Set = &own
+		s.Set = newSettings()
+		r.settings(mask, s.Set)
 	}
 	if r.failed || r.src != "" {
 		return errors.New("not the compact form of a state")
@@ -305,6 +297,36 @@ func (w *compactWriter) sequences(s Sequences) {
 type compactReader struct {
 	src    string
 	failed bool
+}
+
+func (r *compactReader) settings(mask uint64, own *Settings) {
+	if mask&hasPinned != 0 {
+		own.Pinned = Register[bool]{r.version(), r.flag()}
+	}
+	if mask&hasMarks != 0 {
+		own.Marks.Version = r.version()
+		own.Marks.Value = make([]uint64, r.count())
+		for i := range own.Marks.Value {
+			own.Marks.Value[i] = r.number()
+		}
+	}
+	if mask&hasGroups != 0 {
+		own.Groups.Version = r.version()
+		own.Groups.Value = make([]string, r.count())
+		for i := range own.Groups.Value {
+			own.Groups.Value[i] = r.text()
+		}
+	}
+	for _, t := range own.textRegisters() {
+		if mask&t.bit != 0 {
+			*t.Register = Register[string]{r.version(), r.text()}
+		}
+	}
+	if mask&hasMember != 0 {
+		own.Member = Register[Member]{r.version(), Member{
+			Status: r.text(), Role: r.text(), NameCard: r.text(), JoinSequence: r.number(), JoinTime: r.time(),
+		}}
+	}
 }
 
 func (r *compactReader) number() uint64 {
