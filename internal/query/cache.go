@@ -197,8 +197,12 @@ func (c *cache) letGo(app string, r *row) {
 	c.showExtra(r, nil)
 }
 
-// done says that a query is answered.
+// done says that a query is answered, and the answer sent.
 func (c *cache) done(q *query) {
+	if q.lent != nil {
+		q.lent.lent.Add(-1)
+		q.lent = nil
+	}
 	if q.inbox != nil {
 		c.leave(projection.UserKey{App: q.app, UserID: q.userID}, q.inbox)
 		q.inbox = nil

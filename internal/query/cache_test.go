@@ -69,6 +69,52 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 	}
 }
 
+// TestCache_LeavesAPageAloneThatIsBeingSent has a list change and settle again while a reply
+// is on its way, and after it is sent: only then the bytes may become another page's.
+func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
+	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	newQuery := func() *query {
+		return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+	}
+	said := uint64(10)
+	settle := func() {
+		t.Helper()
+		said++
+		w.Apply(modelOf(ago(time.Minute), c2c("ben", "ann", said, fmt.Sprint("more ", said))), nil)
+		for range settledAfter + 1 {
+			if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask := func() (*query, []byte) { // for what is not done yet
+		t.Helper()
+		q := newQuery()
+		q.cache = w.cache()
+		reply, _, err := w.list(q, 1<<20, new(bytes.Buffer))
+		if err != nil || q.lent == nil {
+			t.Fatalf("error %v, expected a page as the reply", err)
+		}
+		return q, reply
+	}
+
+	settle()
+	sending, reply := ask()
+	before := string(reply)
+	settle()
+	if string(reply) != before {
+		t.Errorf("the reply on its way became\n%s\nexpected\n%s", reply, before)
+	}
+	w.cache().done(sending)
+	sending, reply = ask()
+	w.cache().done(sending)
+	settle()
+	if _, next := ask(); &next[0] != &reply[0] {
+		t.Error("the next page does not lie where the one lay that is sent")
+	}
+}
+
 // TestCache_AnswersNobodyElse asks one thing after the other: what is kept in memory of the
 // first answer is no part of the second, which is what a worker says that has nothing in memory.
 func TestCache_AnswersNobodyElse(t *testing.T) {

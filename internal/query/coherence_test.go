@@ -182,17 +182,21 @@ func (w *world) Lost() {
 func (w *world) keepPages() (undo func()) {
 	pages := map[*entry[inbox]]*page{}
 	for e := range w.worker.cache().table.Values() {
+		e.mu.Lock() // somebody may be forgotten meanwhile
 		pages[e] = e.value.page
+		e.mu.Unlock()
 	}
 	return func() {
 		for e, p := range pages {
 			if p == nil {
 				continue
 			}
+			e.mu.Lock()
 			e.value.page = p
 			for i := range p.deps {
 				p.deps[i].is = p.deps[i].version.Load()
 			}
+			e.mu.Unlock()
 		}
 	}
 }
@@ -399,7 +403,7 @@ func (w *world) compare(t *testing.T) string {
 // miscounted says whose inbox counts for more or less than what is in it.
 func (w *world) miscounted() string {
 	for k, e := range w.worker.cache().table.All() {
-		in, want := &e.value, e.value.paged
+		in, want := &e.value, e.value.last.size()
 		for _, r := range in.rows {
 			want += rowBytes + len(r.id) + len(r.own) + r.is.size() + r.extra.size()
 		}

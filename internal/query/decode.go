@@ -59,6 +59,7 @@ type progress struct {
 	demand   demand
 	inbox    *entry[inbox] // list and unread: held until the answer
 	lacked   int           // list: how often something was lacking of what it shows
+	lent     *page         // list: the reply, until it is sent
 	profiled *profiled     // profile
 }
 

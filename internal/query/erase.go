@@ -154,7 +154,7 @@ func (c *cache) forgetRows(k projection.UserKey, e *entry[inbox], erased func(us
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	in := &e.value
-	in.page, in.bytes, in.paged = nil, in.bytes-in.paged, 0
+	in.page, in.bytes, in.last = nil, in.bytes-in.last.size(), nil
 	var own projection.State
 	for _, r := range in.rows {
 		in.forget(r)

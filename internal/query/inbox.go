@@ -21,13 +21,13 @@ type inbox struct {
 	basis     basis  // what all judgements are made of besides registers
 	order     []*row // the listed rows in list order, if nothing has been judged since
 	page      *page  // nil: not made yet, or no more what it was
+	last      *page  // that was made, in which items may still lie
 	unchanged int    // for so many requests in a row for the whole list
 
 	// holders are the table, while the inbox is in it, and the requests that use
 	// it. The last one drops what the rows share with others.
 	holders int
 	bytes   int
-	paged   int // of them: the last page, in which items may still lie
 	// weighed is the bytes that the table is to count. It reads them under locks of its own,
 	// under which nobody may wait for the inbox.
 	weighed atomic.Int64
@@ -96,9 +96,24 @@ type page struct {
 	reply []byte
 	items int
 	deps  []dependency // besides the inbox and its basis
+	lent  atomic.Int32 // to replies that are not sent yet
 }
 
-func (p *page) size() int { return len(p.reply) + dependencyBytes*len(p.deps) }
+func (p *page) size() int {
+	if p == nil {
+		return 0
+	}
+	return cap(p.reply) + dependencyBytes*len(p.deps)
+}
+
+// spare gives the bytes of a page that is sent no more, for one of that size, or nothing if
+// they are still needed or do not fit.
+func (p *page) spare(size int) []byte {
+	if p == nil || p.lent.Load() > 0 || size > cap(p.reply) || size < cap(p.reply)/2 {
+		return nil
+	}
+	return p.reply[:0]
+}
 
 // dependency is a value at a version.
 type dependency struct {

@@ -98,11 +98,11 @@ func (w *Worker) takeInHand(j *job) *replyError {
 
 // finish answers a request that is in hand.
 func (w *Worker) finish(j *job, reply []byte, err error) {
+	j.in.leave(len(j.data)) // first: whoever has the reply may ask the next thing
+	w.respond(j, reply, err)
 	if j.query != nil {
 		j.query.cache.done(j.query)
 	}
-	j.in.leave(len(j.data)) // first: whoever has the reply may ask the next thing
-	w.respond(j, reply, err)
 	w.inHand.Done()
 }
 

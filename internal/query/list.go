@@ -20,7 +20,7 @@ func (w *Worker) list(q *query, maxBytes int, to *bytes.Buffer) ([]byte, *missin
 	v := q.cache.view(q)
 	defer v.close()
 	if p := v.inbox.page; p != nil && v.sends(p, maxBytes) {
-		return p.reply, nil, nil
+		return v.lend(p), nil, nil
 	}
 	for range viewAttempts {
 		if lacks := v.judge(true); lacks != nil {

@@ -24,7 +24,7 @@ type view struct {
 
 // scratch is what a view uses for one row after the other.
 type scratch struct {
-	own     projection.State
+	own     projection.CompactDecoder
 	encoded []byte
 }
 
@@ -66,9 +66,16 @@ func (c *cache) ready(q *query, maxBytes int) []byte {
 	q.demand = c.demand(q.begin)
 	v := c.open(q, e)
 	if p := v.inbox.page; p != nil && v.sends(p, maxBytes) {
-		return p.reply
+		return v.lend(p)
 	}
 	return nil
+}
+
+// lend gives a page as a reply. It stays as it is until the query is done.
+func (v *view) lend(p *page) []byte {
+	p.lent.Add(1)
+	v.query.lent = p
+	return p.reply
 }
 
 func (v *view) close() {
@@ -210,8 +217,11 @@ func (v *view) conversation(r *row, group *groupValue) projection.Conversation {
 	if v.scratch == nil {
 		v.scratch = scratches.Get().(*scratch)
 	}
-	r.decode(&v.own)
-	c, _ := projection.NewConversation(v.user.UserID, r.id, &v.own, shared, profile) // rows have conversation IDs
+	own, err := v.own.Decode(r.own)
+	if err != nil {
+		panic(err) // it is ours
+	}
+	c, _ := projection.NewConversation(v.user.UserID, r.id, own, shared, profile) // rows have conversation IDs
 	return c
 }
 
@@ -341,7 +351,7 @@ func (v *view) settled() bool {
 	} else {
 		in.unchanged++
 	}
-	return in.paged == 0 || in.unchanged >= settledAfter
+	return in.last == nil || in.unchanged >= settledAfter
 }
 
 // settledAfter is how often in a row a list is found unchanged before it is kept again.
@@ -350,7 +360,7 @@ const settledAfter = 4
 // keep keeps the whole list as it is sent. Its items lie in it from then on.
 func (v *view) keep(reply []byte, list []*row) {
 	in := v.inbox
-	p := &page{reply: slices.Clone(reply), items: len(list)}
+	p := &page{items: len(list)}
 	for _, r := range in.rows {
 		if r.group != nil {
 			p.dependOn(&r.group.stamp, r.is.group)
@@ -368,6 +378,8 @@ func (v *view) keep(reply []byte, list []*row) {
 		}
 	}
 	p.deps = slices.Clone(p.deps) // of exactly this length
+	// Where everybody talks pages come and go, and are what makes the collector run.
+	p.reply = append(in.last.spare(len(reply)), reply...)
 	at := len(listHead)
 	for _, r := range list {
 		j := &r.is
@@ -382,6 +394,6 @@ func (v *view) keep(reply []byte, list []*row) {
 			j.json, j.page, j.shown = nil, nil, false
 		}
 	}
-	in.bytes += p.size() - in.paged
-	in.page, in.paged = p, p.size()
+	in.bytes += p.size() - in.last.size()
+	in.page, in.last = p, p
 }
