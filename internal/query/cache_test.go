@@ -70,7 +70,7 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 }
 
 // TestCache_LeavesAPageAloneThatIsBeingSent has a list change and settle again while a reply
-// is on its way, and after it is sent: only then the bytes may become another page's.
+// is on its way, and after it is sent: only then its bytes may become another item's or page's.
 func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
 	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	w.Follow(always{})
@@ -78,15 +78,29 @@ func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
 		return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
 	}
 	said := uint64(10)
-	settle := func() {
+	askAgain := func(times int) {
 		t.Helper()
-		said++
-		w.Apply(modelOf(ago(time.Minute), c2c("ben", "ann", said, fmt.Sprint("more ", said))), nil)
-		for range settledAfter + 1 {
+		for range times {
 			if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+	change := func() {
+		t.Helper()
+		said++
+		w.Apply(modelOf(ago(time.Minute), c2c("ben", "ann", said, fmt.Sprint("more ", said))), nil)
+		askAgain(1)
+	}
+	settle := func() {
+		t.Helper()
+		change()
+		askAgain(settledAfter)
+	}
+	item := func() *byte {
+		in := &w.cache().enter(projection.UserKey{App: "demo", UserID: "ann"}).value
+		i, _ := find(in.rows, "C2Cben")
+		return &in.rows[i].is.json[0]
 	}
 	ask := func() (*query, []byte) { // for what is not done yet
 		t.Helper()
@@ -99,17 +113,23 @@ func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
 		return q, reply
 	}
 
+	askAgain(1) // nothing is heard before
 	settle()
 	sending, reply := ask()
-	before := string(reply)
+	text := string(reply)
 	settle()
-	if string(reply) != before {
-		t.Errorf("the reply on its way became\n%s\nexpected\n%s", reply, before)
+	if string(reply) != text {
+		t.Errorf("the reply on its way became\n%s\nexpected\n%s", reply, text)
 	}
 	w.cache().done(sending)
 	sending, reply = ask()
 	w.cache().done(sending)
-	settle()
+	before := item()
+	change()
+	if item() != before {
+		t.Error("the next item of its length does not lie where the one lay that is sent")
+	}
+	askAgain(settledAfter)
 	if _, next := ask(); &next[0] != &reply[0] {
 		t.Error("the next page does not lie where the one lay that is sent")
 	}

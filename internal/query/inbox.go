@@ -106,10 +106,14 @@ func (p *page) size() int {
 	return cap(p.reply) + dependencyBytes*len(p.deps)
 }
 
+// sending reports whether the page is on its way to somebody. It begins to be under the lock
+// of its inbox alone, and only while it is the inbox's page.
+func (p *page) sending() bool { return p != nil && p.lent.Load() > 0 }
+
 // spare gives the bytes of a page that is sent no more, for one of that size, or nothing if
 // they are still needed or do not fit.
 func (p *page) spare(size int) []byte {
-	if p == nil || p.lent.Load() > 0 || size > cap(p.reply) || size < cap(p.reply)/2 {
+	if p == nil || p.sending() || size > cap(p.reply) || size < cap(p.reply)/2 {
 		return nil
 	}
 	return p.reply[:0]
@@ -200,11 +204,11 @@ func (in *inbox) forget(r *row) {
 	r.is = judgement{}
 }
 
-// replaceItem puts an item in the place of the one before.
+// replaceItem puts an item in the place of the one before, in a page, too: that is no more
+// what it was.
 func (in *inbox) replaceItem(j *judgement, item []byte) {
 	in.bytes -= j.size()
-	// What lies in a page may be on its way to somebody.
-	if before := cap(j.json); j.page != nil || before < len(item) || before > 2*len(item) {
+	if before := cap(j.json); j.page.sending() || before < len(item) || before > 2*len(item) {
 		j.json, j.page = nil, nil
 	}
 	j.json = append(j.json[:0], item...)
