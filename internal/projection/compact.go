@@ -161,11 +161,6 @@ func (s *State) AppendCompact(dst []byte) []byte {
 	return w.dst
 }
 
-// DecodeCompact sets s to what AppendCompact has written. Its texts are parts of compact.
-func (s *State) DecodeCompact(compact string) error {
-	return s.decodeCompact(compact, func() *Head { return new(Head) }, func() *Settings { return new(Settings) })
-}
-
 // CompactDecoder decodes one compact form after the other into the same memory.
 type CompactDecoder struct {
 	state    State
@@ -173,20 +168,14 @@ type CompactDecoder struct {
 	settings Settings
 }
 
-// Decode gives a state that holds until the next one is decoded. Its texts are parts of compact.
+// Decode gives what AppendCompact has written. It is the caller's until the next one is decoded,
+// and its texts are parts of compact.
 func (d *CompactDecoder) Decode(compact string) (*State, error) {
-	err := d.state.decodeCompact(compact,
-		func() *Head { d.head = Head{}; return &d.head },
-		func() *Settings { d.settings = Settings{}; return &d.settings })
-	return &d.state, err
-}
-
-func (s *State) decodeCompact(compact string, newHead func() *Head, newSettings func() *Settings) error {
-	*s = State{}
-	r := compactReader{src: compact}
+	*d = CompactDecoder{}
+	s, r := &d.state, compactReader{src: compact}
 	mask := r.number()
 	if mask&hasHead != 0 {
-		h := newHead()
+		h := &d.head
 		s.Head = h
 		h.Sequence = r.number()
 		h.Time = r.time()
@@ -227,13 +216,13 @@ func (s *State) decodeCompact(compact string, newHead func() *Head, newSettings 
 		s.Deleted, s.Cleared = r.number(), r.number()
 	}
 	if mask&areSet != 0 {
-		s.Set = newSettings()
+		s.Set = &d.settings
 		r.settings(mask, s.Set)
 	}
 	if r.failed || r.src != "" {
-		return errors.New("not the compact form of a state")
+		return nil, errors.New("not the compact form of a state")
 	}
-	return nil
+	return s, nil
 }
 
 // texts are those of a head that lists may show.

@@ -155,7 +155,7 @@ func (c *cache) forgetRows(k projection.UserKey, e *entry[inbox], erased func(us
 	defer e.mu.Unlock()
 	in := &e.value
 	in.page, in.bytes, in.last = nil, in.bytes-in.last.size(), nil
-	var own projection.State
+	var decoder projection.CompactDecoder
 	for _, r := range in.rows {
 		in.forget(r)
 		if r.joined {
@@ -166,14 +166,14 @@ func (c *cache) forgetRows(k projection.UserKey, e *entry[inbox], erased func(us
 			}
 			continue
 		}
-		r.decode(&own)
+		own := r.decode(&decoder)
 		switch left := own.Without(projection.Key{App: k.App, Owner: k.UserID, ConversationID: r.id}, erased); {
 		case left == nil:
 			// The row stays: only by its ID can a client be told what was removed.
 			in.bytes -= r.extra.size()
 			c.letGo(k.App, r)
 			in.put(r, string(new(projection.State).AppendCompact(nil)), false)
-		case left != &own:
+		case left != own:
 			c.forgetEdits(r)
 			in.put(r, string(left.AppendCompact(nil)), false)
 		}

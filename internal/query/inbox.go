@@ -148,22 +148,22 @@ const (
 // merge puts registers of conversations into the inbox.
 func (in *inbox) merge(states map[string]*projection.State) bool {
 	var fresh []*row
-	var merged projection.State
-	var compact []byte
+	with := scratches.Get().(*scratch)
+	defer scratches.Put(with)
 	for id, state := range states {
 		var r *row
 		if i, found := find(in.rows, id); found {
 			r = in.rows[i]
-			r.decode(&merged)
+			merged := r.decode(&with.own)
 			merged.Merge(state)
-			state = &merged
+			state = merged
 		} else {
 			r = &row{id: id}
 			in.bytes += rowBytes + len(id)
 			fresh = append(fresh, r)
 		}
-		compact = state.AppendCompact(compact[:0])
-		in.put(r, string(compact), state.Settings().Member.Value.Status == events.StatusJoined) // only groups have members
+		with.encoded = state.AppendCompact(with.encoded[:0])
+		in.put(r, string(with.encoded), state.Settings().Member.Value.Status == events.StatusJoined) // only groups have members
 	}
 	in.add(fresh)
 	return len(states) > 0
@@ -256,10 +256,12 @@ func (r *row) hashes() hashes {
 }
 
 // decode gives the user's own registers.
-func (r *row) decode(to *projection.State) {
-	if err := to.DecodeCompact(r.own); err != nil {
+func (r *row) decode(by *projection.CompactDecoder) *projection.State {
+	own, err := by.Decode(r.own)
+	if err != nil {
 		panic(err) // it is ours
 	}
+	return own
 }
 
 // name is the conversation's peer or group.

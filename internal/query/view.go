@@ -22,7 +22,7 @@ type view struct {
 	*scratch // nil: not needed yet
 }
 
-// scratch is what a view uses for one row after the other.
+// scratch is what is used for one row after the other.
 type scratch struct {
 	own     projection.CompactDecoder
 	encoded []byte
@@ -217,11 +217,7 @@ func (v *view) conversation(r *row, group *groupValue) projection.Conversation {
 	if v.scratch == nil {
 		v.scratch = scratches.Get().(*scratch)
 	}
-	own, err := v.own.Decode(r.own)
-	if err != nil {
-		panic(err) // it is ours
-	}
-	c, _ := projection.NewConversation(v.user.UserID, r.id, own, shared, profile) // rows have conversation IDs
+	c, _ := projection.NewConversation(v.user.UserID, r.id, r.decode(&v.own), shared, profile) // rows have conversation IDs
 	return c
 }
 
