@@ -135,6 +135,37 @@ func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
 	}
 }
 
+// TestCache_TiesOfPlansFallAsInTheStore has one ID name two plans: what is heard second is the
+// greater value, and cuts the list that was kept.
+func TestCache_TiesOfPlansFallAsInTheStore(t *testing.T) {
+	m := newMemory()
+	m.fold(ago(time.Hour), c2c("ben", "ann", 1, "x"), c2c("eve", "ann", 1, "x"))
+	tied := func(maxConversations uint32) *projection.Model {
+		change := projection.NewModel()
+		change.Fold(events.Event{ID: "e", App: "demo", Time: ago(time.Minute), Body: plan(maxConversations)})
+		return change
+	}
+	m.model.Merge(tied(1))
+	w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	listed := func() int {
+		t.Helper()
+		q := &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+		reply, err := w.answered(t.Context(), w.list, q, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(parseList(t, reply).Data.ConversationList)
+	}
+	if n := listed(); n != 1 {
+		t.Fatalf("%d conversations, want 1", n)
+	}
+	w.Apply(tied(2), nil)
+	if n := listed(); n != 2 {
+		t.Errorf("%d conversations after the greater plan of the same ID, want 2", n)
+	}
+}
+
 // TestCache_AnswersNobodyElse asks one thing after the other: what is kept in memory of the
 // first answer is no part of the second, which is what a worker says that has nothing in memory.
 func TestCache_AnswersNobodyElse(t *testing.T) {

@@ -81,9 +81,9 @@ func mergeSender(s *projection.Register[string], change projection.Register[stri
 // mergeApp replaces the set of erased users rather than change it: rules that
 // were made before go on looking at it.
 func mergeApp(a *projection.App, change *projection.App) bool {
-	before := a.Plan.Version
+	before := a.Plan
 	projection.MergePlan(&a.Plan, change.Plan)
-	changed := a.Plan.Version != before
+	changed := a.Plan != before
 	var all map[string]struct{}
 	for user := range change.Erased {
 		if _, known := a.Erased[user]; known {
