@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,9 @@ func (c *NATSConfig) Validate() error {
 		u, err := parseServer(server)
 		if err != nil || u.Host == "" { // it may have a password in it, so it is not shown
 			return fmt.Errorf("nats url at place %d is none: expected nats://host:port", i+1)
+		}
+		if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) { // the client would take it for nats, without TLS
+			return fmt.Errorf("nats url at place %d begins with %q: expected nats://, tls://, ws:// or wss://", i+1, u.Scheme+"://")
 		}
 		if u.User != nil {
 			ways = 1
