@@ -172,7 +172,7 @@ func TestRun_Refuses(t *testing.T) {
 		"generate --start 2199-01-01":          "start 2199-01-01T00:00:00Z: expected a time that is not in the future",
 		"generate --start 2026-01-01 --rate 1": "start 2026-01-01T00:00:00Z: expected none with --rate",
 		"generate --topic-wait -1s":            "topic wait -1s: expected 0 or more",
-		"generate --chat-rate 0":               "rate 0: expected a positive number",
+		"generate --chat-rate 0":               "chat rate 0: expected a positive number",
 		"demo --duration 0s --rate 0":          "duration 0s: expected more than 0\nrate 0: expected more than 0",
 		"demo --events 0":                      "events 0: expected at least 1",
 		"list":                                 "expected USER",

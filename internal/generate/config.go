@@ -77,7 +77,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("start %s: expected a time from 2000 to 2200", c.Start.Format(time.RFC3339)))
 	}
 	if !(c.Rate > 0) || math.IsInf(c.Rate, 0) {
-		errs = append(errs, fmt.Errorf("rate %v: expected a positive number of events per second", c.Rate))
+		errs = append(errs, fmt.Errorf("chat rate %v: expected a positive number of events per second", c.Rate))
 	}
 	if c.FirstSequence > maxFirstSequence {
 		errs = append(errs, fmt.Errorf("first sequence %d: expected at most %d", c.FirstSequence, uint64(maxFirstSequence)))

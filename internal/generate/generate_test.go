@@ -412,7 +412,7 @@ app "ä": expected distinct names of 1 to 64 characters [A-Za-z0-9_-]
 people 1: expected 2 to 10000000
 groups -1: expected 0 to 10000000
 start 0001-01-01T00:00:00Z: expected a time from 2000 to 2200
-rate -1: expected a positive number of events per second
+chat rate -1: expected a positive number of events per second
 first sequence 1152921504606846976: expected at most 9006099743113215
 max conversations 0: expected 1 to 1000
 retention -1ns: expected 0 (for ever) or more`
