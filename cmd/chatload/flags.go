@@ -89,12 +89,12 @@ func parse(f *lifecycle.Flags, args []string, operands ...operand) error {
 	}
 	for i, o := range operands {
 		if i >= len(given) || given[i] == "" {
-			return fmt.Errorf("%w %s", errOperand, o.name)
+			return fmt.Errorf("%w %s (%s --help)", errOperand, o.name, f.Command())
 		}
 		*o.value = given[i]
 	}
 	if len(given) > len(operands) {
-		return fmt.Errorf("unexpected argument %q", given[len(operands)])
+		return fmt.Errorf("unexpected argument %q (%s --help)", given[len(operands)], f.Command())
 	}
 	return nil
 }

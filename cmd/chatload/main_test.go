@@ -175,8 +175,8 @@ func TestRun_Refuses(t *testing.T) {
 		"generate --chat-rate 0":               "chat rate 0: expected a positive number",
 		"demo --duration 0s --rate 0":          "duration 0s: expected more than 0\nrate 0: expected more than 0",
 		"demo --events 0":                      "events 0: expected at least 1",
-		"list":                                 "expected USER",
-		"list ann bob":                         `unexpected argument "bob"`,
+		"list":                                 "expected USER (chatload list --help)",
+		"list ann bob":                         `unexpected argument "bob" (chatload list --help)`,
 		"list ann --app a.b":                   `app "a.b": expected 1 to 64 of`,
 		"unread":                               "expected USER",
 	} {

@@ -100,12 +100,12 @@ func (f *Flags) Parse(args []string) error {
 	}
 	if err == nil && f.set.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", f.set.Arg(0))
-		if operand, ok := strings.CutPrefix(f.set.Name(), f.command()+" "); ok {
+		if operand, ok := strings.CutPrefix(f.set.Name(), f.Command()+" "); ok {
 			err = fmt.Errorf("%w: expected one %s, before the flags", err, operand)
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("%w (%s --help)", err, f.command())
+		err = fmt.Errorf("%w (%s --help)", err, f.Command())
 	}
 	errs := []error{err}
 	given := map[string]bool{}
@@ -153,7 +153,7 @@ func (f *Flags) Configure(args []string, validate func() error) error {
 	}
 	var b strings.Builder
 	for _, name := range f.strangers() {
-		fmt.Fprintf(&b, "%s belongs to no flag of %s\n", name, f.command())
+		fmt.Fprintf(&b, "%s belongs to no flag of %s\n", name, f.Command())
 	}
 	fmt.Fprintln(&b, ErrChecked)
 	if _, err := io.WriteString(f.output, b.String()); err != nil {
@@ -175,8 +175,8 @@ func (f *Flags) strangers() (names []string) {
 	return names
 }
 
-// command is the command's name without its arguments, which are in capitals.
-func (f *Flags) command() string {
+// Command is the command's name without its arguments, which are in capitals.
+func (f *Flags) Command() string {
 	words := strings.Fields(f.set.Name())
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == strings.ToUpper(w) }), " ")
 }
