@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (q *question) register(f *lifecycle.Flags) {
 	f.String(&q.inbox, "nats-inbox-prefix", "What the subjects of our replies begin with.")
 	f.String(&q.app, "app", "The app that is asked about.")
 	f.Bool(&q.json, "json", "Print the reply as it came.")
-	f.Var(&q.verbatim, "request", "json", "Send exactly these bytes and print the reply as it came; no other flag or argument then matters.")
+	f.Var(&q.verbatim, "request", "json", "Send exactly these bytes and print the reply as it came; besides them only --app and how to reach NATS matter then.")
 	f.Duration(&q.timeout, "timeout", "How long the query worker may take, at most 5s; 0: its default.")
 	f.Var(&q.after, "after", "topic:partition:offset,…", "Answer only when the projector has applied all of these.")
 }
@@ -128,6 +129,9 @@ func (q *question) parse(f *lifecycle.Flags, args []string, operands ...operand)
 	}
 	if err := (client.Config{App: q.app}).Validate(); err != nil {
 		return err
+	}
+	if strings.ContainsAny(q.inbox, " \t\r\n*>") || slices.Contains(strings.Split(q.inbox, "."), "") {
+		return fmt.Errorf("nats inbox prefix %q: expected tokens of a subject, such as _INBOX.demo", q.inbox)
 	}
 	if q.timeout != 0 && (q.timeout < time.Millisecond || q.timeout > longestTimeout) {
 		return fmt.Errorf("timeout %v: expected 1ms to %v, or 0", q.timeout, longestTimeout)

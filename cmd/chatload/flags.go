@@ -198,8 +198,10 @@ func optionalList() optional[[]string] {
 	return optional[[]string]{parse: func(s string) ([]string, error) {
 		list := []string{}
 		if strings.HasPrefix(s, "[") {
-			err := json.Unmarshal([]byte(s), &list)
-			return list, err
+			if json.Unmarshal([]byte(s), &list) != nil {
+				return nil, errors.New("expected a,b or a JSON array of texts")
+			}
+			return list, nil
 		}
 		for part := range strings.SplitSeq(s, ",") {
 			if part != "" {

@@ -177,6 +177,9 @@ func TestRun_Refuses(t *testing.T) {
 		"demo --events 0":                      "events 0: expected at least 1",
 		"list":                                 "expected USER (chatload list --help)",
 		"list ann bob":                         `unexpected argument "bob" (chatload list --help)`,
+		"list ann --ids [1]":                   `invalid value "[1]" for flag -ids: expected a,b or a JSON array of texts`,
+		"list ann --nats-inbox-prefix in..box": `nats inbox prefix "in..box": expected tokens of a subject`,
+		"list ann --nats-inbox-prefix a.*":     `nats inbox prefix "a.*": expected tokens of a subject`,
 		"list ann --app a.b":                   `app "a.b": expected 1 to 64 of`,
 		"unread":                               "expected USER",
 	} {
