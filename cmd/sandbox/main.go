@@ -58,8 +58,12 @@ func configure(args []string, getenv func(string) string, output io.Writer) (san
 	f.Int(&config.HTTPPort, "http-port", "Port of ClickHouse's HTTP interface; 0: any free one.")
 	f.Int(&partitions, "partitions", "Partitions of a topic that is created.")
 	err := f.Configure(args, func() error {
-		config.Topics = sandbox.ChatTopics(partitions)
-		return config.Validate()
+		config.Topics = sandbox.ChatTopics(max(1, partitions))
+		err := config.Validate()
+		if partitions < 1 { // which would be said of each topic
+			err = errors.Join(err, fmt.Errorf("partitions %d: expected at least 1", partitions))
+		}
+		return err
 	})
 	return config, err
 }

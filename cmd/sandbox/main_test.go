@@ -344,7 +344,7 @@ func TestRun_Configuration(t *testing.T) {
 		{args: []string{"--check", "--http-port=1"}, env: map[string]string{"CONVOVIEW_HTTP_PORT": "70000"}},
 		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_HTTP_PORT": "70000"}, want: "HTTP port 70000"},
 		{args: []string{"--check"}, env: map[string]string{"CONVOVIEW_PARTITIONS": "many"}, want: `"many"`},
-		{args: []string{"--check", "--partitions=0"}, want: "0 partitions"},
+		{args: []string{"--check", "--partitions=0", "--broker-count=3"}, want: "expected 1\npartitions 0: expected at least 1"},
 		{args: []string{"--check", "--kafka-port=4222"}, want: "Kafka has it"},
 		{args: []string{"--check", "--kafka=apache", "--broker-count=3"}},
 		{args: []string{"--check", "--broker-count=3"}, want: "3 brokers of the embedded Kafka"},
