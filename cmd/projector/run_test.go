@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -51,6 +52,8 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "verify 2 --check --sample 100 --against 1", errs: []string{"sample 100", "--against"}},
 		{args: "verify 2 --check --seed 7", errs: []string{"seed 7", "--sample"}},
 		{args: "run --check --kafka-topics= --kafka-group=", errs: []string{"--kafka-topics", "--kafka-group"}},
+		{args: "run --check --kafka-tls-server-name x --kafka-sasl-username ann", errs: []string{"kafka: tls: ", `kafka: sasl mechanism ""`}},
+		{args: "run --check --max-retry-interval 50ms", errs: []string{"max retry interval 50ms: expected at least the retry interval 100ms"}},
 		{args: "run --check --kafka-brokers a:99999,b:x,c", errs: []string{`"a:99999"`, `"b:x"`, `"c"`}},
 		{args: "run --flush-interval soon", errs: []string{`"soon"`, "expected a duration such as", "(projector run --help)"}},
 		{args: "verify 2 --strikt", errs: []string{"strikt", "(projector verify --help)"}},
@@ -106,6 +109,39 @@ func TestRun_Arguments(t *testing.T) {
 		if !strings.Contains(out.String(), c.out) {
 			t.Errorf("%q: no %q in %q", c.args, c.out, out.String())
 		}
+	}
+}
+
+// setting is a flag of a number, a duration or a size in a command's help.
+var setting = regexp.MustCompile(`(?m)^  --([a-z-]+) <(number|duration|size)>$`)
+
+// TestRun_NamesSettings holds that who gives less than a setting can be is told which one
+// it is, in the words of its flag.
+func TestRun_NamesSettings(t *testing.T) {
+	refused, noEnv := 0, func(string) string { return "" }
+	for _, command := range []string{"run", "rebuild", "verify", "dead redrive", "sweep"} {
+		var help strings.Builder
+		if err := run(t.Context(), append(strings.Fields(command), "--help"), noEnv, &help); !errors.Is(err, flag.ErrHelp) {
+			t.Fatal(err)
+		}
+		if command == "verify" {
+			command = "verify 2 --sample 1"
+		}
+		for _, m := range setting.FindAllStringSubmatch(help.String(), -1) {
+			least := map[string]string{"number": "-1", "duration": "-1s", "size": "0"}[m[2]]
+			args := append(strings.Fields(command), "--check", "--"+m[1]+"="+least)
+			err := run(t.Context(), args, noEnv, io.Discard)
+			if errors.Is(err, lifecycle.ErrChecked) {
+				continue
+			}
+			refused++
+			if want := strings.ReplaceAll(m[1], "-", " ") + " " + least; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want it to name %q", strings.Join(args, " "), err, want)
+			}
+		}
+	}
+	if refused < 50 {
+		t.Errorf("%d settings were refused, so hardly any was looked at", refused)
 	}
 }
 

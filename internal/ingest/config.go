@@ -164,15 +164,15 @@ const maxFetchBytes = 1 << 30
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
-	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
 	if c.Dialer != nil {
 		if err := c.Dialer.Validate(); err != nil {
-			wrong("%w", err)
+			wrong("kafka: %w", err)
 		}
 	}
 	if err := c.SASL.Validate(); err != nil {
-		wrong("%w", err)
+		wrong("kafka: %w", err)
 	}
 	for _, err := range ValidateBrokers(c.Brokers) {
 		wrong("%w", err)
@@ -199,15 +199,15 @@ func (c Config) Validate() error {
 		name  string
 		value int
 	}{
-		{"batch events", c.MaxBatchEvents},
-		{"batch rows", c.MaxBatchRows},
-		{"batch bytes", c.MaxBatchBytes},
-		{"insert batches", c.MaxInsertBatches},
-		{"piece events", c.MaxPieceEvents},
-		{"piece rows", c.MaxPieceRows},
-		{"piece bytes", c.MaxPieceBytes},
-		{"dead-letter bytes", c.MaxDeadLetterBytes},
-		{"fetch bytes", c.FetchMaxBytes},
+		{"max batch events", c.MaxBatchEvents},
+		{"max batch rows", c.MaxBatchRows},
+		{"max batch bytes", c.MaxBatchBytes},
+		{"max insert batches", c.MaxInsertBatches},
+		{"max piece events", c.MaxPieceEvents},
+		{"max piece rows", c.MaxPieceRows},
+		{"max piece bytes", c.MaxPieceBytes},
+		{"max dead letter bytes", c.MaxDeadLetterBytes},
+		{"fetch max bytes", c.FetchMaxBytes},
 	} {
 		if limit.value < 1 {
 			wrong("%s %d: expected at least 1", limit.name, limit.value)
@@ -221,17 +221,17 @@ func (c Config) Validate() error {
 		value time.Duration
 	}{
 		{"flush interval", c.FlushInterval},
-		{"keep interval", c.KeepInterval},
-		{"fetch wait", c.FetchMaxWait},
+		{"generation interval", c.KeepInterval},
+		{"fetch max wait", c.FetchMaxWait},
 		{"retry interval", c.RetryInterval},
-		{"greatest retry interval", c.MaxRetryInterval},
-		{"dial timeout", c.DialTimeout},
-		{"request timeout", c.RequestTimeout},
-		{"metadata interval", c.MetadataInterval},
-		{"session timeout", c.SessionTimeout},
-		{"heartbeat interval", c.HeartbeatInterval},
-		{"rebalance timeout", c.RebalanceTimeout},
-		{"join backoff", c.JoinGroupBackoff},
+		{"max retry interval", c.MaxRetryInterval},
+		{"kafka dial timeout", c.DialTimeout},
+		{"kafka request timeout", c.RequestTimeout},
+		{"kafka metadata interval", c.MetadataInterval},
+		{"kafka session timeout", c.SessionTimeout},
+		{"kafka heartbeat interval", c.HeartbeatInterval},
+		{"kafka rebalance timeout", c.RebalanceTimeout},
+		{"kafka join backoff", c.JoinGroupBackoff},
 		{"announce interval", c.AnnounceInterval},
 		{"stall timeout", c.StallTimeout},
 		{"stop timeout", c.StopTimeout},
@@ -244,10 +244,10 @@ func (c Config) Validate() error {
 		wrong("max rate %d: expected at least 0", c.MaxRate)
 	}
 	if c.MaxRetryInterval < c.RetryInterval {
-		wrong("max retry interval %v is below the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
+		wrong("max retry interval %v: expected at least the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
 	}
 	if 3*c.HeartbeatInterval > c.SessionTimeout {
-		wrong("heartbeat interval %v: expected at most a third of the session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
+		wrong("kafka heartbeat interval %v: expected at most a third of the kafka session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
 	}
 	return errors.Join(errs...)
 }

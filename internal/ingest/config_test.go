@@ -17,7 +17,7 @@ func TestConfig_Validate(t *testing.T) {
 	c.MaxBatchBytes, c.StopTimeout, c.HeartbeatInterval = 0, 0, 5*time.Second
 	c.StartAt = map[events.Partition]int64{{Topic: "t", ID: 3}: -1}
 	err := c.Validate()
-	for _, want := range []string{`kafka brokers "kafka": expected host:port (--kafka-brokers)`, "kafka group", "chat.messages", "batch bytes 0", "stop timeout 0s", "offset -1 to start t/3", "heartbeat interval 5s"} {
+	for _, want := range []string{`kafka brokers "kafka": expected host:port (--kafka-brokers)`, "kafka group", "chat.messages", "max batch bytes 0", "stop timeout 0s", "offset -1 to start t/3", "kafka heartbeat interval 5s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %q", err, want)
 		}
