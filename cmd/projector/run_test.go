@@ -53,6 +53,9 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "verify 2 --check --seed 7", errs: []string{"seed 7", "--sample"}},
 		{args: "run --check --kafka-topics= --kafka-group=", errs: []string{"--kafka-topics", "--kafka-group"}},
 		{args: "run --check --kafka-tls-server-name x --kafka-sasl-username ann", errs: []string{"kafka: tls: ", `kafka: sasl mechanism ""`}},
+		{args: "run --check --kafka-topics=chat.messages;chat.state --kafka-dead-topic=..", errs: []string{
+			`kafka topic "chat.messages;chat.state": expected 1 to 249 letters, digits, dots, underscores and hyphens`, `kafka topic ".."`,
+		}},
 		{args: "run --check --max-retry-interval 50ms", errs: []string{"max retry interval 50ms: expected at least the retry interval 100ms"}},
 		{args: "run --check --kafka-brokers a:99999,b:x,c", errs: []string{`"a:99999"`, `"b:x"`, `"c"`}},
 		{args: "run --flush-interval soon", errs: []string{`"soon"`, "expected a duration such as", "(projector run --help)"}},

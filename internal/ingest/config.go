@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -161,6 +162,9 @@ func DefaultConfig() Config {
 // maxFetchBytes is far below the 2 GiB at which Kafka's protocol ends.
 const maxFetchBytes = 1 << 30
 
+// topicName is what Kafka takes for the name of a topic, but for "." and "..".
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
@@ -185,8 +189,11 @@ func (c Config) Validate() error {
 	}
 	names := map[string]bool{}
 	for _, topic := range c.allTopics() {
-		if topic == "" || names[topic] {
-			wrong("topic %q: expected distinct names, the dead-letter topic's included", topic)
+		if !topicName.MatchString(topic) || topic == "." || topic == ".." { // it would be waited for
+			wrong("kafka topic %q: expected 1 to 249 letters, digits, dots, underscores and hyphens", topic)
+		}
+		if names[topic] {
+			wrong("kafka topic %q: expected distinct names, the dead-letter topic's included", topic)
 		}
 		names[topic] = true
 	}
