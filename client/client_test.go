@@ -77,6 +77,49 @@ func TestClient_SendsWhatIsGiven(t *testing.T) {
 	}
 }
 
+// What is no UTF-8 would be another text in JSON: it is refused by name, and nobody is asked.
+func TestClient_RefusesWhatIsNoUTF8(t *testing.T) {
+	s := play(t, []string{"list", "unread", "profile"}, say(emptyList))
+	c := newClient(t, client.Config{App: s.app})
+	list := func(r client.ListRequest) error {
+		_, err := c.List(t.Context(), r)
+		return err
+	}
+	unread := func(r client.UnreadRequest) error {
+		_, err := c.Unread(t.Context(), r)
+		return err
+	}
+	profile := func(r client.ProfileRequest) error {
+		_, err := c.Profile(t.Context(), r)
+		return err
+	}
+	_, sync := c.Sync(t.Context(), &client.LocalList{UserID: "\xff"})
+	user, filter := `bad request: userID "\xff": expected UTF-8`, client.Filter{ConversationIDList: []string{"C2Cbob", "C2C\xff"}, GroupName: new("\xff")}
+	filters := `bad request: conversationIDList[1] "C2C\xff": expected UTF-8` + "\n" + `bad request: groupName "\xff": expected UTF-8`
+	for _, c := range []struct {
+		got  error
+		want string
+	}{
+		{list(client.ListRequest{UserID: "\xff"}), user},
+		{unread(client.UnreadRequest{UserID: "\xff"}), user},
+		{profile(client.ProfileRequest{UserID: "\xff"}), user},
+		{sync, user},
+		{list(client.ListRequest{UserID: "ann", Filter: filter}), filters},
+		{unread(client.UnreadRequest{UserID: "ann", Filter: filter}), filters},
+		{profile(client.ProfileRequest{UserID: "ann", ConversationID: "C2C\xff"}), `bad request: conversationID "C2C\xff": expected UTF-8`},
+	} {
+		if !errors.Is(c.got, client.ErrBadRequest) || c.got.Error() != c.want {
+			t.Errorf("got %v, want %s", c.got, c.want)
+		}
+	}
+	if got := s.asked(); len(got) > 0 {
+		t.Errorf("asked %q", got)
+	}
+	if err := list(client.ListRequest{UserID: "\ufffd"}); err != nil {
+		t.Errorf("of one whose ID has U+FFFD in it: %v", err)
+	}
+}
+
 // What is left of the context's deadline, less a little for the reply's way, is the
 // request's timeoutMs, up to what a worker takes anyway.
 func TestClient_DeadlineIsTheTimeout(t *testing.T) {

@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Filter says which conversations are meant. What is not given means all; what is
@@ -66,6 +69,9 @@ type List struct {
 
 // List asks for one page.
 func (c *Client) List(ctx context.Context, r ListRequest) (*List, error) {
+	if err := errors.Join(text("userID", r.UserID), r.texts()); err != nil {
+		return nil, err
+	}
 	var list List
 	said, err := c.call(ctx, EndpointList, r.UserID, &r, &r.TimeoutMs, &list)
 	if err != nil {
@@ -91,6 +97,9 @@ type ProfileRequest struct {
 // Profile asks for one conversation in full, in the user's list or not. It is
 // ErrNotFound when the user does not know it.
 func (c *Client) Profile(ctx context.Context, r ProfileRequest) (*Profile, error) {
+	if err := errors.Join(text("userID", r.UserID), text("conversationID", r.ConversationID)); err != nil {
+		return nil, err
+	}
 	var data struct {
 		Conversation Profile `json:"conversation"`
 	}
@@ -116,11 +125,34 @@ type UnreadRequest struct {
 
 // Unread gives the total of unread messages, beyond the list's cut, too.
 func (c *Client) Unread(ctx context.Context, r UnreadRequest) (uint64, error) {
+	if err := errors.Join(text("userID", r.UserID), r.texts()); err != nil {
+		return 0, err
+	}
 	var data struct {
 		Total uint64 `json:"totalUnreadMessageCount"`
 	}
 	_, err := c.call(ctx, EndpointUnread, r.UserID, &r, &r.TimeoutMs, &data)
 	return data.Total, err
+}
+
+// text refuses what is no UTF-8: in JSON it would be another text, and so ask for another.
+func text(field, value string) error {
+	if !utf8.ValidString(value) {
+		return fmt.Errorf("%w: %s %q: expected UTF-8", ErrBadRequest, field, value)
+	}
+	return nil
+}
+
+// texts refuses the texts of a filter that are no UTF-8.
+func (f *Filter) texts() error {
+	var errs []error
+	for i, id := range f.ConversationIDList {
+		errs = append(errs, text(fmt.Sprintf("conversationIDList[%d]", i), id))
+	}
+	if f.GroupName != nil {
+		errs = append(errs, text("groupName", *f.GroupName))
+	}
+	return errors.Join(errs...)
 }
 
 // setTimeout sets a timeoutMs that is not given, unless it is the worker's default,
