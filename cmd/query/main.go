@@ -78,6 +78,9 @@ func (c *config) validate() error {
 	if c.query.DrainTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("drain timeout %v: expected less than %v, the time of a whole stop", c.query.DrainTimeout, stopBudget))
 	}
+	if c.admin.StuckAfter <= 2*beat.Every {
+		errs = append(errs, fmt.Errorf("stuck after %v: expected more than twice %v, after which a loop moves that has nothing to do", c.admin.StuckAfter, beat.Every))
+	}
 	return errors.Join(errs...)
 }
 

@@ -27,6 +27,8 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "--check", env: map[string]string{"CONVOVIEW_MAX_RUNNING": "3"}, out: "valid"},
 		{args: "--check --max-running 0 --clickhouse-max-connections 0 --admin-addr x", errs: []string{"max running 0", "max connections 0", `"x"`}},
 		{args: "--check", env: map[string]string{"CONVOVIEW_DRAIN_TIMEOUT": "20s"}, errs: []string{"drain timeout 20s"}},
+		{args: "--check --stuck-after 2s", errs: []string{"stuck after 2s: expected more than twice 1s"}},
+		{args: "--check --stuck-after 2001ms", out: "valid"},
 		{args: "--check --affinity-tokens 0,3,6,9", out: "valid"},
 		{args: "--check --affinity-tokens=", errs: []string{"affinity tokens: expected at least one"}},
 		{args: "--check", env: map[string]string{"CONVOVIEW_AFFINITY_TOKENS": "1, 4,1"}, errs: []string{"affinity token 1: expected once"}},
