@@ -121,14 +121,17 @@ func TestClient_RefusesWhatIsNoUTF8(t *testing.T) {
 }
 
 // What is left of the context's deadline, less a little for the reply's way, is the
-// request's timeoutMs, up to what a worker takes anyway.
+// request's timeoutMs, up to what a worker takes anyway; but not in place of one that is given.
 func TestClient_DeadlineIsTheTimeout(t *testing.T) {
 	s := play(t, []string{"unread"}, say(total))
 	c := newClient(t, client.Config{App: s.app})
-	for _, left := range []time.Duration{4 * time.Second, time.Hour} {
-		ctx, cancel := context.WithTimeout(t.Context(), left)
+	for _, is := range []struct {
+		left  time.Duration
+		given uint64
+	}{{4 * time.Second, 0}, {time.Hour, 0}, {4 * time.Second, 250}, {4 * time.Second, 4900}} {
+		ctx, cancel := context.WithTimeout(t.Context(), is.left)
 		defer cancel()
-		if _, err := c.Unread(ctx, client.UnreadRequest{UserID: "ann"}); err != nil {
+		if _, err := c.Unread(ctx, client.UnreadRequest{UserID: "ann", TimeoutMs: is.given}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +143,7 @@ func TestClient_DeadlineIsTheTimeout(t *testing.T) {
 		}
 		ms = append(ms, body.TimeoutMs)
 	}
-	if len(ms) != 2 || ms[0] < 1 || ms[0] > 3950 || ms[1] != 0 {
+	if len(ms) != 4 || ms[0] < 1 || ms[0] > 3950 || !slices.Equal(ms[1:], []int{0, 250, 4900}) {
 		t.Errorf("timeoutMs %d", ms)
 	}
 }
@@ -217,6 +220,16 @@ func TestClient_NobodyThere(t *testing.T) {
 	if !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, nats.ErrNoResponders) ||
 		!strings.Contains(err.Error(), "no query worker answers on convoview.v1.demo.conversation.list") {
 		t.Error(err)
+	}
+}
+
+// A worker that never replies is waited for as long as it may take, and for the way of its reply.
+func TestClient_NoReply(t *testing.T) {
+	s := play(t, []string{"unread"}, func(micro.Request) error { return nil })
+	c := newClient(t, client.Config{App: s.app, Attempts: 1})
+	_, err := c.Unread(t.Context(), client.UnreadRequest{UserID: "ann", TimeoutMs: 1})
+	if want := "timeout: convoview.v1." + s.app + ".conversation.unread has not answered within 1.001s"; !errors.Is(err, client.ErrTimeout) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
