@@ -100,6 +100,7 @@ func TestGroup_BudgetNamesWhoStillRuns(t *testing.T) {
 		g := NewGroup(20*time.Second, slog.New(slog.DiscardHandler),
 			j.component("first"),
 			Component{Name: "stuck", Run: func(context.Context) error { <-release; return nil }},
+			Component{Name: "stuck as well", Run: func(context.Context) error { <-release; return nil }},
 			j.component("last"))
 		done := make(chan error, 1)
 		go func() { done <- g.Run(ctx) }()
@@ -110,8 +111,8 @@ func TestGroup_BudgetNamesWhoStillRuns(t *testing.T) {
 		if took := time.Since(begin); took != 20*time.Second {
 			t.Errorf("stopping took %v of the (simulated) 20s", took)
 		}
-		if err == nil || !strings.Contains(err.Error(), "stuck: not stopped within 20s") || strings.Contains(err.Error(), "last") {
-			t.Errorf("error %v, want one that names the stuck component", err)
+		if err == nil || !strings.Contains(err.Error(), "stuck as well: not stopped within 20s\nstuck: not stopped within 20s") || strings.Contains(err.Error(), "last") {
+			t.Errorf("error %v, want one that names the stuck components", err)
 		}
 		close(release)
 	})
@@ -125,6 +126,32 @@ func TestGroup_CanceledUnaskedIsAFailure(t *testing.T) {
 	if err := group.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "worker") {
 		t.Errorf("got %v, want an error that names the worker", err)
 	}
+}
+
+// TestGroup_StopsWhileOneIsAwaited has a stop come while a component, such as a connection, is
+// waited for; that one says that it was cancelled, which is no failure then.
+func TestGroup_StopsWhileOneIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		ctx, cancel := context.WithCancel(t.Context())
+		g := NewGroup(time.Minute, slog.New(slog.DiscardHandler), j.component("server"),
+			Component{Name: "connection", Started: make(chan struct{}), Run: func(ctx context.Context) error {
+				<-ctx.Done()
+				j.add("cancel connection")
+				return fmt.Errorf("connect: %w", ctx.Err())
+			}},
+			j.component("worker"))
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if want := []string{"start server", "cancel connection", "stop server"}; !slices.Equal(j.lines, want) {
+			t.Errorf("got %q, want %q", j.lines, want)
+		}
+	})
 }
 
 // TestGroup_EndsWhileAnotherIsAwaited has a component end while a later one, such as a
