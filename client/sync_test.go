@@ -36,6 +36,8 @@ func TestClient_Sync(t *testing.T) {
 		{"above a cleared one", []string{"a@9", "b", "c@7"}, []string{"d@10"}, "", []string{"d", "a", "b", "c"}},
 		{"below a cleared one", []string{"a@9", "b", "c@7"}, []string{"d@6"}, "", []string{"a", "b", "c", "d"}},
 		{"above or below a cleared one", []string{"a@9", "b", "c@7"}, []string{"d@8"}, "", []string{whole}},
+		{"a cleared one", []string{"a@9", "b", "c@7"}, []string{"b"}, "", []string{whole}},
+		{"pinned beside a cleared one", []string{"!p", "a@9"}, []string{"!b@5"}, "", []string{whole}},
 		{"nothing", []string{"a@9", "b", "c@7"}, nil, "", []string{"a", "b", "c"}},
 		{"everything", nil, []string{"a@9", "b"}, "", []string{"a", "b"}},
 	} {
@@ -154,7 +156,8 @@ func TestClient_SyncLeavesOutWhatIsTooLarge(t *testing.T) {
 		page("", "t2", "", "b@10"),
 		page("2", "t3", "", "c@11"), refuse(413, "large", `,"conversationID":"b"`),
 		refuse(413, "large", `,"conversationID":"c","nextCursor":"3","removed":["b"],"syncToken":"t4"`), page("", "", "", "fat@4"),
-		refuse(413, "large", `,"conversationID":"a","reset":true,"syncToken":"t5"`))
+		refuse(413, "large", `,"conversationID":"a","reset":true,"syncToken":"t5"`),
+		refuse(413, "large", `,"conversationID":"a","syncToken":"t6"`))
 	c := newClient(t, client.Config{App: s.app})
 	l := &client.LocalList{UserID: "ann"}
 	for i, want := range []struct {
@@ -166,6 +169,7 @@ func TestClient_SyncLeavesOutWhatIsTooLarge(t *testing.T) {
 		{[]string{"c", "a"}, []string{"fat", "b"}, []string{"c"}, []string{"b"}, "t3"},
 		{[]string{"a", "fat"}, []string{"c"}, []string{"fat"}, []string{"c"}, "t4"},
 		{[]string{}, []string{"a"}, []string{}, []string{"a", "fat"}, "t5"},
+		{[]string{}, []string{"a"}, []string{}, nil, "t6"},
 	} {
 		changes, err := c.Sync(t.Context(), l)
 		if err != nil {
