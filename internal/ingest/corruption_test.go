@@ -18,6 +18,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/convoview/convoview/internal/events"
@@ -124,6 +125,34 @@ func TestFetch_CorruptedBatchWithoutAnEnd(t *testing.T) {
 	h.awaitCommits(map[string]int64{key(messagesTopic, 0): 3})
 	h.produceWith(client, messagesTopic, h.messages(5)...)
 	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "3" || line["lost_to"] != "7" {
+		t.Errorf("log line %v", line)
+	}
+	h.awaitAll()
+	h.checkModel()
+	r.mustStop()
+}
+
+// What aborted a transaction is lost, and what its producer has sent since is not: that a
+// transaction is open at the end of a fetch says nothing of the next one.
+func TestFetch_CorruptedMarker(t *testing.T) {
+	dir := t.TempDir()
+	h := newEmbedded(t, 1, kfake.DataDir(dir))
+	client := h.franz(kgo.TransactionalID("one"))
+	transact := func(how kgo.TransactionEndTry, records ...kafka.Record) {
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		h.produceWith(client, messagesTopic, records...)
+		if err := client.EndTransaction(h.ctx, how); err != nil {
+			t.Fatal(err)
+		}
+		h.next[key(messagesTopic, 0)]++ // the marker
+	}
+	transact(kgo.TryAbort, h.unexpected(2)...)
+	transact(kgo.TryCommit, h.messages(3)...)
+	flip(t, dir, messagesTopic, func(log []byte) { nth(log, 1)[batchCRC] ^= 1 })
+	r := h.run(h.config(), h.sink)
+	if line := h.logs.await(h, corruptLine, 1); line["lost_from"] != "2" || line["lost_to"] != "3" {
 		t.Errorf("log line %v", line)
 	}
 	h.awaitAll()
