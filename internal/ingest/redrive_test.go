@@ -304,6 +304,15 @@ func TestRedrive_FailsAgain(t *testing.T) {
 	if diff := cmp.Diff(want, said(h.redrive())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// What has become of that one is the first once more, too.
+	h.fail()
+	want = append(want,
+		"chat.dead/0/4 from chat.state/0/4: is chat.dead/0/0",
+		"chat.dead/0/5 from chat.state/0/5: is chat.dead/0/0",
+	)
+	if diff := cmp.Diff(want, said(h.redrive())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 // TestRedrive_Keeps what cannot be sent.
