@@ -4,16 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/convoview/convoview/internal/events"
-)
-
-// What CarryActivity has in memory at one time: states of about so many bytes as they are
-// stored, which take a few times as much in memory, and not more rows than that.
-const (
-	carryBytes = 32 << 20
-	carryRows  = 65_536
 )
 
 // CarryActivity copies the activity of all days up to through from another generation.
@@ -38,17 +29,10 @@ func (s *Store) CarryActivity(ctx context.Context, from *Store, through events.D
 }
 
 func (s *Store) carry(ctx context.Context, from *Store, table, columns string, through events.Day) error {
-	var rows, bytes uint64
-	err := s.conn.QueryRow(ctx, "SELECT sum(rows), sum(data_uncompressed_bytes) FROM "+s.form.system("parts")+" WHERE active AND database = '"+from.db+"' AND table IN ('"+table+"', '"+table+local+"')"+s.form.onlyThere()).Scan(&rows, &bytes)
+	ctx, err := from.copying(ctx, table)
 	if err != nil {
 		return err
 	}
-	// The engine would gather many more rows: it does not see what a set takes.
-	block := min(carryRows, max(1, rows*carryBytes/max(1, bytes)))
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"max_threads": 1, "max_insert_threads": 1, "parallel_distributed_insert_select": 0,
-		"max_block_size": block, "min_insert_block_size_rows": block, "min_insert_block_size_bytes": 0,
-	}))
 	return s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) SELECT %[3]s FROM %[4]s.%[2]s WHERE toInt32(day) <= %[5]d",
 		s.db, table, columns, from.db, through))
 }

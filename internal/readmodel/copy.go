@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
 // Copy copies all rows of a generation to another one, where they merge with what is
@@ -38,9 +40,25 @@ type Copied struct {
 // copyRows is about how many rows one statement copies, which bounds how long it takes.
 const copyRows = 200_000
 
-// copySettings has a copy take one thread and little memory, beside those who ask, and in
-// a cluster each row go to the shard that its key says.
-const copySettings = "SETTINGS max_threads = 1, max_insert_threads = 1, min_insert_block_size_bytes = 67108864, parallel_distributed_insert_select = 0"
+// blockBytes is what a copy has in memory at one time: rows of about so many bytes as they
+// are stored, of which sets take a few times as much, and not more than copyRows.
+const blockBytes = 32 << 20
+
+// copying has a statement that copies rows of a table take one thread and little memory,
+// beside those who ask, and in a cluster each row go to the shard that its key says.
+func (s *Store) copying(ctx context.Context, table string) (context.Context, error) {
+	var rows, bytes uint64
+	err := s.conn.QueryRow(ctx, "SELECT sum(rows), sum(data_uncompressed_bytes) FROM "+s.form.system("parts")+" WHERE active AND database = '"+s.db+"' AND table IN ('"+table+"', '"+table+local+"')"+s.form.onlyThere()).Scan(&rows, &bytes)
+	if err != nil {
+		return nil, err
+	}
+	// The engine would gather many more rows: it does not see what a set takes.
+	block := min(copyRows, max(1, rows*blockBytes/max(1, bytes)))
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		"max_threads": 1, "max_insert_threads": 1, "parallel_distributed_insert_select": 0,
+		"max_block_size": block, "min_insert_block_size_rows": block, "min_insert_block_size_bytes": 0,
+	})), nil
+}
 
 // CopyOf makes a copy of another generation, which does nothing before Step.
 func (s *Store) CopyOf(from *Store) *Copy { return &Copy{to: s, from: from, rows: copyRows} }
@@ -80,9 +98,13 @@ func (c *Copy) step(ctx context.Context) (at Copied, more bool, err error) {
 		c.next = 0
 	}
 	if c.next < len(c.ranges) { // else only saying so has failed
+		copying, err := c.from.copying(ctx, t.name)
+		if err != nil {
+			return fail(err)
+		}
 		columns := strings.Join(t.columns, ", ")
-		err = c.to.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) SELECT %s FROM %s.%s WHERE %s %s",
-			c.to.db, t.name, columns, columns, c.from.db, t.name, c.ranges[c.next], copySettings))
+		err = c.to.conn.Exec(copying, fmt.Sprintf("INSERT INTO %s.%s (%s) SELECT %s FROM %s.%s WHERE %s",
+			c.to.db, t.name, columns, columns, c.from.db, t.name, c.ranges[c.next]))
 		if err != nil {
 			return fail(err)
 		}

@@ -242,3 +242,36 @@ func TestCopy_DropAfterwards(t *testing.T) {
 		t.Errorf("dropped the last generation that is written: %v", err)
 	}
 }
+
+// TestCopy_HasFewSetsInMemory copies sets that are more than a copy has in memory at one time,
+// in few rows: a block of them is a part of the table.
+func TestCopy_HasFewSetsInMemory(t *testing.T) {
+	base := open(t)
+	store := begin(t, base, nil)
+	conn := sandboxtest.ClickHouse(t)
+	const days, users = 500, 16_384 // 125 MiB as they are stored
+	err := conn.Exec(t.Context(), fmt.Sprintf(`INSERT INTO %s.activity
+		SELECT 'demo', toDate32('2020-01-01') + number, 'C2C', 1, messages, senders, conversations
+		FROM numbers(%d) AS days CROSS JOIN
+		(
+			SELECT uniqExactState(a, a, toUInt64(1), toInt64(1), a) AS messages, uniqExactState(user) AS senders, uniqExactState(a, a) AS conversations
+			FROM (SELECT 'a' AS a, toString(number) AS user FROM numbers(%d))
+		) AS sets`, base.Database(), days, users))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := store.CopyOf(base)
+	for more := true; more; {
+		if _, more, err = c.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var blocks int64
+	var rows, least uint64
+	if err := conn.QueryRow(t.Context(), "SELECT max(max_block_number) FROM system.parts WHERE active AND database = '"+store.Database()+"' AND table = 'activity'").Scan(&blocks); err != nil || blocks < 3 {
+		t.Errorf("copied in %d blocks, %v, want 3 or more", blocks, err)
+	}
+	if err := conn.QueryRow(t.Context(), "SELECT count(), min(n) FROM (SELECT day, uniqExactMerge(senders) AS n FROM "+store.Database()+".activity GROUP BY day)").Scan(&rows, &least); err != nil || rows != days || least != users {
+		t.Errorf("%d days of at least %d senders were copied, %v", rows, least, err)
+	}
+}

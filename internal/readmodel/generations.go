@@ -87,8 +87,12 @@ func (s *Store) takeErased(ctx context.Context, current int, options Options) er
 		}
 		where = fmt.Sprintf(" WHERE id GLOBAL NOT IN (SELECT id FROM %s.left_out WHERE list = %s)", s.database, quoted(options.Without))
 	}
-	err := s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s.erased_users (app, user_id, id) SELECT app, user_id, id FROM %s.erased_users%s %s",
-		s.db, s.Generation(current).db, where, copySettings))
+	from := s.Generation(current)
+	copying, err := from.copying(ctx, "erased_users")
+	if err == nil {
+		err = s.conn.Exec(copying, fmt.Sprintf("INSERT INTO %s.erased_users (app, user_id, id) SELECT app, user_id, id FROM %s.erased_users%s",
+			s.db, from.db, where))
+	}
 	if err != nil {
 		return fmt.Errorf("tell generation %d who was erased: %w", s.number, classify(ctx, err))
 	}
