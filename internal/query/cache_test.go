@@ -72,6 +72,21 @@ func TestCache_KeepsAListThatHasSettled(t *testing.T) {
 // TestCache_LeavesAPageAloneThatIsBeingSent has a list change and settle again while a reply
 // is on its way, and after it is sent: only then its bytes may become another item's or page's.
 func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ask  func(w *Worker, q *query) []byte
+	}{
+		{"at once", func(w *Worker, q *query) []byte { return w.cache().ready(q, 1<<20) }},
+		{"in its turn", func(w *Worker, q *query) []byte {
+			reply, _, _ := w.list(q, 1<<20, new(bytes.Buffer)) // of no page if it failed
+			return reply
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) { leavesAPageAlone(t, c.ask) })
+	}
+}
+
+func leavesAPageAlone(t *testing.T, askWith func(*Worker, *query) []byte) {
 	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	w.Follow(always{})
 	newQuery := func() *query {
@@ -106,9 +121,9 @@ func TestCache_LeavesAPageAloneThatIsBeingSent(t *testing.T) {
 		t.Helper()
 		q := newQuery()
 		q.cache = w.cache()
-		reply, _, err := w.list(q, 1<<20, new(bytes.Buffer))
-		if err != nil || q.lent == nil {
-			t.Fatalf("error %v, expected a page as the reply", err)
+		reply := askWith(w, q)
+		if reply == nil || q.lent == nil {
+			t.Fatalf("a reply of %d bytes, no page lent: expected one", len(reply))
 		}
 		return q, reply
 	}
@@ -163,6 +178,22 @@ func TestCache_TiesOfPlansFallAsInTheStore(t *testing.T) {
 	w.Apply(tied(2), nil)
 	if n := listed(); n != 2 {
 		t.Errorf("%d conversations after the greater plan of the same ID, want 2", n)
+	}
+}
+
+// TestWorker_KeepsWhatIsLentUntilItIsSent looks, while a reply is being sent, whether others
+// may write to the page that it is.
+func TestWorker_KeepsWhatIsLentUntilItIsSent(t *testing.T) {
+	w := New(DefaultConfig(), connect(t, startServer(t, 0)), Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	p := &page{reply: []byte("{}")}
+	q := &query{progress: progress{cache: w.cache(), lent: p}}
+	p.lent.Add(1)
+	sending := int32(-1)
+	e := &endpoint{name: "list", seconds: prometheus.ObserverFunc(func(float64) { sending = p.lent.Load() })}
+	w.inHand.Add(1)
+	w.finish(&job{endpoint: e, reply: "to", query: q, in: &w.hall, arrived: time.Now()}, p.reply, nil)
+	if sent := p.lent.Load(); sending != 1 || sent != 0 {
+		t.Errorf("lent %d times while it is sent, and %d then: expected 1 and 0", sending, sent)
 	}
 }
 

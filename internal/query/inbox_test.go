@@ -34,6 +34,33 @@ func TestInbox_RowsAreInOrder(t *testing.T) {
 	})
 }
 
+// TestPage_Spare holds that a page's bytes become those of another one that fits, and that a
+// short list does not lie in what a long one took.
+func TestPage_Spare(t *testing.T) {
+	for _, c := range []struct {
+		name                   string
+		length, capacity, size int
+		lent                   int32
+		spared                 bool
+	}{
+		{"as large", 100, 100, 100, 0, true},
+		{"larger than what lay there, and fits", 60, 100, 100, 0, true},
+		{"half as large", 100, 100, 50, 0, true},
+		{"smaller than half", 100, 100, 49, 0, false},
+		{"too large", 100, 100, 101, 0, false},
+		{"lent", 100, 100, 100, 1, false},
+	} {
+		p := &page{reply: make([]byte, c.length, c.capacity)}
+		p.lent.Store(c.lent)
+		if got := p.spare(c.size); len(got) != 0 || (cap(got) == c.capacity) != c.spared {
+			t.Errorf("%s: %d bytes of %d, spared: want %t", c.name, cap(got), c.capacity, c.spared)
+		}
+	}
+	if got := (*page)(nil).spare(1); got != nil {
+		t.Errorf("of no page: %d bytes", cap(got))
+	}
+}
+
 // BenchmarkInbox_NewConversation is what one more conversation costs a user who has many.
 func BenchmarkInbox_NewConversation(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
