@@ -61,7 +61,7 @@ func (c *deadConfig) registerFilter(f *lifecycle.Flags) {
 	f.Var(&c.since, "since", "time or duration", "Only dead letters written since then: a time (2026-11-23T03:00:00Z), or so long ago (36h).")
 	f.Var(&c.until, "until", "time or duration", "Only dead letters written before then, given as for --since.")
 	f.Bool(&c.json, "json", "Write the result as JSON: a line for each dead letter, and one in the end.")
-	f.Duration(&c.interval, "progress-interval", "How often is told how far it is.")
+	f.Duration(&c.interval, "progress-interval", "How often to say how far it is.")
 }
 
 func (c *deadConfig) validate() error {
