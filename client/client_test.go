@@ -135,7 +135,32 @@ func TestClient_DeadlineIsTheTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var ms []int
+	ms := timeouts(t, s)
+	if len(ms) != 4 || ms[0] < 1 || ms[0] > 3950 || !slices.Equal(ms[1:], []int{0, 250, 4900}) {
+		t.Errorf("timeoutMs %d", ms)
+	}
+}
+
+// Each attempt has what is left by then.
+func TestClient_DeadlineOfAnotherAttempt(t *testing.T) {
+	s := play(t, []string{"unread"}, refuse(503, "away", ""), say(total))
+	c, err := client.New(dial(t), client.Config{App: s.app, Wait: 40 * time.Millisecond}) // of which it waits a quarter at least
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if _, err := c.Unread(ctx, client.UnreadRequest{UserID: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	if ms := timeouts(t, s); len(ms) != 2 || ms[0]-ms[1] < 10 {
+		t.Errorf("timeoutMs %d", ms)
+	}
+}
+
+// timeouts are the timeoutMs of all that was asked; 0: none.
+func timeouts(t *testing.T, s *script) (ms []int) {
+	t.Helper()
 	for _, asked := range s.asked() {
 		var body struct{ TimeoutMs int }
 		if err := json.Unmarshal([]byte(strings.TrimPrefix(asked, "unread ")), &body); err != nil {
@@ -143,9 +168,7 @@ func TestClient_DeadlineIsTheTimeout(t *testing.T) {
 		}
 		ms = append(ms, body.TimeoutMs)
 	}
-	if len(ms) != 4 || ms[0] < 1 || ms[0] > 3950 || !slices.Equal(ms[1:], []int{0, 250, 4900}) {
-		t.Errorf("timeoutMs %d", ms)
-	}
+	return ms
 }
 
 func TestClient_Errors(t *testing.T) {
@@ -181,6 +204,12 @@ func TestClient_AsksAgain(t *testing.T) {
 		{"not what will not pass", 0, []answer{refuse(400, "wrong", "")}, 1, client.ErrBadRequest},
 		{"not a fault", 0, []answer{refuse(500, "fault", "")}, 1, client.ErrInternal},
 		{"not what is no reply", 0, []answer{say("no JSON")}, 1, errors.New("read a reply of 7 bytes to unread: invalid character 'o' in literal null (expecting 'u')")},
+		{
+			"not a refusal whose code is no number", 0,
+			[]answer{func(r micro.Request) error { return r.Error("many", "wrong", nil) }},
+			1,
+			errors.New(`a reply with the error code "many": expected a number: wrong`),
+		},
 		{
 			"not what a stream says that has taken the request in", 0,
 			[]answer{say(`{"stream":"AUDIT","seq":1}`)},
