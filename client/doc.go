@@ -9,7 +9,7 @@
 // timeoutMs. What may be gone a moment later (429, 503, 504, nobody there) is
 // asked again, see [Config].
 //
-//   - [Client.List], [Client.Profile] and [Client.Unread] ask once.
+//   - [Client.List], [Client.Profile] and [Client.Unread] make one request each.
 //   - [Client.Pages] and [Client.Conversations] follow the pages of a list.
 //   - [Client.Sync] keeps a [LocalList] equal to the list in convoview.
 //   - [Client.Subscribe] hears of changes.
