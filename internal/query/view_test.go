@@ -1,0 +1,83 @@
+package query
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/convoview/convoview/internal/events"
+)
+
+// TestView_WhatFallsOutOfAList has a conversation fall out of a list that is kept where the one
+// before lay, in which its item was: who asks for it by its ID is shown the same as ever.
+func TestView_WhatFallsOutOfAList(t *testing.T) {
+	m := some()
+	m.fold(ago(time.Hour), plan(3))
+	newWorker := func() *Worker {
+		w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.Follow(always{})
+		return w
+	}
+	ask := func(w *Worker, text string) string {
+		t.Helper()
+		q := listQuery(t, "demo", text)
+		q.now, q.begin = events.MicrosOf(now), time.Now()
+		reply, err := w.answered(t.Context(), w.list, q, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(reply)
+	}
+	const whole, out = `{"userID":"ann"}`, `{"userID":"ann","conversationIDList":["C2Cben"]}`
+	w := newWorker()
+	ask(w, whole)
+	said := c2c("cid", "ann", 10, "me, too")
+	m.fold(ago(time.Minute), said)
+	w.Apply(modelOf(ago(time.Minute), said), nil)
+	for range settledAfter + 1 {
+		ask(w, whole)
+	}
+	if got, want := ask(w, out), ask(newWorker(), out); got != want {
+		t.Errorf("want %s\ngot  %s", want, got)
+	}
+}
+
+// TestView_WhatChangesWhileAListIsMade has something change after the items were made that
+// show it, and before the list is kept: it is not sent again.
+func TestView_WhatChangesWhileAListIsMade(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		body events.Body
+	}{
+		{"a peer", &events.UserProfileChanged{UserID: "ben", Nick: "Benny"}},
+		{"a group", &events.GroupProfileChanged{GroupID: "g1", Name: "Another"}},
+	} {
+		w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		w.Follow(always{})
+		newQuery := func() *query {
+			return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+		}
+		if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil { // all is in memory
+			t.Fatal(err)
+		}
+		q := newQuery()
+		v := w.cache().view(q)
+		list := v.selected()
+		var reply bytes.Buffer
+		changes := changes{list: list}
+		if fits, err := replyWith(&reply, q, list, true, &changes, 1<<20); err != nil || !fits {
+			t.Fatal(fits, err)
+		}
+		v.inbox.page = nil
+		w.Apply(modelOf(ago(0), c.body), nil)
+		v.keep(reply.Bytes(), list)
+		if p := v.inbox.page; p != nil && v.sends(p, 1<<20) {
+			t.Errorf("%s: the list is sent again as it was", c.name)
+		}
+		v.close()
+		w.cache().done(q)
+	}
+}
