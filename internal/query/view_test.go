@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
+	"github.com/convoview/convoview/internal/projection"
 )
 
 // TestView_WhatFallsOutOfAList has a conversation fall out of a list that is kept where the one
@@ -80,4 +81,34 @@ func TestView_WhatChangesWhileAListIsMade(t *testing.T) {
 		v.close()
 		w.cache().done(q)
 	}
+}
+
+// TestView_FreezesNoListThatIsAnother has a group change after its row was judged: the query
+// goes on with the list as it is in memory, and nothing is held for the one that it gave up.
+func TestView_FreezesNoListThatIsAnother(t *testing.T) {
+	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	newQuery := func() *query {
+		return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+	}
+	if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil { // all is in memory
+		t.Fatal(err)
+	}
+	c, q := w.cache(), newQuery()
+	holders := func() int {
+		g, _ := c.groups.find(projection.GroupKey{App: "demo", GroupID: "g1"})
+		return g.holders
+	}
+	v := c.view(q)
+	before := holders()
+	w.Apply(modelOf(ago(0), &events.GroupProfileChanged{GroupID: "g1", Name: "Another"}), nil)
+	v.freeze(v.selected())
+	if q.inbox != v.entry {
+		t.Error("the query goes on with a list that is another by now")
+	}
+	if after := holders(); after != before {
+		t.Errorf("the group is held %d times, expected %d", after, before)
+	}
+	v.close()
+	c.done(q)
 }
