@@ -162,3 +162,59 @@ func TestStore_FindsOfMany(t *testing.T) {
 		t.Errorf("%d members and %d peers, want %d each", members, peers, n)
 	}
 }
+
+// TestStore_ComparesWhatIsShown has messages that one of two generations lacks, and in one of
+// them an app may have a plan that it has not in the other.
+func TestStore_ComparesWhatIsShown(t *testing.T) {
+	ours, theirs, now := open(t), open(t), time.Now()
+	want := map[string]bool{"sequences of recalled": true}
+	var our, their []events.Event
+	for _, app := range []struct {
+		name       string
+		ours       int // days for which messages are kept; 0: there is no plan
+		theirs     int
+		sent       int // days ago
+		shown, our bool
+	}{
+		{"usual", 0, 0, 5, true, true},
+		{"expired", 0, 0, 9, false, true},
+		{"long", 30, 30, 20, true, true},
+		{"short", 2, 2, 5, false, false},
+		{"longer", 30, 0, 20, true, false},
+		{"theirs-longer", 0, 30, 20, true, true},
+		{"shorter", 2, 0, 5, true, true},
+		{"theirs-shorter", 0, 2, 5, true, false},
+	} {
+		plan := func(to *[]events.Event, days int) {
+			if days > 0 {
+				*to = append(*to, events.Event{ID: "plan", App: app.name, Time: events.MicrosOf(now), Body: &events.AppPlanChanged{MaxConversations: 10, Retention: uint64(days) * 86_400}})
+			}
+		}
+		plan(&our, app.ours)
+		plan(&their, app.theirs)
+		to := &their
+		if app.our {
+			to = &our
+		}
+		*to = append(*to, sent(app.name, now.AddDate(0, 0, -app.sent), events.Group("g"), "ann", 1, "e"))
+		if app.shown {
+			want["messages of "+app.name], want["sequences of "+app.name] = true, true
+		}
+	}
+	our = append(our, events.Event{ID: "recall", App: "recalled", Time: events.MicrosOf(now), Body: &events.MessageRecalled{Conversation: events.Group("g"), Sequence: 1}})
+	for store, list := range map[*readmodel.Store][]events.Event{ours: our, theirs: their} {
+		if err := store.Write(t.Context(), fold(list)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]bool{}
+	err := ours.Compare(t.Context(), theirs, now, func(d readmodel.Difference) error {
+		if d.Table == "messages" || d.Table == "sequences" {
+			got[d.Table+" of "+d.Columns[0]] = true
+		}
+		return nil
+	}, func(readmodel.Compared) {})
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("differences (-want +got), %v:\n%s", err, diff)
+	}
+}
