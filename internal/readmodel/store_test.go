@@ -222,6 +222,7 @@ func TestStore_RecentAreThoseWhoSentLast(t *testing.T) {
 		{"old", 300 * time.Hour},
 		{"cat", 3 * time.Hour},
 		{"", time.Minute},
+		{"\xff", time.Minute}, // as a sweep leaves it
 	} {
 		id := strconv.Itoa(i)
 		m.Fold(events.Event{ID: id, App: "demo", Time: events.MicrosOf(now.Add(-sent.ago)), Body: &events.MessageSent{
