@@ -304,6 +304,11 @@ func TestRedrive_FailsAgain(t *testing.T) {
 	if diff := cmp.Diff(want, said(h.redrive())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	for i, m := range h.read(stateTopic, 1)[1:] {
+		if diff := cmp.Diff([]string{"convoview-redriven=chat.dead/0/0"}, headersOf(m)); diff != "" {
+			t.Errorf("record %d that was sent (-want +got):\n%s", i+1, diff)
+		}
+	}
 	// What has become of that one is the first once more, too.
 	h.fail()
 	want = append(want,
