@@ -58,3 +58,28 @@ func TestConsumer_CommitInDoubt(t *testing.T) {
 		t.Errorf("commits of %d members vanished, want 2", len(vanished))
 	}
 }
+
+// TestBalancer_InDoubt says something new with each doubt, not with the first alone, and
+// nothing new without.
+func TestBalancer_InDoubt(t *testing.T) {
+	b := &balancer{process: "p"}
+	join := func() string {
+		t.Helper()
+		data, err := b.UserData()
+		if err != nil || processOf(data) != "p" {
+			t.Errorf("%q is of process %q, %v", data, processOf(data), err)
+		}
+		return string(data)
+	}
+	for before, n := join(), 1; n <= 3; n++ {
+		if now := join(); now != before {
+			t.Errorf("%q after %q, and no doubt", now, before)
+		}
+		b.inDoubt(true)
+		now := join()
+		if now == before {
+			t.Errorf("%q again with doubt %d", now, n)
+		}
+		before = now
+	}
+}
