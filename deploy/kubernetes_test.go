@@ -117,7 +117,8 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"a topic that is missing", "production", edit{production + "topics.yaml", "name: chat.dead", "name: chat.deaf"}, "no topic chat.dead"},
 		{"as few replicas as are needed to write", "production", edit{production + "topics.yaml", "replicas: 3\n  config:\n    cleanup.policy: compact", "replicas: 2\n  config:\n    cleanup.policy: compact"}, "chat.state has 2 replicas"},
 		{"a user who may not write dead letters", "production", edit{production + "kafka.yaml", "operations: [Write,", "operations: ["}, "needs Write of the topic chat.dead"},
-		{"a user who may not rebuild", "production", edit{production + "kafka.yaml", "name: convoview-projector, patternType: prefix", "name: convoview-projector, patternType: literal"}, "group convoview-projector-g2"},
+		{"a user who may not read dead letters", "production", edit{production + "kafka.yaml", "name: operator…name: chat.dead", "name: chat.deaf"}, "KafkaUser operator: it needs Read of the topic chat.dead"},
+		{"a user who may not rebuild", "production", edit{production + "kafka.yaml", "name: convoview-projector-, patternType: prefix", "name: convoview-projector-, patternType: literal"}, "KafkaUser operator: it needs Read of the group convoview-projector-g2"},
 		{"a monitor of another port", "production", edit{production + "monitoring.yaml", "port: admin", "port: metrics"}, "ServiceMonitor convoview"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -176,7 +177,7 @@ func (c *cluster) check(overlay string) (f faults) {
 	}
 	f = append(f, checkTopics(projector, topics)...)
 	if len(c.users) > 0 {
-		f = append(f, checkUser(projector, c.users["projector"])...)
+		f = append(f, checkKafkaUsers(projector, c.users)...)
 	}
 	for _, scaler := range c.targets {
 		f = append(f, c.checkScaler(scaler, projector, topics)...)
@@ -493,29 +494,33 @@ func (c *cluster) partitions() int {
 	return 0
 }
 
-// checkUser holds what a Kafka user may do against what a projector does.
-func checkUser(projector command, acls []acl) (f faults) {
+// checkKafkaUsers holds what Kafka users may do against what a projector and operators do.
+func checkKafkaUsers(projector command, users map[string][]acl) (f faults) {
 	settings, err := projector.settings()
 	if err != nil {
 		return faults{err.Error()}
 	}
-	need := func(kind, name, operation string) {
-		if !slices.ContainsFunc(acls, func(a acl) bool {
-			named := a.Resource.Name == name || a.Resource.PatternType == "prefix" && strings.HasPrefix(name, a.Resource.Name)
-			return a.Resource.Type == kind && named && slices.Contains(a.Operations, operation)
-		}) {
-			f.add("KafkaUser projector: it needs %s of the %s %s", operation, kind, name)
+	need := func(user, kind, name string, operations ...string) {
+		for _, operation := range operations {
+			if !slices.ContainsFunc(users[user], func(a acl) bool {
+				named := a.Resource.Name == name || a.Resource.PatternType == "prefix" && strings.HasPrefix(name, a.Resource.Name)
+				return a.Resource.Type == kind && named && slices.Contains(a.Operations, operation)
+			}) {
+				f.add("KafkaUser %s: it needs %s of the %s %s", user, operation, kind, name)
+			}
 		}
 	}
 	for topic := range strings.SplitSeq(settings["CONVOVIEW_KAFKA_TOPICS"], ",") {
-		need("topic", topic, "Read")
-		need("topic", topic, "Describe")
-		need("topic", topic, "DescribeConfigs")
+		need("projector", "topic", topic, "Read", "Describe", "DescribeConfigs")
+		need("operator", "topic", topic, "Read", "Write", "Describe", "DescribeConfigs") // to send dead letters again, too
 	}
-	need("topic", settings["CONVOVIEW_KAFKA_DEAD_TOPIC"], "Write")
-	need("topic", settings["CONVOVIEW_KAFKA_DEAD_TOPIC"], "DescribeConfigs")
-	need("group", settings["CONVOVIEW_KAFKA_GROUP"], "Read")
-	need("group", settings["CONVOVIEW_KAFKA_GROUP"]+"-g2", "Read") // a rebuild's
+	dead, group := settings["CONVOVIEW_KAFKA_DEAD_TOPIC"], settings["CONVOVIEW_KAFKA_GROUP"]
+	need("projector", "topic", dead, "Write", "DescribeConfigs")
+	need("operator", "topic", dead, "Read", "Describe")
+	need("projector", "group", group, "Read")
+	need("operator", "group", group, "Describe")                 // how far projectors are
+	need("operator", "group", group+"-g2", "Read")               // a rebuild's
+	need("operator", "group", group+"-verify", "Read", "Delete") // a comparison's
 	return f
 }
 
