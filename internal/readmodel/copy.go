@@ -52,12 +52,18 @@ func (s *Store) copying(ctx context.Context, table string) (context.Context, err
 	if err != nil {
 		return nil, err
 	}
-	// The engine would gather many more rows: it does not see what a set takes.
-	block := min(copyRows, max(1, rows*blockBytes/max(1, bytes)))
+	block := copyBlock(rows, bytes)
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"max_threads": 1, "max_insert_threads": 1, "parallel_distributed_insert_select": 0,
 		"max_block_size": block, "min_insert_block_size_rows": block, "min_insert_block_size_bytes": 0,
 	})), nil
+}
+
+// copyBlock is how many rows of a table of so many rows and bytes a copy has in memory at one
+// time. The engine would gather many more: it does not see what a set takes.
+func copyBlock(rows, bytes uint64) uint64 {
+	row := max(1, bytes/max(1, rows)) // of a table without parts yet, too
+	return min(copyRows, max(1, blockBytes/row))
 }
 
 // CopyOf makes a copy of another generation, which does nothing before Step.

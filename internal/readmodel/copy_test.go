@@ -275,3 +275,19 @@ func TestCopy_HasFewSetsInMemory(t *testing.T) {
 		t.Errorf("%d days of at least %d senders were copied, %v", rows, least, err)
 	}
 }
+
+// TestCopy_BlocksAreOfAFewMegabytes holds how many rows a copy has in memory, however many the
+// table has.
+func TestCopy_BlocksAreOfAFewMegabytes(t *testing.T) {
+	for _, c := range []struct{ rows, bytes, want uint64 }{
+		{0, 0, 200_000}, // what is written by then is copied as usual
+		{1000, 100_000, 200_000},
+		{1000, 1000 << 20, 32},
+		{10, 640 << 20, 1},
+		{1e12, 1e12 << 10, 32 << 10},
+	} {
+		if got := readmodel.CopyBlock(c.rows, c.bytes); got != c.want {
+			t.Errorf("of %d rows and %d bytes: %d rows, want %d", c.rows, c.bytes, got, c.want)
+		}
+	}
+}

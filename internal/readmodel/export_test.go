@@ -166,3 +166,5 @@ func (c *Copy) InRangesOf(rows uint64) *Copy {
 	c.rows = rows
 	return c
 }
+
+var CopyBlock = copyBlock
