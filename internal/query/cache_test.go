@@ -202,18 +202,8 @@ func TestWorker_KeepsWhatIsLentUntilItIsSent(t *testing.T) {
 func TestCache_AnswersNobodyElse(t *testing.T) {
 	m := some()
 	newWorker := func() (ask func(text string) string) {
-		w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		w.Follow(always{})
-		return func(text string) string {
-			t.Helper()
-			q := listQuery(t, "demo", text)
-			q.now, q.begin = events.MicrosOf(now), time.Now()
-			reply, err := w.answered(t.Context(), w.list, q, 1<<20)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(reply)
-		}
+		_, ask = lister(t, m)
+		return ask
 	}
 	requests := []string{
 		`{"userID":"ann"}`,

@@ -387,6 +387,22 @@ func (f *fixture) askApp(app, endpoint, request string) (code, body string) {
 	return code, body2.Message
 }
 
+// lister gives a worker that hears of everything, and what asks it for lists here and now.
+func lister(t *testing.T, m *memory) (w *Worker, ask func(text string) string) {
+	w = New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	return w, func(text string) string {
+		t.Helper()
+		q := listQuery(t, "demo", text)
+		q.now, q.begin = events.MicrosOf(now), time.Now()
+		reply, err := w.answered(t.Context(), w.list, q, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(reply)
+	}
+}
+
 // answered answers a query without a connection.
 func (w *Worker) answered(ctx context.Context, answer answer, q *query, maxBytes int) ([]byte, error) {
 	q.timeout, q.cache = time.Hour, w.cache()

@@ -17,33 +17,33 @@ import (
 func TestView_WhatFallsOutOfAList(t *testing.T) {
 	m := some()
 	m.fold(ago(time.Hour), plan(3))
-	newWorker := func() *Worker {
-		w := New(DefaultConfig(), nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		w.Follow(always{})
-		return w
-	}
-	ask := func(w *Worker, text string) string {
-		t.Helper()
-		q := listQuery(t, "demo", text)
-		q.now, q.begin = events.MicrosOf(now), time.Now()
-		reply, err := w.answered(t.Context(), w.list, q, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(reply)
-	}
 	const whole, out = `{"userID":"ann"}`, `{"userID":"ann","conversationIDList":["C2Cben"]}`
-	w := newWorker()
-	ask(w, whole)
+	w, ask := lister(t, m)
+	ask(whole)
 	said := c2c("cid", "ann", 10, "me, too")
 	m.fold(ago(time.Minute), said)
 	w.Apply(modelOf(ago(time.Minute), said), nil)
 	for range settledAfter + 1 {
-		ask(w, whole)
+		ask(whole)
 	}
-	if got, want := ask(w, out), ask(newWorker(), out); got != want {
+	_, askAnother := lister(t, m)
+	if got, want := ask(out), askAnother(out); got != want {
 		t.Errorf("want %s\ngot  %s", want, got)
 	}
+}
+
+// remembering gives a worker that has ann's list in memory, and another query for it.
+func remembering(t *testing.T) (*Worker, *query) {
+	t.Helper()
+	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	w.Follow(always{})
+	newQuery := func() *query {
+		return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
+	}
+	if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	return w, newQuery()
 }
 
 // TestView_WhatChangesWhileAListIsMade has something change after the items were made that
@@ -56,15 +56,7 @@ func TestView_WhatChangesWhileAListIsMade(t *testing.T) {
 		{"a peer", &events.UserProfileChanged{UserID: "ben", Nick: "Benny"}},
 		{"a group", &events.GroupProfileChanged{GroupID: "g1", Name: "Another"}},
 	} {
-		w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		w.Follow(always{})
-		newQuery := func() *query {
-			return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
-		}
-		if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil { // all is in memory
-			t.Fatal(err)
-		}
-		q := newQuery()
+		w, q := remembering(t)
 		v := w.cache().view(q)
 		list := v.selected()
 		var reply bytes.Buffer
@@ -86,15 +78,8 @@ func TestView_WhatChangesWhileAListIsMade(t *testing.T) {
 // TestView_FreezesNoListThatIsAnother has a group change after its row was judged: the query
 // goes on with the list as it is in memory, and nothing is held for the one that it gave up.
 func TestView_FreezesNoListThatIsAnother(t *testing.T) {
-	w := New(DefaultConfig(), nil, Only(some()), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	w.Follow(always{})
-	newQuery := func() *query {
-		return &query{app: "demo", userID: "ann", now: events.MicrosOf(now), begin: time.Now()}
-	}
-	if _, err := w.answered(t.Context(), w.list, newQuery(), 1<<20); err != nil { // all is in memory
-		t.Fatal(err)
-	}
-	c, q := w.cache(), newQuery()
+	w, q := remembering(t)
+	c := w.cache()
 	holders := func() int {
 		g, _ := c.groups.find(projection.GroupKey{App: "demo", GroupID: "g1"})
 		return g.holders
