@@ -118,7 +118,7 @@ func TestOverlays_Refuse(t *testing.T) {
 		{"as few replicas as are needed to write", "production", edit{production + "topics.yaml", "replicas: 3\n  config:\n    cleanup.policy: compact", "replicas: 2\n  config:\n    cleanup.policy: compact"}, "chat.state has 2 replicas"},
 		{"a user who may not write dead letters", "production", edit{production + "kafka.yaml", "operations: [Write,", "operations: ["}, "needs Write of the topic chat.dead"},
 		{"a user who may not read dead letters", "production", edit{production + "kafka.yaml", "name: operator…name: chat.dead", "name: chat.deaf"}, "KafkaUser operator: it needs Read of the topic chat.dead"},
-		{"a user who may not rebuild", "production", edit{production + "kafka.yaml", "name: convoview-projector-, patternType: prefix", "name: convoview-projector-, patternType: literal"}, "KafkaUser operator: it needs Read of the group convoview-projector-g2"},
+		{"a user who may not rebuild", "production", edit{production + "kafka.yaml", "name: convoview-projector-g, patternType: prefix", "name: convoview-projector-g, patternType: literal"}, "KafkaUser operator: it needs Read of the group convoview-projector-g2"},
 		{"a monitor of another port", "production", edit{production + "monitoring.yaml", "port: admin", "port: metrics"}, "ServiceMonitor convoview"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -518,9 +518,9 @@ func checkKafkaUsers(projector command, users map[string][]acl) (f faults) {
 	need("projector", "topic", dead, "Write", "DescribeConfigs")
 	need("operator", "topic", dead, "Read", "Describe")
 	need("projector", "group", group, "Read")
-	need("operator", "group", group, "Describe")                 // how far projectors are
-	need("operator", "group", group+"-g2", "Read")               // a rebuild's
-	need("operator", "group", group+"-verify", "Read", "Delete") // a comparison's
+	need("operator", "group", group, "Describe")                   // how far projectors are
+	need("operator", "group", group+"-g2", "Read")                 // a rebuild's
+	need("operator", "group", group+"-verify-1", "Read", "Delete") // a comparison's
 	return f
 }
 
