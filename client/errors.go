@@ -6,9 +6,9 @@ import (
 )
 
 // The errors by their codes, for errors.Is. A request that nobody answers is
-// ErrUnavailable or ErrTimeout as well, without being an *Error; so is one that has what is
-// no UTF-8 ErrBadRequest, and it is not sent. When the context of a call is done first,
-// the error is the context's.
+// ErrUnavailable or ErrTimeout as well, without being an *Error. One with a text that is no
+// UTF-8 is not sent: it is ErrBadRequest, without being an *Error either. When the context
+// of a call is done first, the error is the context's.
 var (
 	// ErrBadRequest is 400: the request is malformed or over a limit.
 	ErrBadRequest = errors.New("bad request")
