@@ -43,7 +43,11 @@ func (c *rebuildConfig) validate() error {
 	if c.admin.AskReady { // as projector run
 		return c.admin.Validate()
 	}
-	return errors.Join(notStuck(c.admin, c.rebuild.Ingest, c.store), c.readIDs(), c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
+	var err error
+	if c.maxIDs < 1 {
+		err = fmt.Errorf("max without ids %d: expected at least 1", c.maxIDs)
+	}
+	return errors.Join(err, notStuck(c.admin, c.rebuild.Ingest, c.store), c.readIDs(), c.rebuild.Validate(), c.limits.Validate(), c.store.Validate(), c.admin.Validate(), c.log.Validate())
 }
 
 // readIDs reads the file of --without.

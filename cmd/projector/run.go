@@ -155,8 +155,8 @@ func (c *config) validate() error {
 		return c.admin.Validate()
 	}
 	errs := []error{c.ingest.Validate(), c.limits.Validate(), c.store.Validate(), c.sweep.Validate(), c.nats.Validate(), c.admin.Validate(), c.traces.Validate(), c.log.Validate()}
-	if c.observeInterval <= 0 {
-		errs = append(errs, fmt.Errorf("observe interval %v: expected more than 0", c.observeInterval))
+	if c.observeInterval < time.Millisecond {
+		errs = append(errs, fmt.Errorf("observe interval %v: expected at least 1ms", c.observeInterval))
 	}
 	if c.ingest.StopTimeout >= stopBudget {
 		errs = append(errs, fmt.Errorf("stop timeout %v: expected less than %v, the time of a whole stop", c.ingest.StopTimeout, stopBudget))
@@ -173,7 +173,7 @@ func (c *config) validate() error {
 // of them may come twice between two beats, as the inserts of a batch do.
 func notStuck(admin lifecycle.AdminConfig, in ingest.Config, store readmodel.Config) error {
 	longest := max(store.ReadTimeout, in.RequestTimeout, in.MaxRetryInterval)
-	if admin.StuckAfter <= 2*longest {
+	if admin.StuckAfter-longest <= longest { // twice the longest may be more than there is
 		return fmt.Errorf("stuck after %v: expected more than twice %v, the longest wait for Kafka or ClickHouse", admin.StuckAfter, longest)
 	}
 	return nil

@@ -32,6 +32,10 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "--check --affinity-tokens 0,3,6,9", out: "valid"},
 		{args: "--check --affinity-tokens=", errs: []string{"affinity tokens: expected at least one"}},
 		{args: "--check", env: map[string]string{"CONVOVIEW_AFFINITY_TOKENS": "1, 4,1"}, errs: []string{"affinity token 1: expected once"}},
+		{args: "--check --feed-silence 1ns --cache-max-age 999ms --generation-interval 1us", errs: []string{
+			"feed silence 1ns: expected at least 1s", "cache max age 999ms: expected at least 1s", "generation interval 1µs: expected at least 1ms",
+		}},
+		{args: "--check --feed-silence 1s --cache-max-age 1s --generation-interval 1ms", out: "valid"},
 		{args: "--check --nats-url=", errs: []string{"nats url"}},
 		{args: "--nope", errs: []string{"nope"}},
 		{args: "extra", errs: []string{`"extra"`}},

@@ -23,8 +23,8 @@ func DefaultConfig() Config {
 // Validate gives all that is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
-	if c.Silence <= 0 {
-		errs = append(errs, fmt.Errorf("feed silence %v: expected more than 0", c.Silence))
+	if c.Silence < time.Second { // owners speak as often, unless they are told otherwise
+		errs = append(errs, fmt.Errorf("feed silence %v: expected at least 1s", c.Silence))
 	}
 	if c.PendingBytes < 1 {
 		errs = append(errs, fmt.Errorf("feed pending bytes %d: expected at least 1", c.PendingBytes))

@@ -131,11 +131,11 @@ func (c Config) Validate() error {
 	if c.LoadLinger < 0 {
 		errs = append(errs, fmt.Errorf("load linger %s: expected at least 0", c.LoadLinger))
 	}
-	if c.CacheMaxAge <= 0 {
-		errs = append(errs, fmt.Errorf("cache max age %s: expected more than 0", c.CacheMaxAge))
+	if c.CacheMaxAge < time.Second { // what is loaded would be too old when it is there
+		errs = append(errs, fmt.Errorf("cache max age %s: expected at least 1s", c.CacheMaxAge))
 	}
-	if c.GenerationInterval <= 0 {
-		errs = append(errs, fmt.Errorf("generation interval %s: expected more than 0", c.GenerationInterval))
+	if c.GenerationInterval < time.Millisecond {
+		errs = append(errs, fmt.Errorf("generation interval %s: expected at least 1ms", c.GenerationInterval))
 	}
 	errs = append(errs, validTokens(c.AffinityTokens))
 	if c.DrainTimeout <= 0 {

@@ -24,8 +24,8 @@ warm up users -1: expected at least 0
 cache bytes 0: expected at least 1048576
 load patience -1ns: expected at least 0
 load linger -1ns: expected at least 0
-cache max age 0s: expected more than 0
-generation interval 0s: expected more than 0
+cache max age 0s: expected at least 1s
+generation interval 0s: expected at least 1ms
 affinity tokens: expected at least one, or * for all
 drain timeout 0s: expected more than 0`
 	err := Config{Version: "1.0", MaxQueued: -1, MaxQueuedBytes: -1, WarmUpUsers: -1, LoadPatience: -1, LoadLinger: -1}.Validate()
