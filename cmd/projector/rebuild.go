@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/beat"
 	"github.com/convoview/convoview/internal/events"
@@ -93,30 +96,25 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 		return err
 	}
 	defer func() { _ = server.Close() }()
-	r, err := rebuild.Begin(ctx, config.rebuild, server, log)
-	if lacking := (*rebuild.IncompleteError)(nil); errors.As(err, &lacking) {
-		return fmt.Errorf("%w (--base begins with what the live generation has; --incomplete rebuilds without)", err)
-	}
-	if err != nil {
-		return err
-	}
-
 	admin := lifecycle.NewAdmin(config.admin, registry, log)
 	admin.AddCheck("clickhouse", server.Check)
-	writes := beat.New(config.admin.StuckAfter)
-	r.BeatWith(writes)
-	admin.AddLiveness("writer", writes.Check)
+	component := admin.Component()
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	served := make(chan error, 1)
 	go func() {
-		err := admin.Component().Run(running)
+		err := component.Run(running)
 		stop(err) // nobody could see how far it is
 		served <- err
 	}()
 
-	begin := time.Now()
-	err = r.Run(running, events.NewDecoder(config.limits).Sharing(), registry, tellRebuild(screen, log))
+	begin, generation := time.Now(), 0
+	select {
+	case <-component.Started:
+		generation, err = config.fill(running, server, admin, registry, log, tellRebuild(screen, log))
+	case <-running.Done():
+		err = context.Cause(running)
+	}
 	screen.Clear()
 	stop(nil)
 	switch failed := <-served; {
@@ -125,12 +123,28 @@ func rebuildModel(ctx context.Context, args []string, getenv func(string) string
 	default:
 		err = errors.Join(err, failed)
 	}
-	if taken := (*rebuild.TakenError)(nil); errors.As(err, &taken) {
-		return err // as from Begin
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "generation %d has everything; it took %v\n", generation, time.Since(begin).Round(time.Millisecond))
+	return err
+}
+
+// fill begins a generation, or goes on with one, and gives its number when it has everything.
+func (c *rebuildConfig) fill(ctx context.Context, server *readmodel.Server, admin *lifecycle.Admin, registry prometheus.Registerer, log *slog.Logger, tell func(rebuild.Progress)) (int, error) {
+	r, err := rebuild.Begin(ctx, c.rebuild, server, log)
+	if lacking := (*rebuild.IncompleteError)(nil); errors.As(err, &lacking) {
+		return 0, fmt.Errorf("%w (--base begins with what the live generation has; --incomplete rebuilds without)", err)
 	}
 	if err != nil {
-		return fmt.Errorf("rebuild generation %d: %w", r.Generation(), err)
+		return 0, err
 	}
-	_, err = fmt.Fprintf(stdout, "generation %d has everything; it took %v\n", r.Generation(), time.Since(begin).Round(time.Millisecond))
-	return err
+	writes := beat.New(c.admin.StuckAfter)
+	r.BeatWith(writes)
+	admin.AddLiveness("writer", writes.Check)
+	err = r.Run(ctx, events.NewDecoder(c.limits).Sharing(), registry, tell)
+	if taken := (*rebuild.TakenError)(nil); err != nil && !errors.As(err, &taken) { // else as from Begin
+		err = fmt.Errorf("rebuild generation %d: %w", r.Generation(), err)
+	}
+	return r.Generation(), err
 }
