@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -92,7 +93,11 @@ func (c AdminConfig) Ready(ctx context.Context, output io.Writer) error {
 // Validate reports what is wrong with the configuration.
 func (c AdminConfig) Validate() error {
 	var errs []error
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+	_, port, err := net.SplitHostPort(c.Addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16) // 0: any that is free
+	}
+	if err != nil {
 		errs = append(errs, fmt.Errorf("admin address %q: expected host:port: %w", c.Addr, err))
 	}
 	if c.StuckAfter <= 0 {

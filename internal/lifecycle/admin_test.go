@@ -134,9 +134,10 @@ func TestConfigs_Validate(t *testing.T) {
 	}
 	err := errors.Join(
 		lifecycle.AdminConfig{Addr: "8080"}.Validate(),
+		lifecycle.AdminConfig{Addr: ":80800"}.Validate(),
 		lifecycle.LogConfig{Format: "xml", Level: "loud"}.Validate(),
 	)
-	for _, want := range []string{`"8080"`, "stuck after 0s", `"xml"`, `"loud"`} {
+	for _, want := range []string{`"8080"`, `":80800"`, "stuck after 0s", `"xml"`, `"loud"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,7 @@ func (c *NATSConfig) Validate() error {
 	ways := 0
 	for i, server := range strings.Split(c.URL, ",") {
 		u, err := parseServer(server)
-		if err != nil || u.Host == "" { // it may have a password in it, so it is not shown
+		if err != nil || u.Host == "" || !mayBePort(u.Port()) { // it may have a password in it, so it is not shown
 			return fmt.Errorf("nats url at place %d is none: expected nats://host:port", i+1)
 		}
 		if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) { // the client would take it for nats, without TLS
@@ -87,6 +88,12 @@ func (c *NATSConfig) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// mayBePort reports whether there is a port of the name; none is the usual one.
+func mayBePort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // servers are those that the URL names, without who we are.

@@ -543,6 +543,7 @@ func TestNATSConfig_Validate(t *testing.T) {
 		{func(c *lifecycle.NATSConfig) { c.URL = "" }, "nats url is missing: expected nats://host:port"},
 		{func(c *lifecycle.NATSConfig) { c.URL = "localhost,ann:hu%sh@other" }, "at place 2"},
 		{func(c *lifecycle.NATSConfig) { c.URL = "nats://ann:hush@" }, "at place 1"},
+		{func(c *lifecycle.NATSConfig) { c.URL = "nats://one:4222,nats://ann:hush@other:422200" }, "at place 2"},
 		{func(c *lifecycle.NATSConfig) { c.URL = "wss://one, wss://other" }, ""},
 		{func(c *lifecycle.NATSConfig) { c.URL = "tls://one,tsl://ann:hush@other" }, `nats url at place 2 begins with "tsl://": expected nats://, tls://, ws:// or wss://`},
 		{func(c *lifecycle.NATSConfig) { c.URL, c.Account.Password = "nats://ann:hush@other", "hush" }, "more than one says who we are"},

@@ -106,7 +106,8 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("clickhouse addresses are missing: expected host:port of hosts of the cluster"))
 	}
 	for _, address := range c.Addresses {
-		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		_, port, err := net.SplitHostPort(address)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
 			errs = append(errs, fmt.Errorf("clickhouse addresses %q: expected host:port", address))
 		}
 	}

@@ -118,6 +118,8 @@ func TestConfig_Validate(t *testing.T) {
 		`clickhouse addresses []: expected one host:port`:            func(c *readmodel.Config) { c.Addresses = nil },
 		`clickhouse addresses ["a:1" "b:1"]: expected one host:port`: func(c *readmodel.Config) { c.Addresses = []string{"a:1", "b:1"} },
 		`clickhouse addresses "clickhouse": expected host:port`:      func(c *readmodel.Config) { c.Addresses = []string{"clickhouse"} },
+		`clickhouse addresses "a:99999": expected host:port`:         func(c *readmodel.Config) { c.Addresses = []string{"a:99999"} },
+		`clickhouse addresses "a:0": expected host:port`:             func(c *readmodel.Config) { c.Addresses = []string{"a:0"} },
 		`clickhouse addresses are missing: expected host:port`:       func(c *readmodel.Config) { c.Cluster, c.Addresses = "c", nil },
 		`clickhouse cluster "{c}": expected`:                         func(c *readmodel.Config) { c.Cluster = "{c}" },
 		`clickhouse insert quorum "0": expected`:                     func(c *readmodel.Config) { c.InsertQuorum = "0" },
