@@ -173,3 +173,28 @@ func TestWrite_WaitsForTheViews(t *testing.T) {
 		})
 	}
 }
+
+// TestWrite_WaitsForTheViewsAgain has the tables go under a writer that has seen all of them,
+// and come back without their view.
+func TestWrite_WaitsForTheViewsAgain(t *testing.T) {
+	made := open(t)
+	m := fold([]events.Event{sent("demo", time.Unix(1e9, 0), events.Group("g"), "ann", 7, "e1")})
+	if err := made.Write(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	do := func(statement string) {
+		t.Helper()
+		if err := sandboxtest.ClickHouse(t).Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("DROP VIEW " + made.Database() + ".registers_mv")
+	do("DETACH TABLE " + made.Database() + ".registers_in")
+	if err := made.Write(t.Context(), m); err == nil {
+		t.Fatal("written into a table that is not there")
+	}
+	do("ATTACH TABLE " + made.Database() + ".registers_in")
+	if err := made.Write(t.Context(), m); !errors.Is(err, readmodel.ErrNotMigrated) {
+		t.Errorf("got %v, want %v", err, readmodel.ErrNotMigrated)
+	}
+}
