@@ -2,9 +2,10 @@
 //
 // JSON has the same shape: the JSON names below are the contract's names.
 // Numbers never change once released; `buf breaking` compares this file with
-// released.binpb. Enumerations are strings, so that a newer producer's value
-// survives an older consumer. `optional` marks the fields whose absence means
-// something else than their empty value; everywhere else "" and 0 are absent.
+// released.binpb. Enumerations are strings, the same as in JSON; a value that is
+// not among them is a dead letter that names it. `optional` marks the fields whose
+// absence means something else than their empty value; everywhere else "" and 0
+// are absent.
 //
 // Event stays the first message: its index in the Confluent wire format is [0].
 
