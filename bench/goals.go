@@ -154,3 +154,10 @@ var goals = []goal{
 		},
 	},
 }
+
+func goalNames() (names []string) {
+	for _, g := range goals {
+		names = append(names, g.name)
+	}
+	return names
+}

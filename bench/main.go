@@ -46,8 +46,8 @@ const minRounds = 5
 func (c *config) validate() error {
 	var errs []error
 	for _, name := range c.goals {
-		if !slices.ContainsFunc(goals, func(g goal) bool { return g.name == name }) {
-			errs = append(errs, fmt.Errorf("goals: there is no %q", name))
+		if all := goalNames(); !slices.Contains(all, name) {
+			errs = append(errs, fmt.Errorf("goal %q: expected one of %s", name, strings.Join(all, ", ")))
 		}
 	}
 	if c.rounds < minRounds {
@@ -75,12 +75,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	c := config{rounds: minRounds, round: 3 * time.Second, commands: "bin", events: 500_000, backlog: 1_000_000, steady: 10 * time.Minute}
-	var names, about strings.Builder
+	c := config{goals: goalNames(), rounds: minRounds, round: 3 * time.Second, commands: "bin", events: 500_000, backlog: 1_000_000, steady: 10 * time.Minute}
+	var about strings.Builder
 	for _, g := range goals {
-		c.goals = append(c.goals, g.name)
 		fmt.Fprintf(&about, "\n  %-12s %s", g.name, g.about)
-		names.WriteString(" " + g.name)
 	}
 	f := lifecycle.NewFlags("bench", summary+about.String(), getenv, stdout)
 	f.Var((*words)(&c.goals), "goals", "names", "What to measure, separated by blanks or commas.")
