@@ -69,9 +69,13 @@ func (c *deadConfig) validate() error {
 	if c.ingest.DeadTopic == "" {
 		errs = append(errs, errors.New("kafka dead topic is missing: expected the name of a topic (--kafka-dead-topic)"))
 	}
+	var known []string
+	for _, code := range events.Codes() {
+		known = append(known, string(code))
+	}
 	for _, code := range c.codes {
-		if !slices.Contains(events.Codes(), events.Code(code)) {
-			errs = append(errs, fmt.Errorf("code %q: expected one of %v", code, events.Codes()))
+		if !slices.Contains(known, code) {
+			errs = append(errs, fmt.Errorf("code %q: expected one of %s", code, strings.Join(known, ", ")))
 		}
 	}
 	if !c.since.IsZero() && !c.until.IsZero() && !c.since.Before(c.until.Time) {

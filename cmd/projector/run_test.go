@@ -84,7 +84,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "rollback --check", out: "the configuration is valid"},
 		{args: "dead list --check --code too_large,malformed --topic chat.state --since 36h --until 2126-11-23T03:00:00Z", out: "the configuration is valid"},
 		{args: "dead list --check --code toolarge --progress-interval 0s --kafka-dead-topic=", errs: []string{
-			`code "toolarge"`, "expected one of [malformed unknown_encoding ", " time_out_of_range]", "progress interval 0s", "kafka dead topic is missing",
+			`code "toolarge"`, "expected one of malformed, unknown_encoding, ", ", time_out_of_range\n", "progress interval 0s", "kafka dead topic is missing",
 		}},
 		{args: "dead list --check --since yesterday", errs: []string{`"yesterday"`, "how long ago it was, such as 36h"}},
 		{args: "dead list --check --since 1h --until 2h", errs: []string{"expected a time before", "(--until)"}},
