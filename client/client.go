@@ -26,9 +26,9 @@ type Config struct {
 	// now. Default: 4. 1: never again. With Affinity an attempt may take two requests,
 	// one with the token and one without.
 	Attempts int
-	// Wait is about how long to wait before the second attempt; before each later
-	// one it doubles, up to 2 s. A quarter to all of it is waited, by chance.
-	// Default: 100 ms.
+	// Wait is about how long to wait before the second attempt. Before each later one
+	// it is twice as long as before, but never more than 2 s, however long the first
+	// was. A quarter to all of it is waited, by chance. Default: 100 ms.
 	Wait time.Duration
 	// Buffer is how many notices a subscription keeps for its reader. Default: 1024.
 	Buffer int
