@@ -22,10 +22,11 @@ type analyst struct {
 	erased map[string]bool
 	wrote  []wrote // every message ever, in the order of time
 	sent   []sent  // those that are there to be seen, in the order of time
-	// members, nicks and names are what was said last, came when members did, the last time.
+	// members, nicks, names and dismissed are what was said last, came when members did, the last time.
 	members      map[[2]string]events.Event // by group and user
 	came         map[[2]string]time.Time
 	nicks, names map[string]string
+	dismissed    map[string]bool
 }
 
 // wrote is that somebody wrote something.
@@ -47,7 +48,7 @@ type sent struct {
 func newAnalyst(t *testing.T, app string, list []events.Event, now time.Time) *analyst {
 	a := &analyst{
 		t: t, chat: bruteforce.New(list, events.MicrosOf(now)), erased: map[string]bool{},
-		members: map[[2]string]events.Event{}, came: map[[2]string]time.Time{}, nicks: map[string]string{}, names: map[string]string{},
+		members: map[[2]string]events.Event{}, came: map[[2]string]time.Time{}, nicks: map[string]string{}, names: map[string]string{}, dismissed: map[string]bool{},
 	}
 	a.users = a.chat.Users(app)
 	type place struct {
@@ -73,7 +74,7 @@ func newAnalyst(t *testing.T, app string, list []events.Event, now time.Time) *a
 		case *events.UserProfileChanged:
 			a.nicks[b.UserID] = b.Nick
 		case *events.GroupProfileChanged:
-			a.names[b.GroupID] = b.Name
+			a.names[b.GroupID], a.dismissed[b.GroupID] = b.Name, b.Dismissed
 		}
 	}
 	for _, e := range list {

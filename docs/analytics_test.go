@@ -338,7 +338,7 @@ func TestAnalytics_WhoHasNotReadMentions(t *testing.T) {
 }
 
 // TestAnalytics_WhoComesAndGoes has members who went before June, and who were there and
-// become Admin in it; and a group in which nobody has written since.
+// become Admin in it; a group in which nobody has written since, and one that is no more.
 func TestAnalytics_WhoComesAndGoes(t *testing.T) {
 	admin := hiker("ann", events.StatusJoined, 0)
 	admin.Role = "Admin"
@@ -346,11 +346,32 @@ func TestAnalytics_WhoComesAndGoes(t *testing.T) {
 		&events.AppPlanChanged{MaxConversations: 100}, // kept for ever
 		hiker("ann", events.StatusJoined, 0), hiker("bob", events.StatusJoined, 0), hiker("eve", events.StatusJoined, 0), hike(1, "ann"), hiker("bob", events.StatusLeft, 0),
 		&events.GroupMemberChanged{GroupID: "silent", UserID: "ann", Status: events.StatusJoined},
+		&events.GroupMemberChanged{GroupID: "over", UserID: "ann", Status: events.StatusJoined}, &events.GroupProfileChanged{GroupID: "over", Dismissed: true},
 	)
 	june := said(day("2026-06-02"), hike(2, "ann"), admin, hiker("dan", events.StatusJoined, 2), hiker("eve", events.StatusKicked, 0))
 	for _, rows := range answersOf(t, "How many come to groups, and how many go?", append(may, june...)) {
 		if diff := cmp.Diff([][]string{{"hike", "2", "1", "1"}, {"silent", "1", "0", "0"}}, rows); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestAnalytics_WhoOnlyListens has somebody speak, somebody who does not, and a group that
+// is no more, to which nobody can have listened.
+func TestAnalytics_WhoOnlyListens(t *testing.T) {
+	const title = "Who only listens?"
+	list := said(day("2026-06-23"),
+		&events.AppPlanChanged{MaxConversations: 100}, // kept for ever
+		hiker("ann", events.StatusJoined, 0), hiker("bob", events.StatusJoined, 0), hiker("eve", events.StatusLeft, 0), hike(1, "ann"),
+		&events.GroupMemberChanged{GroupID: "over", UserID: "ann", Status: events.StatusJoined}, &events.GroupProfileChanged{GroupID: "over", Dismissed: true},
+	)
+	want := [][]string{{"hike", "2", "1"}}
+	if diff := cmp.Diff(want, printed(answers[title](newAnalyst(t, demo, list, chatEnd)))); diff != "" {
+		t.Errorf("the events say (-want +got):\n%s", diff)
+	}
+	for _, rows := range answersOf(t, title, list) {
+		if diff := cmp.Diff(want, rows); diff != "" {
+			t.Errorf("the page's query (-want +got):\n%s", diff)
 		}
 	}
 }

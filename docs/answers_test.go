@@ -279,7 +279,7 @@ var answers = map[string]func(a *analyst) table{
 		}
 		of := map[string]*[3]int{}
 		for at, e := range a.members {
-			if a.erased[at[1]] {
+			if a.erased[at[1]] || a.dismissed[at[0]] {
 				continue
 			}
 			if of[at[0]] == nil {
@@ -310,7 +310,7 @@ var answers = map[string]func(a *analyst) table{
 		}
 		members, silent := map[string]int{}, map[string]int{}
 		for at, e := range a.members {
-			if a.erased[at[1]] || e.Body.(*events.GroupMemberChanged).Status != events.StatusJoined {
+			if a.erased[at[1]] || a.dismissed[at[0]] || e.Body.(*events.GroupMemberChanged).Status != events.StatusJoined {
 				continue
 			}
 			members[at[0]]++
