@@ -74,9 +74,9 @@ func lineOf(f *files[string], setting, name string) (string, error) {
 		line := strings.TrimSuffix(strings.TrimSuffix(string(content[0]), "\n"), "\r")
 		switch {
 		case line == "":
-			return "", fmt.Errorf("%s is empty", name)
+			return "", fmt.Errorf("%s is empty, expected one line", name)
 		case strings.ContainsAny(line, "\r\n\x00"):
-			return "", fmt.Errorf("%s has more than one line", name)
+			return "", fmt.Errorf("%s has more than one line, expected one", name)
 		}
 		return line, nil
 	}, name)

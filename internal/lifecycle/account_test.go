@@ -80,8 +80,8 @@ func TestAccount_Validate(t *testing.T) {
 		{&lifecycle.Account{Password: "hush", PasswordFile: file("hush")}, "a password and a password file"},
 		{&lifecycle.Account{Username: "ann", UsernameFile: file("ann")}, "a username and a username file"},
 		{&lifecycle.Account{PasswordFile: filepath.Join(dir, "nowhere")}, "nowhere"},
-		{&lifecycle.Account{PasswordFile: file("\n")}, "is empty"},
-		{&lifecycle.Account{PasswordFile: file("hush\nhush")}, "more than one line"},
+		{&lifecycle.Account{PasswordFile: file("\n")}, "is empty, expected one line"},
+		{&lifecycle.Account{PasswordFile: file("hush\nhush")}, "more than one line, expected one"},
 		{&lifecycle.Account{UsernameFile: file("hush" + strings.Repeat("h", lifecycle.MaxFileBytes))}, "is larger than 1048576 bytes"},
 	} {
 		err := c.account.Validate()

@@ -555,7 +555,7 @@ func TestNATSConfig_Validate(t *testing.T) {
 		{func(c *lifecycle.NATSConfig) {
 			c.Account.Username, c.Account.PasswordFile = "ann", filepath.Join(dir, "nowhere")
 		}, "nowhere"},
-		{func(c *lifecycle.NATSConfig) { c.TLS.CAFile = nkey }, "not enabled"},
+		{func(c *lifecycle.NATSConfig) { c.TLS.CAFile = nkey }, "expected tls to be enabled, too"},
 	} {
 		config := lifecycle.DefaultNATSConfig()
 		c.set(&config)

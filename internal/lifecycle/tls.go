@@ -49,12 +49,15 @@ func (t *TLS) stale() error { return errors.Join(t.cas.stale(), t.own.stale()) }
 
 // Validate reports what is wrong with the settings and the files that they name.
 func (t *TLS) Validate() error {
-	switch {
-	case !t.Enabled && (t.CAFile != "" || t.CertFile != "" || t.KeyFile != "" || t.ServerName != ""):
-		return errors.New("tls: files or a server name are given, but it is not enabled")
-	case !t.Enabled:
+	if !t.Enabled {
+		for _, given := range [][2]string{{"ca file", t.CAFile}, {"cert file", t.CertFile}, {"key file", t.KeyFile}, {"server name", t.ServerName}} {
+			if given[1] != "" {
+				return fmt.Errorf("tls: %s %q: expected tls to be enabled, too", given[0], given[1])
+			}
+		}
 		return nil
-	case (t.CertFile == "") != (t.KeyFile == ""):
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
 		return fmt.Errorf("tls: certificate file %q and key file %q: expected both or neither", t.CertFile, t.KeyFile)
 	}
 	_, err := t.Config()
