@@ -120,6 +120,15 @@ func TestDecode_Refuses(t *testing.T) {
 
 		// the first of several
 		{"list", `{"userID":"","limit":0}`, `userID ""` + id},
+		{"list", `{"userID":"","after":[{}]}`, `userID ""` + id},
+		{"list", `{"userID":"a","timeoutMs":0,"conversationIDList":[` + strings.Repeat(`"C2Cb",`, 500) + `"C2Cb"]}`, `timeoutMs 0: `},
+
+		// one line, not too long, of whole characters
+		{"list", "{\"userID\":{\r\n\"b\":\"\u2028\"}}", `userID {  "b":" "}` + id},
+		{"list", `{"userID":"a","limit":` + strings.Repeat("9", 64) + `}`, `limit ` + strings.Repeat("9", 64) + `: expected an integer`},
+		{"list", `{"userID":"a","limit":` + strings.Repeat("9", 65) + `}`, `limit ` + strings.Repeat("9", 64) + `…: expected an integer`},
+		{"list", `{"userID":"` + long[:63] + strings.Repeat("é", 33) + `"}`, `userID "` + long[:63] + `…"` + id},
+		{"list", `{"userID":"` + long[:61] + strings.Repeat("😀", 17) + `"}`, `userID "` + long[:61] + `…"` + id},
 	} {
 		_, err := decode("demo", []byte(c.request), decoders[c.endpoint])
 		var refused *replyError
