@@ -40,9 +40,9 @@ func parseList(t testing.TB, body []byte) listBody {
 func (b listBody) IsSyncCompleted() bool { return b.Data.IsSyncCompleted }
 
 // pageOf adds items the first of which is items[from] until the page is full.
-func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, error) {
+func pageOf(q *query, c *changes, items []projection.Item, from, maxBytes int) ([]byte, error) {
 	var page bytes.Buffer
-	r := newListReply(&page, q, &changes{}, maxBytes)
+	r := newListReply(&page, q, c, maxBytes)
 	for i := from; i < len(items); i++ {
 		at := projection.Position{Time: 1, ConversationID: items[i].ConversationID}
 		fits, err := r.add(appendItem(nil, &items[i], nil), &at, i == len(items)-1)
@@ -58,6 +58,14 @@ func pageOf(q *query, items []projection.Item, from, maxBytes int) ([]byte, erro
 }
 
 func TestListReply_PagesEndBeforeTheMaximumPayload(t *testing.T) {
+	t.Run("of a list", func(t *testing.T) { endsPages(t, &changes{}) })
+	t.Run("of a sync", func(t *testing.T) {
+		endsPages(t, &changes{synced: true, removed: []string{"C2C<gone>", "GROUP\"gone\""}, token: strings.Repeat("t", 300)})
+	})
+}
+
+// endsPages holds that the pages of a list are as large as they may be, and together the list.
+func endsPages(t *testing.T, c *changes) {
 	q := listQuery(t, "demo", `{"userID":"ann"}`)
 	var items []projection.Item
 	for i := range 9 {
@@ -66,7 +74,7 @@ func TestListReply_PagesEndBeforeTheMaximumPayload(t *testing.T) {
 			DraftText:      strings.Repeat("x", i*i*7%50),
 		})
 	}
-	whole, err := pageOf(q, items, 0, 1<<20)
+	whole, err := pageOf(q, c, items, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,14 +84,14 @@ func TestListReply_PagesEndBeforeTheMaximumPayload(t *testing.T) {
 	}
 
 	// The whole list fits exactly, and one byte less makes two pages of it.
-	if page, err := pageOf(q, items, 0, len(whole)); err != nil || len(page) != len(whole) {
+	if page, err := pageOf(q, c, items, 0, len(whole)); err != nil || len(page) != len(whole) {
 		t.Errorf("the page that fits exactly: %d bytes, %v", len(page), err)
 	}
 	refused := 0
 	for maxBytes := len(whole) - 1; maxBytes > 600; maxBytes -= 5 {
 		var got []json.RawMessage
 		for len(got) < len(items) {
-			page, err := pageOf(q, items, len(got), maxBytes)
+			page, err := pageOf(q, c, items, len(got), maxBytes)
 			var reply *replyError
 			if errors.As(err, &reply) && reply.Code == 413 {
 				refused++
@@ -95,6 +103,12 @@ func TestListReply_PagesEndBeforeTheMaximumPayload(t *testing.T) {
 			b := parseList(t, page)
 			if len(page) > maxBytes {
 				t.Fatalf("a page of %d bytes where %d are allowed", len(page), maxBytes)
+			}
+			if same, err := pageOf(q, c, items, len(got), len(page)); err != nil || !bytes.Equal(same, page) {
+				t.Fatalf("a page of %d bytes is another one where no more are allowed: %d bytes, %v", len(page), len(same), err)
+			}
+			if less, _ := pageOf(q, c, items, len(got), len(page)-1); len(less) >= len(page) {
+				t.Fatalf("a page of %d bytes where %d are allowed", len(less), len(page)-1)
 			}
 			got = append(got, b.Data.ConversationList...)
 			if b.NextCursor == "" {
@@ -120,14 +134,14 @@ func TestListReply_PagesEndBeforeTheMaximumPayload(t *testing.T) {
 func TestListReply_AnItemOverTheMaximumPayloadIsRefused(t *testing.T) {
 	q := listQuery(t, "demo", `{"userID":"ann"}`)
 	items := []projection.Item{{ConversationID: "C2Cben", DraftText: strings.Repeat("x", 3000)}}
-	fits, err := pageOf(q, items, 0, 1<<20)
+	fits, err := pageOf(q, &changes{}, items, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pageOf(q, items, 0, len(fits)); err != nil {
+	if _, err := pageOf(q, &changes{}, items, 0, len(fits)); err != nil {
 		t.Errorf("an item that fits exactly: %v", err)
 	}
-	_, err = pageOf(q, items, 0, len(fits)-1)
+	_, err = pageOf(q, &changes{}, items, 0, len(fits)-1)
 	want := fmt.Sprintf(`413: conversation "C2Cben" makes a reply of %d bytes: expected at most %d, the NATS server's maximum payload`,
 		len(fits), len(fits)-1)
 	if err == nil || err.Error() != want {
