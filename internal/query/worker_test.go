@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -470,7 +471,7 @@ func TestWorker_DeadlineOfWhatWaits(t *testing.T) {
 }
 
 // TestWorker_AfterIsAsIfAskedThen has a request wait for offsets, while another one has what
-// both show loaded too early for the first.
+// both show loaded too early for the first, and while what both show expires.
 func TestWorker_AfterIsAsIfAskedThen(t *testing.T) {
 	m := some()
 	offsets := unsure{later{closed: make(chan struct{})}}
@@ -478,11 +479,55 @@ func TestWorker_AfterIsAsIfAskedThen(t *testing.T) {
 	waits := f.send("list", `{"userID":"ann","after":[{"topic":"t","partition":0,"offset":1}]}`)
 	f.await("it waits", func() bool { return f.worker.waiting.taken.Load() == 1 })
 	f.list(`{"userID":"ann"}`)
-	m.fold(ago(time.Minute), c2c("new", "ann", 1, "applied by then"))
+	const later = 30 * 24 * time.Hour
+	m.fold(ago(-later), c2c("new", "ann", 1, "applied by then"))
+	f.clock.Store(new(func() time.Time { return now.Add(later) }))
 	close(offsets.closed)
-	if reply := <-waits; codeOf(reply) != "0" || !strings.Contains(string(reply.Data), "C2Cnew") {
-		t.Errorf("it lacks what it has waited for: %s", reply.Data)
+	reply := <-waits
+	if codeOf(reply) != "0" {
+		t.Fatalf("got %s", reply.Data)
 	}
+	if diff := cmp.Diff([]string{"C2Cnew"}, parseList(t, reply.Data).ids(t)); diff != "" {
+		t.Errorf("the list by then (-want +got)\n%s", diff)
+	}
+}
+
+// TestWorker_WaitsInOnePlace has a request wait for offsets and then for the store, where there
+// is room for one.
+func TestWorker_WaitsInOnePlace(t *testing.T) {
+	offsets := later{closed: make(chan struct{})}
+	f := startFollowing(t, some(), offsets, func(c *Config) { c.MaxWaiting = 1 })
+	waits := f.send("list", `{"userID":"ann","after":[{"topic":"t","partition":0,"offset":1}]}`)
+	f.await("it waits", func() bool { return f.worker.waiting.taken.Load() == 1 })
+	close(offsets.closed)
+	if reply := <-waits; codeOf(reply) != "0" {
+		t.Errorf("got %s", reply.Data)
+	}
+	if held := f.worker.waiting.held.Load(); held != 0 || f.worker.waiting.taken.Load() != 0 || f.worker.hall.taken.Load() != 0 {
+		t.Errorf("%d bytes wait when all is answered", held)
+	}
+}
+
+// TestWorker_AfterIsNotReached names the offset that is not applied, or says that nobody tells.
+func TestWorker_AfterIsNotReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(DefaultConfig(), nil, Only(some()), time.Now, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		for _, c := range []struct {
+			feed Feed
+			want string
+		}{
+			{single{}, `504: after[1] topic "t", partition 0, offset 7: expected to be applied within timeoutMs 1, and is not yet`},
+			{nil, `503: after: this worker does not hear of offsets`},
+		} {
+			w.Follow(c.feed)
+			q := listQuery(t, "demo", `{"userID":"ann","timeoutMs":1,"after":[{"topic":"t","partition":0,"offset":0},{"topic":"t","partition":0,"offset":7}]}`)
+			ctx, cancel := context.WithTimeout(t.Context(), q.timeout)
+			if err := w.await(ctx, q); err == nil || err.Error() != c.want {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+			cancel()
+		}
+	})
 }
 
 // TestWorker_AfterWhatThereIsNot is refused at once, whatever else is to be waited for.
@@ -492,14 +537,14 @@ func TestWorker_AfterWhatThereIsNot(t *testing.T) {
 		"400", `after[1] topic "t", partition 1: expected a partition of a topic that is projected`)
 }
 
-// single is a feed of one partition, of which only the first offset's past is applied.
+// single is a feed of one partition, of which only the first offset is applied.
 type single struct{ later }
 
 func (s single) Await(ctx context.Context, p events.Partition, offset int64) error {
 	switch {
 	case p.ID != 0:
 		return feed.ErrUnknownPartition
-	case offset < 0:
+	case offset < 1:
 		return nil
 	default:
 		return s.later.Await(ctx, p, offset)
