@@ -297,6 +297,8 @@ func TestBatcher_LingersForWhoComesBack(t *testing.T) {
 				}
 				if c.hurry {
 					b.hurry()
+					synctest.Wait()
+					b.hurry() // somebody waits for what runs now
 				}
 				pass(3 * time.Second)
 				if waiting.err != nil || waiting.values[2] != "2 of call 2" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/convoview/convoview/internal/events"
 )
@@ -99,6 +101,57 @@ func TestWorker_LoadsACrowdApart(t *testing.T) {
 	}
 }
 
+// TestCache_GivesUpACrowd has the store fail while a crowd is loaded apart: it is asked for
+// nobody else of it.
+func TestCache_GivesUpACrowd(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.CacheBytes = 1 << 20
+	m := newMemory()
+	const users = 8
+	for u := range users {
+		for i := range maxLoaded(cfg.CacheBytes)/users + 1 {
+			m.fold(ago(time.Minute), c2c(fmt.Sprintf("peer-%d", i), fmt.Sprintf("user-%d", u), 1, "hi"))
+		}
+	}
+	broken, loads := errors.New("no disk"), 0
+	m.intercept(func(_ context.Context, name string) error {
+		if name != "inboxes" {
+			return nil
+		}
+		if loads++; loads == 1 { // of all
+			return nil
+		}
+		return broken
+	})
+	w := New(cfg, nil, Only(m), func() time.Time { return now }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c := w.cache()
+	var cohort []*attempt
+	for u := range users {
+		q := &query{app: "demo", userID: fmt.Sprintf("user-%d", u), now: events.MicrosOf(now), begin: time.Now()}
+		q.cache = c
+		defer c.done(q)
+		cohort = append(cohort, &attempt{answer: w.unread, query: q, maxBytes: minPayload, buffer: new(bytes.Buffer), done: make(chan struct{})})
+	}
+	if _, err := c.accompany(t.Context(), cohort); !errors.Is(err, broken) || loads != 2 {
+		t.Errorf("got %v after %d loads of inboxes, want the store's error after 2", err, loads)
+	}
+}
+
+// TestAttempt_SurvivesPanics has an answer panic once it has what it lacked: the request is
+// refused, and its cohort goes on.
+func TestAttempt_SurvivesPanics(t *testing.T) {
+	a := &attempt{query: &query{}, done: make(chan struct{}), answer: func(*query, int, *bytes.Buffer) ([]byte, *missing, error) {
+		panic("at the rules")
+	}}
+	if _, lacking, _ := advance([]*attempt{a}); len(lacking) != 0 {
+		t.Error("it is tried again")
+	}
+	<-a.done
+	if a.err == nil || !strings.Contains(a.err.Error(), "panic: at the rules") || replyFor(a.err) != errInternal {
+		t.Errorf("got %v", a.err)
+	}
+}
+
 // TestWorker_LeavesACohort has requests give up that others are loaded with.
 func TestWorker_LeavesACohort(t *testing.T) {
 	g, f := newHerd(t)
@@ -127,7 +180,7 @@ func TestWorker_LeavesACohortUnderWay(t *testing.T) {
 	<-g.came
 	<-g.came
 	stays := f.send("list", `{"userID":"ann"}`)
-	leaves, leave := f.askDirectly("ben")
+	leaves, leave := f.askDirectly(f.worker.list, "ben")
 	f.gathered(2)
 	for range 2 { // the first one's inbox and app
 		g.open <- struct{}{}
@@ -151,6 +204,42 @@ func TestWorker_LeavesACohortUnderWay(t *testing.T) {
 	close(g.open)
 	if got := codeOf(<-stays); got != "0" {
 		t.Errorf("who stayed: got %s", got)
+	}
+}
+
+// TestWorker_LeavesACohortWithItsReply has a request lack less than another one of its cohort:
+// it has its reply while more is loaded for the other.
+func TestWorker_LeavesACohortWithItsReply(t *testing.T) {
+	g, f := newHerd(t)
+	first := f.send("unread", `{"userID":"ben"}`)
+	<-g.came
+	<-g.came
+	list, _ := f.askDirectly(f.worker.list, "ann")
+	unread, _ := f.askDirectly(f.worker.unread, "ann")
+	f.gathered(2)
+	for range 2 { // the first one's inbox and app
+		g.open <- struct{}{}
+	}
+	if got := codeOf(<-first); got != "0" {
+		t.Errorf("the first: got %s", got)
+	}
+	for name := range g.came {
+		if name == "senders" { // which only lists show
+			break
+		}
+		g.open <- struct{}{}
+	}
+	select {
+	case err := <-unread:
+		if err != nil {
+			t.Errorf("who lacks nothing more: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("who lacks nothing more waits for the other")
+	}
+	close(g.open)
+	if err := <-list; err != nil {
+		t.Errorf("who lacked more: %v", err)
 	}
 }
 
@@ -188,7 +277,7 @@ func TestWorker_ForgetsWhoLeavesACohort(t *testing.T) {
 // TestWorker_NobodyWaitsForACohort has all leave: what is loaded for them is given up.
 func TestWorker_NobodyWaitsForACohort(t *testing.T) {
 	g, f := newHerd(t)
-	leaves, leave := f.askDirectly("ann")
+	leaves, leave := f.askDirectly(f.worker.list, "ann")
 	<-g.came
 	<-g.came
 	leave()
@@ -209,7 +298,7 @@ func TestWorker_FindsWhatOthersDidNotWaitFor(t *testing.T) {
 	m := some()
 	g := newGate(m)
 	f := startFollowing(t, m, always{}, func(c *Config) { c.LoadConcurrency = 1 })
-	leaves, leave := f.askDirectly("ann")
+	leaves, leave := f.askDirectly(f.worker.list, "ann")
 	if first := []string{<-g.came, <-g.came}; !slices.Contains(first, "inboxes") {
 		t.Fatalf("%q are loaded first, expected inboxes among them", first)
 	}
@@ -233,13 +322,13 @@ func TestWorker_FindsWhatOthersDidNotWaitFor(t *testing.T) {
 
 var errGone = errors.New("gone")
 
-// askDirectly has the worker answer a request for a list that gives up when it is told
-// to, and not after a time.
-func (f *fixture) askDirectly(user string) (ended <-chan error, leave func()) {
+// askDirectly has the worker answer a request that gives up when it is told to, and not after
+// a time.
+func (f *fixture) askDirectly(answer answer, user string) (ended <-chan error, leave func()) {
 	ctx, cancel := context.WithCancelCause(f.t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := f.worker.answered(ctx, f.worker.list, &query{app: "demo", userID: user, now: events.MicrosOf(now), begin: time.Now()}, minPayload)
+		_, err := f.worker.answered(ctx, answer, &query{app: "demo", userID: user, now: events.MicrosOf(now), begin: time.Now()}, minPayload)
 		done <- err
 	}()
 	return done, func() { cancel(errGone) }
