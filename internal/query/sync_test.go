@@ -138,31 +138,52 @@ func TestSync_ListChangesBetweenPages(t *testing.T) {
 	aside := c2c("b", "ann", 2, "y")
 	aside.ExcludedFromLast = true // its conversation stays where it is
 	for _, c := range []struct {
-		name, filter       string
-		before             []events.Body
-		between, afterward events.Body
-		pages              []string // what each page has, from where it begins anew: !
+		name, filter    string
+		before, between []events.Body
+		afterward       events.Body
+		pages           []string // what each page has, from where it begins anew: !
 	}{
 		{
-			"moved before the cursor, and back", "", nil, pinned("ann", "C2Cb"),
+			"moved before the cursor, and back", "", nil,
+			[]events.Body{pinned("ann", "C2Cb")},
 			&events.ConversationPinned{ConversationOf: of("ann", "C2Cb")},
 			[]string{"C2Ca", "!C2Cb", "C2Ca", "C2Cc"},
 		},
 		{
 			"passed the filter, and did not any more", `,"hasUnreadCount":true`,
 			[]events.Body{read("ann", "C2Cb", 1)},
-			aside, read("ann", "C2Cb", 2),
+			[]events.Body{aside},
+			read("ann", "C2Cb", 2),
 			[]string{"C2Ca", "!C2Ca", "C2Cb", "C2Cc"},
 		},
 		{
-			"gone from behind the cursor, and back", "", nil, marked("ann", "C2Cb", 4), marked("ann", "C2Cb"),
+			"gone from behind the cursor, and back", "", nil,
+			[]events.Body{marked("ann", "C2Cb", 4)},
+			marked("ann", "C2Cb"),
 			[]string{"C2Ca", "!C2Ca", "C2Cc"},
+		},
+		{
+			"changed behind the cursor where it is, and back", "", nil,
+			[]events.Body{&events.ConversationDraftSet{ConversationOf: of("ann", "C2Cb"), DraftText: "x"}},
+			&events.ConversationDraftSet{ConversationOf: of("ann", "C2Cb")},
+			[]string{"C2Ca", "!C2Ca", "C2Cb", "C2Cc"},
 		},
 		{
 			"moved before the cursor without a sign", "",
 			[]events.Body{&events.ConversationCleared{ConversationOf: of("ann", "C2Cb"), ThroughSequence: 9}},
-			c2c("b", "ann", 2, "y"), nil,
+			[]events.Body{c2c("b", "ann", 2, "y")},
+			nil,
 			[]string{"C2Ca", "!C2Cb", "C2Ca", "C2Cc"},
+		},
+		{
+			"moved before the cursor without a sign, and what was before it as well", "",
+			[]events.Body{
+				&events.ConversationCleared{ConversationOf: of("ann", "C2Ca"), ThroughSequence: 9},
+				&events.ConversationCleared{ConversationOf: of("ann", "C2Cb"), ThroughSequence: 9},
+			},
+			[]events.Body{c2c("a", "ann", 2, "y"), c2c("b", "ann", 2, "y")},
+			nil,
+			[]string{"C2Ca", "!C2Ca", "C2Cb", "C2Cc"},
 		},
 		{"nothing", "", nil, nil, nil, []string{"C2Ca", "C2Cb", "C2Cc"}},
 	} {
@@ -195,7 +216,7 @@ func TestSync_ListChangesBetweenPages(t *testing.T) {
 					}
 					got = append(got, ids)
 					if cursor == "" && c.between != nil {
-						f.fold(ago(time.Hour), c.between)
+						f.fold(ago(time.Hour), c.between...)
 					}
 					cursor, more = `,"cursor":"`+page.NextCursor+`"`, page.NextCursor != ""
 				}
