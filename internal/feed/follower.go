@@ -127,6 +127,9 @@ func (f *Follower) Run(ctx context.Context) error {
 		case status := <-connections:
 			f.connection(status)
 		default:
+			if f.away && f.nc.IsConnected() { // it was told while too much waited to be told
+				f.connection(nats.CONNECTED)
+			}
 		}
 		switch {
 		case ctx.Err() != nil:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/convoview/convoview/internal/events"
 	"github.com/convoview/convoview/internal/feed"
@@ -162,4 +165,44 @@ func sent(t *testing.T, n, size int) ([]events.Record, *projection.Model) {
 		records = append(records, events.Record{Value: value, Headers: headers})
 	}
 	return records, model
+}
+
+// gapsIn is how many gaps a follower has told of in its metrics.
+func gapsIn(t *testing.T, registry *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(families, func(of *dto.MetricFamily) bool { return of.GetName() == "convoview_feed_gaps_total" })
+	return families[at].GetMetric()[0].GetCounter().GetValue()
+}
+
+// goAway has a connection's server go away and come back. Meanwhile somebody takes connections
+// in its place and ends them, so that the connection has much to tell.
+func goAway(t *testing.T, s *server.Server, nc *nats.Conn) {
+	t.Helper()
+	address := s.Addr().(*net.TCPAddr)
+	s.Shutdown()
+	s.WaitForShutdown()
+	balancer, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		c, err := balancer.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	if err := balancer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	startServerWith(t, &server.Options{Port: address.Port})
+	for !nc.IsConnected() {
+		if t.Context().Err() != nil {
+			t.Fatal("it does not connect again")
+		}
+	}
 }
