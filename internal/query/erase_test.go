@@ -201,6 +201,43 @@ func TestCache_NamesWhatAnErasureRemoves(t *testing.T) {
 	})
 }
 
+// TestForgetter holds that memory is looked through after every erasure, once for those that
+// came while others were waited for, by one at a time.
+func TestForgetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f forgetter
+		var looked []string
+		looks := make(chan struct{})
+		forget := func(apps ...string) {
+			for _, app := range apps {
+				f.forget(app, func(app string) {
+					looked = append(looked, app)
+					<-looks
+				})
+			}
+			synctest.Wait()
+		}
+		for _, c := range []struct {
+			erased string // in these apps, while the first is looked through
+			want   string
+		}{{"a b a b c", "a b a c"}, {"a", "a"}} {
+			forget(strings.Fields(c.erased)[0])
+			forget(strings.Fields(c.erased)[1:]...)
+			if got := strings.Join(looked, " "); got != "a" {
+				t.Errorf("looked through at once: %q", got)
+			}
+			for range strings.Fields(c.want) {
+				looks <- struct{}{}
+				synctest.Wait()
+			}
+			if got := strings.Join(looked, " "); got != c.want {
+				t.Errorf("looked through %q, want %q", got, c.want)
+			}
+			looked = nil
+		}
+	})
+}
+
 // empty has a store forget what it had, but not who was erased.
 func (m *memory) empty() {
 	m.mu.Lock()
