@@ -139,6 +139,37 @@ func TestFollower_LostAnnouncement(t *testing.T) {
 	m.await(t, "the malformed one", func() bool { return m.lost == 3 })
 }
 
+// TestFeed_ReadingIsMoved has reading of a partition begin again further back, as it does when
+// a topic is made anew: what was applied before says nothing of what is applied now.
+func TestFeed_ReadingIsMoved(t *testing.T) {
+	s := startServer(t)
+	m := newMemory()
+	f := follow(t, connect(t, s), feed.DefaultConfig(), m)
+	p := feed.NewPublisher(connect(t, s))
+	moved := at("t", 5, 6)
+	moved[0].Moved = true
+	for _, ranges := range [][]events.Range{at("t", 0, 40), moved, at("u", 0, 1)} {
+		if err := p.Announce(t.Context(), nil, nil, ranges, map[string]int{"u": 1}); err != nil {
+			t.Fatal(err)
+		}
+		for f.Await(t.Context(), ranges[0].Partition, ranges[0].To-1) != nil { // a topic that was not heard of
+			if t.Context().Err() != nil {
+				t.Fatal("it is not applied")
+			}
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lost != 3 { // what came before we listened, of either topic, and before it was moved
+		t.Errorf("lost %d times, want 3 times", m.lost)
+	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	if err := f.Await(over, events.Partition{Topic: "t"}, 39); !errors.Is(err, context.Canceled) {
+		t.Errorf("of what was applied before: got %v", err)
+	}
+}
+
 // TestPublisher_WhatDoesNotGetOutIsMissed has a part of a batch be more than NATS takes. The
 // range of the batch is in its last part, which gets out and continues what is known: only
 // the numbers of announcements tell that there was another one.

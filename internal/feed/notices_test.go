@@ -242,16 +242,19 @@ func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
 	teller := connect(t, s)
 	p := feed.NewPublisher(teller)
 	p.Hold(func(tell func()) { held = append(held, tell) })
-	model := projection.NewModel()
-	model.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.UserProfileChanged{UserID: "ann"}})
-	tell := func() {
+	changed := func(user string) projection.Changes {
+		model := projection.NewModel()
+		model.Fold(events.Event{ID: "e", App: "demo", Time: 1, Body: &events.UserProfileChanged{UserID: user}})
+		return changesOf(model)
+	}
+	tell := func(user string) {
 		t.Helper()
-		if err := errors.Join(p.Announce(t.Context(), changesOf(model), nil, nil, nil), teller.Flush()); err != nil {
+		if err := errors.Join(p.Announce(t.Context(), changed(user), nil, nil, nil), teller.Flush()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tell()
-	tell()
+	tell("ann")
+	tell("ben")
 	pending(2, 0)
 	held[0]()
 	if err := teller.Flush(); err != nil {
@@ -262,11 +265,20 @@ func TestNotices_ComeAfterTheirAnnouncement(t *testing.T) {
 		t.Fatal(err)
 	}
 	pending(2, 2)
+	for _, user := range []string{"ann", "ben"} { // who was told of last has not waited yet
+		m, err := noticed.NextMsg(30 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject != "convoview.v1.demo.changed.user."+user {
+			t.Errorf("got %s, want the notice of %s", m.Subject, user)
+		}
+	}
 	held[1]() // too late: it was told
-	tell()
+	tell("ann")
 	teller.Close()
 	held[2]()
-	if err := p.Announce(t.Context(), changesOf(model), nil, nil, nil); err == nil || !strings.Contains(err.Error(), "1 notices did not get out") {
+	if err := p.Announce(t.Context(), changed("ann"), nil, nil, nil); err == nil || !strings.Contains(err.Error(), "1 notices did not get out") {
 		t.Errorf("got %v", err)
 	}
 	if err := p.Close(); err == nil || err.Error() != "1 notices did not get out" {
