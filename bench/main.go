@@ -45,8 +45,12 @@ const minRounds = 5
 
 func (c *config) validate() error {
 	var errs []error
+	all := goalNames()
+	if len(c.goals) == 0 {
+		errs = append(errs, fmt.Errorf("goals: expected at least one of %s", strings.Join(all, ", ")))
+	}
 	for _, name := range c.goals {
-		if all := goalNames(); !slices.Contains(all, name) {
+		if !slices.Contains(all, name) {
 			errs = append(errs, fmt.Errorf("goal %q: expected one of %s", name, strings.Join(all, ", ")))
 		}
 	}

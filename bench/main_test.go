@@ -12,6 +12,7 @@ func TestRun_SaysWhatIsWrong(t *testing.T) {
 		errs []string
 	}{
 		{"--goals sync,foo", []string{`goal "foo": expected one of rebuild, ingest, ingest_json, `, ", list_cold, cache_bytes"}},
+		{"--goals=", []string{"goals: expected at least one of rebuild, ingest, "}},
 		{"--rounds 4 --round 1ms", []string{"rounds 4: expected at least 5", "round 1ms: expected at least 1s"}},
 		{"--events 9999", []string{"events 9999", "expected at least 10000"}},
 		{"--events 20000 --backlog 10000", []string{"backlog 10000", "no smaller backlog"}},
