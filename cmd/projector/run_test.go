@@ -35,6 +35,7 @@ func TestRun_Arguments(t *testing.T) {
 		{args: "run --check --stop-timeout 9s", errs: []string{"write timeout 10s", "less than 9s"}},
 		{args: "run --check --stuck-after 2m", errs: []string{"stuck after 2m0s", "more than twice 1m0s"}},
 		{args: "run --check --kafka-request-timeout 2562047h", errs: []string{"stuck after 5m0s", "more than twice 2562047h0m0s"}},
+		{args: "run --check --kafka-heartbeat-interval 1500000h", errs: []string{"kafka heartbeat interval 1500000h0m0s: expected at most a third of"}},
 		{args: "run --check --observe-interval 1us", errs: []string{"observe interval 1µs: expected at least 1ms"}},
 		{args: "rebuild --check --stuck-after 5m --clickhouse-read-timeout 3m", errs: []string{"stuck after 5m0s", "more than twice 3m0s"}},
 		{args: "run --check --limit-payload-bytes 0", errs: []string{"limit payload bytes 0"}},

@@ -253,7 +253,7 @@ func (c Config) Validate() error {
 	if c.MaxRetryInterval < c.RetryInterval {
 		wrong("max retry interval %v: expected at least the retry interval %v", c.MaxRetryInterval, c.RetryInterval)
 	}
-	if 3*c.HeartbeatInterval > c.SessionTimeout {
+	if c.HeartbeatInterval > c.SessionTimeout/3 {
 		wrong("kafka heartbeat interval %v: expected at most a third of the kafka session timeout %v", c.HeartbeatInterval, c.SessionTimeout)
 	}
 	return errors.Join(errs...)
